@@ -1,0 +1,3 @@
+"""PSP: ask many sovereign archives one question."""
+
+from psp._version import __version__ as __version__
