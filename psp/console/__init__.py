@@ -1,0 +1,10 @@
+"""What a person sees: views and answers in a terminal, and as one page that needs nothing else.
+
+The console draws plain dicts. It knows neither the aggregator nor an archive, so whoever can make
+the dict (a program, a saved JSON file, another hub) gets the same picture.
+"""
+
+from ._doors import render_answer as render_answer
+from ._doors import render_page as render_page
+from ._doors import render_view as render_view
+from ._neutral import neutral as neutral

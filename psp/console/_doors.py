@@ -1,0 +1,61 @@
+"""The three ways to draw. Each loads its library when it is used, never before.
+
+`neutral` is wanted everywhere, also where nothing optional is installed; and altair alone takes
+half a second to import, which `psp status` must not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from psp.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ._view import Json
+
+
+def render_view(view: Json, console: Console) -> None:
+    """Print a view: side by side where the terminal is wide, else one tenant after the other.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("a view in the terminal"):
+        from ._terminal import print_view
+    print_view(view, console)
+
+
+def render_answer(answer: Json, console: Console) -> None:
+    """Print the table of one question, who did not answer, and what is hidden.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("an answer in the terminal"):
+        from ._terminal import print_answer
+    print_answer(answer, console)
+
+
+def render_page(view: Json) -> str:
+    """Return a view as one HTML file that loads nothing: no script, no font, no picture.
+
+    Raises:
+        MissingExtra: altair, vl-convert or jinja2 is not installed.
+    """
+    with _needed_for("the HTML page"):
+        from ._page import page
+    return page(view)
+
+
+@contextmanager
+def _needed_for(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if exc.name is None or exc.name.startswith("psp"):
+            raise
+        raise MissingExtra(what, library=exc.name, extra="console") from exc
