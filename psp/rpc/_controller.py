@@ -1,0 +1,387 @@
+"""The asking side: questions out, answers in. No socket, no clock, no task.
+
+Your mistake raises at once and sends nothing. The peer's mistake arrives: `receive` catches it in
+one place, tells the peer with an ABORT, ends every open question and gives `Aborted` last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from psp.errors import (
+    CALL_FAILURES,
+    CallFailed,
+    ConnectionLost,
+    LimitExceeded,
+    LocalProtocolError,
+    Processed,
+    RemoteProtocolError,
+)
+from psp.values import Value
+from psp.wire import (
+    ACCEPT_BYTES_DEFAULT,
+    CALL,
+    CONTROLLER_ABORT,
+    CONTROLLER_HELLO,
+    FINISH,
+    FLAG_NO_PIPELINING,
+    FLAG_NO_RESULT,
+    IDS_PER_FRAME_MAX,
+    INITIAL_LIMITS,
+    METHOD_CHARACTERS_MAX,
+    PRESENT,
+    RELEASE,
+    REMAINING_MS_MAX,
+    TEXT_CHARACTERS_MAX,
+    VERSION,
+    Abort,
+    AbortCode,
+    Frame,
+    FrameReader,
+    FrameWriter,
+    GoAway,
+    Limits,
+    Return,
+    Role,
+    SubjectHello,
+    WireTarget,
+    limits_from_hello_untrusted,
+    outgoing,
+    raised_limits,
+)
+
+from ._events import (
+    ERROR,
+    REFERENCE,
+    Aborted,
+    ControllerEvent,
+    GoingAway,
+    HelloReceived,
+    Returned,
+)
+from ._ids import BOOTSTRAP, ExportId, QuestionId, Target
+from ._questions import (
+    AWAITING,
+    AWAITING_LAST,
+    FREE,
+    QUESTION_TRANSITIONS,
+    RETURNED,
+    QuestionState,
+)
+
+_NO_ARGUMENTS: Final[list[Value]] = []
+
+
+class Controller:
+    """One connection, seen by the side that dials and asks.
+
+    Attributes:
+        peer_hello: None until the subject's HELLO has come.
+        peer_limits: What the subject allows; the constants of PSP/1 until its HELLO raises them.
+        open_questions: How many still wait for their RETURN.
+    """
+
+    def __init__(self, *, limits: Limits = INITIAL_LIMITS, features: Sequence[str] = ()) -> None:
+        self.peer_hello: HelloReceived | None = None
+        self.peer_limits = INITIAL_LIMITS
+        self.open_questions = 0
+        self._reader = FrameReader(Role.CONTROLLER)
+        self._writer = FrameWriter()
+        self._questions: dict[QuestionId, QuestionState] = {}
+        self._imports: set[ExportId] = set()
+        self._last_question = 0
+        # Highest question whose bytes were handed to the shell: a later one was certainly not
+        # processed, so its caller may simply repeat it.
+        self._last_sent = 0
+        self._last_import = 0
+        self._finished: list[QuestionId] = []
+        self._released: list[ExportId] = []
+        self._going_away = False
+        self._has_ended = False
+        self._writer.write(
+            (CONTROLLER_HELLO, [VERSION], raised_limits(limits), list(features)),
+        )
+
+    def present(self, token: bytes) -> QuestionId:
+        """Show a grant; the answer is a reference to what it allows.
+
+        Raises:
+            LimitExceeded: The token is longer than the subject takes.
+            ConnectionLost: The connection has ended or takes no new questions; nothing was sent.
+        """
+        if len(token) > self.peer_limits.token_bytes:
+            raise LimitExceeded(
+                f"a token of {len(token)} bytes; the subject takes {self.peer_limits.token_bytes}."
+                " Present a shorter chain"
+            )
+        self._check_open()
+        question = self._last_question + 1
+        self._writer.write((PRESENT, question, token))
+        return self._opened(question, AWAITING)
+
+    def call(
+        self,
+        target: Target,
+        method: str,
+        arguments: Sequence[Value] = (),
+        *,
+        remaining_ms: int,
+        accept_bytes: int = ACCEPT_BYTES_DEFAULT,
+        no_result: bool = False,
+        no_pipelining: bool = False,
+    ) -> QuestionId:
+        """Ask for one method on a reference, or on a path into an answer that may not be there yet.
+
+        Args:
+            remaining_ms: Time left for the whole call, from now.
+            accept_bytes: The largest result wanted.
+            no_result: An intermediate step: the answer says only that there is a value.
+            no_pipelining: No call will name the answer: the subject keeps nothing, and the question
+                is over with its `Returned`. Set it for every plain result.
+
+        Raises:
+            LocalProtocolError: The target, the method or an argument cannot be sent.
+            LimitExceeded: The call is larger than a frame may be.
+            ConnectionLost: The connection has ended or takes no new questions; nothing was sent.
+        """
+        self._check_open()
+        wire_target = self._wire_target(target)
+        if not 0 < len(method) <= METHOD_CHARACTERS_MAX:
+            raise LocalProtocolError(
+                f"a method name has 1 to {METHOD_CHARACTERS_MAX} characters, not {len(method)}"
+            )
+        if not 0 <= remaining_ms <= REMAINING_MS_MAX:
+            raise LocalProtocolError(
+                f"remaining_ms={remaining_ms}; choose 0 to {REMAINING_MS_MAX} (a day)"
+            )
+        # An empty list needs no walk, and most calls of a hot loop have one.
+        checked = outgoing(list(arguments)) if arguments else _NO_ARGUMENTS
+        flags = FLAG_NO_RESULT * no_result | FLAG_NO_PIPELINING * no_pipelining
+        question = self._last_question + 1
+        self._writer.write(
+            (CALL, question, wire_target, method, checked, remaining_ms, accept_bytes, flags)
+        )
+        return self._opened(question, AWAITING_LAST if no_pipelining else AWAITING)
+
+    def finish(self, question: QuestionId) -> None:
+        """Give an answer up: it is no longer needed, or no longer wanted.
+
+        After this nothing is heard of the question. A question that is already over may be finished
+        again: cancellation and the answer cross, and the caller cannot know.
+
+        Raises:
+            LocalProtocolError: The question was never asked.
+        """
+        if not 0 < question <= self._last_question:
+            raise LocalProtocolError(
+                f"question {question} was never asked; the last one is {self._last_question}"
+            )
+        state = self._questions.pop(question, None)
+        if state is None:
+            return
+        if state != RETURNED:
+            self.open_questions -= 1
+        self._finished.append(question)
+
+    def release(self, export: ExportId) -> None:
+        """Give a reference back; once.
+
+        Raises:
+            LocalProtocolError: It is not held: never received, or released before.
+        """
+        if self._has_ended:
+            return  # All references ended with the connection; a late `with` block may still exit.
+        if export not in self._imports:
+            raise LocalProtocolError(f"reference {export} is not held; release each one once")
+        self._imports.remove(export)
+        self._released.append(export)
+
+    def abort(self, code: int, text: str) -> list[ControllerEvent]:
+        """End the connection and tell the subject why; `data_to_send` has the frame."""
+        if self._has_ended:
+            return []
+        self._writer.write((CONTROLLER_ABORT, code, text[:TEXT_CHARACTERS_MAX]))
+        return [*self._end(), Aborted(code, text, by_peer=False)]
+
+    def data_to_send(self) -> bytes:
+        """Give everything that waits, joined: one send. Empty if nothing does."""
+        # FINISH and RELEASE leave last: a call made before them may need what they give up.
+        if self._finished or self._released:
+            self._write_batches()
+        self._last_sent = self._last_question
+        return self._writer.take()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that `data_to_send` would give, FINISH and RELEASE not counted."""
+        return self._writer.waiting_bytes
+
+    @property
+    def kept_answers(self) -> int:
+        """Questions with an answer that wait to be finished; 0 at the end, or the caller leaks."""
+        return len(self._questions) - self.open_questions
+
+    @property
+    def held_references(self) -> int:
+        """References not yet released; 0 at the end, or the caller leaks."""
+        return len(self._imports)
+
+    def receive(self, data: bytes | memoryview) -> list[ControllerEvent]:
+        """Take bytes from the subject, cut anywhere, and say what they mean."""
+        events: list[ControllerEvent] = []
+        if self._has_ended:
+            return events
+        try:
+            for frame in self._reader.receive_untrusted(data):
+                # The hot path: everything else is rare.
+                if type(frame) is Return and self.peer_hello is not None:
+                    self._receive_return(frame, events)
+                else:
+                    self._receive_other(frame, events)
+                if self._has_ended:
+                    break
+        except RemoteProtocolError as exc:
+            code = AbortCode.PROTOCOL
+            events += self.abort(code, str(exc))
+        return events
+
+    def receive_eof(self) -> list[ControllerEvent]:
+        """The connection is gone: end every open question, once."""
+        return [] if self._has_ended else self._end()
+
+    def _wire_target(self, target: Target) -> WireTarget:
+        if isinstance(target, int):
+            if target != BOOTSTRAP and target not in self._imports:
+                raise LocalProtocolError(
+                    f"reference {target} is not held; call on one that was returned and not released"
+                )
+            return target
+        question, path = target
+        state = self._questions.get(question)
+        if state is None or state == AWAITING_LAST:
+            raise LocalProtocolError(
+                f"the answer of question {question} is not kept; ask without no_pipelining, and"
+                " finish it after the calls that name it"
+            )
+        if len(path) > self.peer_limits.path_length:
+            raise LimitExceeded(
+                f"a path of {len(path)} steps; the limit is {self.peer_limits.path_length}"
+            )
+        return [question, list(path)]
+
+    def _opened(self, question: int, state: QuestionState) -> QuestionId:
+        self._last_question = question
+        opened = QuestionId(question)
+        self._questions[opened] = state
+        self.open_questions += 1
+        return opened
+
+    def _check_open(self) -> None:
+        if self._has_ended:
+            raise ConnectionLost("the connection has ended; reconnect and ask again")
+        if self._going_away:
+            raise ConnectionLost("the subject is going away; reconnect and ask again")
+
+    def _write_batches(self) -> None:
+        if not self._has_ended:
+            for kind, ids in ((FINISH, self._finished), (RELEASE, self._released)):
+                for start in range(0, len(ids), IDS_PER_FRAME_MAX):
+                    self._writer.write((kind, ids[start : start + IDS_PER_FRAME_MAX]))
+        self._finished.clear()
+        self._released.clear()
+
+    def _receive_return(self, frame: Return, events: list[ControllerEvent]) -> None:
+        _, number, status, payload = frame
+        question = QuestionId(number)
+        state = self._questions.get(question)
+        if status == REFERENCE:
+            assert isinstance(payload, int)
+            self._import(ExportId(payload), is_wanted=state is not None)
+        if state is None:
+            if question > self._last_question:
+                raise RemoteProtocolError(
+                    f"RETURN for question {question}; the last one asked is {self._last_question}"
+                )
+            return  # It crossed our FINISH.
+        following = QUESTION_TRANSITIONS.get((state, "receive_return"))
+        if following is None:
+            raise RemoteProtocolError(f"a second RETURN for question {question}")
+        if following is FREE:
+            del self._questions[question]
+        else:
+            self._questions[question] = following
+        self.open_questions -= 1
+        if status == ERROR:
+            events.append(Returned(question, status, _to_failure(payload)))
+        else:
+            events.append(Returned(question, status, payload))
+
+    def _import(self, export: ExportId, *, is_wanted: bool) -> None:
+        if export <= self._last_import:
+            raise RemoteProtocolError(
+                f"reference {export} came after {self._last_import}; each one has a new, higher id"
+            )
+        self._last_import = export
+        if is_wanted:
+            self._imports.add(export)
+        else:
+            # The answer crossed our FINISH. Nobody else will ever know of this reference.
+            self._released.append(export)
+
+    def _receive_other(self, frame: Frame, events: list[ControllerEvent]) -> None:
+        match frame:
+            case Abort(_, code, text):
+                events += self._end()
+                events.append(Aborted(code, text))
+            case SubjectHello() if self.peer_hello is None:
+                events.append(self._receive_hello(frame))
+            case GoAway(_, last_question) if self.peer_hello is not None:
+                self._receive_go_away(last_question, events)
+            case _:
+                raise RemoteProtocolError(
+                    f"frame kind {frame.kind} out of place; a subject says HELLO first, and once"
+                )
+
+    def _receive_hello(self, frame: SubjectHello) -> HelloReceived:
+        if frame.version != VERSION:
+            raise RemoteProtocolError(f"version {frame.version} was chosen; {VERSION} was offered")
+        self.peer_limits = limits_from_hello_untrusted(frame.limits)
+        self.peer_hello = HelloReceived(*frame[1:])
+        return self.peer_hello
+
+    def _receive_go_away(self, last_question: int, events: list[ControllerEvent]) -> None:
+        self._going_away = True
+        dropped = [question for question in self._questions if question > last_question]
+        for question in dropped:
+            if self._questions.pop(question) != RETURNED:
+                self.open_questions -= 1
+                events.append(_lost(question, Processed.NO))
+        events.append(GoingAway(last_question))
+
+    def _end(self) -> list[ControllerEvent]:
+        """End everything that is open. Called once: the tables are empty afterwards."""
+        self._has_ended = True
+        events: list[ControllerEvent] = [
+            _lost(question, Processed.MAYBE if question <= self._last_sent else Processed.NO)
+            for question, state in self._questions.items()
+            if state != RETURNED
+        ]
+        self._questions.clear()
+        self._imports.clear()
+        self._finished.clear()
+        self._released.clear()
+        self.open_questions = 0
+        return events
+
+
+def _lost(question: QuestionId, processed: Processed) -> Returned:
+    return Returned(question, ERROR, ConnectionLost(processed=processed))
+
+
+def _to_failure(payload: Value) -> CallFailed:
+    # The decoder has checked this form. A new object each time: an exception collects a traceback
+    # wherever it is raised.
+    assert isinstance(payload, list)
+    code, processed, correlation_id, text = payload
+    return CALL_FAILURES[code](text, processed=Processed(processed), correlation_id=correlation_id)

@@ -1,0 +1,116 @@
+"""Which values may travel: one walk, used on what comes in and on what goes out."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import date, datetime
+from decimal import Decimal
+from math import isfinite
+from typing import Final
+
+from ._limits import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN, MAP_KEYS_MAX, NODES_MAX
+
+# Classes compared exactly: a subclass cannot come from the decoder, and `msgpack.Timestamp`, which
+# the decoder makes of extension -1 on its own, must not pass.
+PLAIN: Final = frozenset({type(None), bool, str, bytes, Decimal, date, datetime})
+CONTAINERS: Final = frozenset({list, dict, tuple})
+
+
+class ValueFault(ValueError):
+    """A value that may not travel.
+
+    Attributes:
+        is_limit: It has a wire form but is larger than a limit.
+    """
+
+    def __init__(self, text: str, *, is_limit: bool = False) -> None:
+        super().__init__(text)
+        self.is_limit = is_limit
+
+
+def check_value(value: object) -> None:
+    """Refuse what is not a value of PSP/1.
+
+    A scalar costs one look at its class; only containers are walked, level by level, because a
+    recursive walk would let a peer choose our stack depth.
+
+    Raises:
+        ValueFault: With what was found. Nothing else is raised.
+    """
+    if type(value) in CONTAINERS:
+        _check_containers(value)
+    elif type(value) not in PLAIN:
+        _check_scalar(value)
+
+
+def _check_scalar(value: object) -> None:
+    kind = type(value)
+    if kind is int:
+        assert isinstance(value, int)
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise ValueFault("an integer outside 64 bits with sign")
+    elif kind is float:
+        assert isinstance(value, float)
+        if not isfinite(value):
+            raise ValueFault(f"the number {value} is not finite")
+    elif kind not in PLAIN:
+        raise ValueFault(f"a {kind.__name__} is not a value of PSP/1")
+
+
+def _check_containers(root: object) -> None:
+    level: list[object] = [root]
+    nodes = depth = 0
+    while level:
+        depth += 1
+        if depth > DEPTH_MAX:
+            raise ValueFault(f"containers nested deeper than {DEPTH_MAX}", is_limit=True)
+        inner: list[object] = []
+        for container in level:
+            items: list[object]
+            if isinstance(container, dict):
+                _check_keys(container)
+                nodes += len(container)
+                items = list(container.values())
+            else:
+                assert isinstance(container, list | tuple)
+                items = list(container)
+            nodes += len(items)
+            if nodes > NODES_MAX:
+                raise ValueFault(f"more than {NODES_MAX} values in one frame", is_limit=True)
+            for item in items:
+                kind = type(item)
+                if kind in CONTAINERS:
+                    inner.append(item)
+                elif kind not in PLAIN:
+                    _check_scalar(item)
+        level = inner
+
+
+def _check_keys(container: dict[object, object]) -> None:
+    if len(container) > MAP_KEYS_MAX:
+        raise ValueFault(
+            f"a map of {len(container)} keys; the limit is {MAP_KEYS_MAX}", is_limit=True
+        )
+    for key in container:
+        if type(key) is not str:
+            raise ValueFault(f"a map key of type {type(key).__name__}; keys are text")
+
+
+def compose(value: object) -> object:
+    """Give an outgoing value with every text in NFC; the very same object if nothing changes.
+
+    The sender composes and the receiver does not check: Unicode grows, and a peer with older tables
+    must not end a connection over a letter it does not know.
+
+    The value has passed `check_value`, so its depth is bounded and recursion is safe.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else unicodedata.normalize("NFC", value)
+    if isinstance(value, dict):
+        composed = {compose(key): compose(item) for key, item in value.items()}
+        if len(composed) != len(value):
+            raise ValueFault("two keys of one map are the same text once composed (NFC)")
+        return composed
+    if isinstance(value, list | tuple):
+        return [compose(item) for item in value]
+    return value
