@@ -1,0 +1,51 @@
+"""Every limit of the shell, with its reason. The limits of the frames are in psp.wire."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+
+HANDSHAKE_S_MAX: Final = 10.0
+"""A TLS 1.3 handshake is one round trip; ten seconds cover a satellite link that lost two
+packets."""
+
+HANDSHAKES_MAX: Final = 64
+"""Handshakes under way at one listener, before anybody is known. When one more machine dials, the
+oldest is cut off: a paired machine needs one round trip, so a silent stranger loses his place long
+before he is in its way. 64 x about 80 KiB is 5 MiB, the most that strangers can pin."""
+
+CONNECTIONS_PER_PEER_MAX: Final = 256
+"""Open connections of one paired machine: one per tenant of an aggregator, with room."""
+
+REFUSAL_DRAIN_S: Final = 1.0
+REFUSAL_DRAIN_BYTES_MAX: Final = 64 * KIB
+"""What we read from a refused machine after the alert. Closing while its first flight is still in
+the air makes the kernel send RST, which throws the alert away unread (2 of 60 tries; 0 of 60 with
+the drain), and the machine would call us unreachable instead of not paired."""
+
+RECEIVE_BYTES: Final = 256 * KIB
+"""The receive buffer, shared by all connections of one trio run: one frame of the largest size, and
+sixteen TLS records. A buffer for each connection would make an idle one cost 596 KiB, not 76."""
+
+TLS_RECORD_BYTES: Final = 16 * KIB
+"""RFC 8446, section 5.1: `recv_into` returns at most one record, whatever it was asked for."""
+
+UNSENT_BYTES_MAX: Final = 1024 * KIB
+"""Our own frames that wait for the kernel. Above it we stop reading, so that a peer that asks and
+never reads cannot fill our memory with answers."""
+
+UNREAD_S_MAX: Final = 30.0
+"""How long a peer may leave our bytes unread before it is disconnected."""
+
+NOTSENT_LOWAT_BYTES: Final = 128 * KIB
+"""What the kernel may hold unsent: a small answer waits behind at most this much of a large one."""
+
+KEY_FILE_BYTES_MAX: Final = 4 * KIB
+"""An Ed25519 key in PEM is 119 bytes; a larger file is something else."""
+
+CERTIFICATE_BYTES_MAX: Final = 4 * KIB
+"""Ours is about 500 bytes in PEM; room for another implementation's names."""
+
+# The listener must outlast neither limit by waiting: both are counted from the same accept.
+assert REFUSAL_DRAIN_S < HANDSHAKE_S_MAX

@@ -1,0 +1,157 @@
+"""The machine key: one file, one Ed25519 key, and everything that follows from it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from psp.errors import KeyFileError
+
+from ._certificate import fingerprint, make_certificate, spki_hash_of
+from ._limits import KEY_FILE_BYTES_MAX
+
+
+class MachineKey:
+    """The key by which this machine is known to the machines it is paired with.
+
+    Attributes:
+        private: Never printed: the repr shows the fingerprint.
+        public_bytes: 32 bytes.
+        spki_hash: 32 bytes; what the other side's pairing record pins.
+        certificate_pem: The one certificate of this key, the same on every call.
+    """
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self.private = private
+        self.public_bytes = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.spki_hash = spki_hash_of(self.public_bytes)
+        self.certificate_pem = make_certificate(private)
+
+    @classmethod
+    def create(cls, path: Path) -> MachineKey:
+        """Make a new key and its file, which nobody but this user can read.
+
+        Raises:
+            KeyFileError: The file exists, or cannot be written. Nothing was changed.
+        """
+        key = cls(Ed25519PrivateKey.generate())
+        try:
+            _write_once(path, key._to_pem())
+        except FileExistsError:
+            raise KeyFileError(
+                f"a new machine key was asked for at {path}, where a file already is."
+                " Load that one, or move it away first: pairings made with it would be lost."
+            ) from None
+        except OSError as exc:
+            raise KeyFileError(
+                f"the machine key {path} cannot be written ({exc.strerror})."
+                " Make the directory writable for this user, or choose another."
+            ) from exc
+        return key
+
+    @classmethod
+    def load(cls, path: Path) -> MachineKey:
+        """Read a key from its file.
+
+        Raises:
+            KeyFileError: Missing, damaged, not this user's, or readable by others.
+        """
+        try:
+            private = load_pem_private_key(_read_private(path), password=None)
+        except OSError as exc:
+            raise KeyFileError(
+                f"the machine key {path} cannot be read ({exc.strerror})."
+                " Check the path, or make a key with `psp estate new`."
+            ) from exc
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # The cause is left out: a parser's message may quote what it could not parse.
+            raise _damaged(path) from None
+        if not isinstance(private, Ed25519PrivateKey):
+            raise _damaged(path)
+        return cls(private)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.spki_hash)
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign as this machine: 64 bytes. The caller separates domains, as psp.capability does."""
+        return self.private.sign(data)
+
+    def private_pem(self) -> bytes:
+        """The key itself, for the TLS library alone. Never write it anywhere."""
+        return self._to_pem()
+
+    def __repr__(self) -> str:
+        return f"MachineKey({self.fingerprint})"
+
+    def _to_pem(self) -> bytes:
+        return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    """Let a file appear whole, private and never over another one."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    # O_EXCL and the mode in the same call: a file that is chmod-ed afterwards was open to others
+    # for a moment, and a link planted at this name is refused instead of followed.
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # Not rename: rename would replace an older key without a word. link fails if it is there.
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_private(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        # Ask the open file, not the path: the path may name another file a moment later.
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"the machine key {path} is not a file. Name the key file itself.")
+        if status.st_mode & 0o077:
+            raise KeyFileError(
+                f"the machine key {path} has mode {stat.S_IMODE(status.st_mode):04o}, so others"
+                f" can read it. Run `chmod 600 {path}`; if others use this machine, make a new key."
+            )
+        if status.st_uid not in (os.geteuid(), 0):
+            raise KeyFileError(
+                f"the machine key {path} belongs to user {status.st_uid}, and this is user"
+                f" {os.geteuid()}. Run as its owner, or make a key of your own."
+            )
+        data = file.read(KEY_FILE_BYTES_MAX + 1)
+    if len(data) > KEY_FILE_BYTES_MAX:
+        raise _damaged(path)
+    return data
+
+
+def _damaged(path: Path) -> KeyFileError:
+    return KeyFileError(
+        f"the file {path} does not hold one Ed25519 private key in PEM."
+        " Restore it from a backup, or make a new key and pair again."
+    )

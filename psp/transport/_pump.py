@@ -1,0 +1,171 @@
+"""The sending side of a connection: one owner of the bytes that have not left yet.
+
+TLS forbids to change one's mind: bytes that were offered once must be offered again until they are
+accepted. So whoever sends hands over here, and never waits here: a cancelled caller cannot cut a
+frame, because the unfinished write was never his.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import trio
+
+from ._limits import UNREAD_S_MAX, UNSENT_BYTES_MAX
+from ._stream import TlsStream
+
+Tap: TypeAlias = Callable[[Literal["in", "out"], bytes], None]
+"""Sees every byte in the clear: before encryption, after decryption. For a recorder."""
+
+
+class Sender:
+    """Carries a core's bytes into a stream.
+
+    Attributes:
+        sent_bytes: Bytes taken from the core, in the clear.
+        sends: How many joined pieces they left in.
+    """
+
+    def __init__(
+        self, stream: TlsStream, take: Callable[[], bytes], *, tap: Tap | None = None
+    ) -> None:
+        """`take` gives all bytes that wait to be sent, joined, and forgets them."""
+        self._stream = stream
+        self._take = take
+        self._tap = tap
+        # What the socket did not accept whole. None when the kernel has everything; while it is
+        # set nothing else may be offered. `run` alone clears it.
+        self._head: memoryview | None = None
+        # The writer's task while it waits for work; None while it runs. `wake` clears it.
+        self._parked: trio.lowlevel.Task | None = None
+        # Whether anybody asked to send since the writer last looked. A new connection's HELLO
+        # waits for it, so that HELLO, PRESENT and the first calls leave as one flight.
+        self._is_asked = False
+        self._is_broken = False
+        self._room = trio.lowlevel.ParkingLot()
+        # Taken from the core while the head waits, so that they can be counted.
+        self._queue: list[bytes] = []
+        self._queued_bytes = 0
+        self.sent_bytes = 0
+        self.sends = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the kernel has accepted everything that was handed over."""
+        return self._head is None and not self._queue
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether sending has failed: nothing will ever leave again."""
+        return self._is_broken
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of our own waits for the kernel."""
+        return self._queued_bytes + (0 if self._head is None else len(self._head))
+
+    def send_now(self) -> None:
+        """Send what waits, with exactly one attempt and no checkpoint.
+
+        If the socket does not take it, those very bytes become the writer's.
+        """
+        if self._is_broken:
+            return
+        if self._head is None:
+            self._offer_next()
+        if self._head is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Let the writer send what waits, joined with all that others add in this turn."""
+        self._is_asked = True
+        task, self._parked = self._parked, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def run(self) -> None:
+        """Be the writer, until sending fails or this is cancelled."""
+        try:
+            while not self._is_broken:
+                if self._head is not None:
+                    await self._wait_for_kernel()
+                    if not self._is_broken:
+                        self._offer_head()
+                elif self._is_asked:
+                    self._is_asked = False
+                    self._offer_next()
+                else:
+                    await self._park()
+        finally:
+            self._room.unpark_all()
+            if self._head is not None:
+                # Half a record has left: nothing that follows could be understood.
+                self._stream.close()
+
+    async def wait_for_room(self) -> None:
+        """Wait while too much of our own lies unsent: called before reading more from the peer."""
+        self._collect()
+        while self.unsent_bytes > UNSENT_BYTES_MAX and not self._is_broken:
+            await self._room.park()
+
+    def _collect(self) -> None:
+        """Move what the core holds to where it can be counted."""
+        if self._head is not None and (data := self._take()):
+            self._queue.append(data)
+            self._queued_bytes += len(data)
+
+    def _offer_next(self) -> None:
+        """Start the next piece, if there is one."""
+        data = b"".join((*self._queue, self._take()))
+        self._queue.clear()
+        self._queued_bytes = 0
+        if not data:
+            return
+        self.sent_bytes += len(data)
+        self.sends += 1
+        if self._tap is not None:
+            self._tap("out", data)
+        self._head = memoryview(data)
+        self._offer_head()
+
+    def _offer_head(self) -> None:
+        """Offer the head, the same bytes each time, until the socket has accepted its last one."""
+        assert self._head is not None
+        try:
+            accepted = self._stream.send_nonblocking(self._head)
+        except trio.BrokenResourceError:
+            self._give_up()
+            return
+        rest = self._head[accepted:]
+        self._head = rest if rest else None
+        if self.unsent_bytes <= UNSENT_BYTES_MAX:
+            self._room.unpark_all()
+
+    async def _wait_for_kernel(self) -> None:
+        with trio.move_on_after(UNREAD_S_MAX) as scope:
+            try:
+                await self._stream.wait_writable()
+            except trio.ClosedResourceError:
+                self._give_up()
+        if scope.cancelled_caught:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        # Only the sending half ends: the reader may yet find an alert that says why.
+        self._is_broken = True
+        self._head = None
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._stream.stop_sending()
+        self._room.unpark_all()
+        self.wake()
+
+    async def _park(self) -> None:
+        self._parked = trio.lowlevel.current_task()
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+import trio.testing
+
+from psp.transport import MachineKey, TlsStream, receive_buffer
+
+from .conftest import Meeting, meet
+
+
+@pytest.fixture
+async def meeting(aggregator: MachineKey, totebox: MachineKey) -> AsyncIterator[Meeting]:
+    meeting = await meet(aggregator, totebox, pinned=[aggregator])
+    yield meeting
+    meeting.close()
+
+
+async def test_bytes_arrive_whole_and_in_order(meeting: Meeting) -> None:
+    ours, theirs = meeting.streams
+    data = b"".join(b"%07d," % index for index in range(200_000))
+    received = bytearray()
+
+    async def read() -> None:
+        buffer = receive_buffer()
+        while size := await theirs.receive_into(buffer):
+            received.extend(buffer[:size])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await ours.send_all(data)
+        ours.stop_sending()
+
+    assert received == data
+
+
+async def test_one_receive_takes_all_records_that_have_come(meeting: Meeting) -> None:
+    ours, theirs = meeting.streams
+    for _ in range(4):
+        await ours.send_all(bytes(16 * 1024))
+    await trio.testing.wait_all_tasks_blocked(0.001)
+
+    assert await theirs.receive_into(receive_buffer()) > 16 * 1024
+
+
+async def test_a_small_buffer_gets_the_rest_of_a_record_without_waiting_for_the_socket(
+    meeting: Meeting,
+) -> None:
+    ours, theirs = meeting.streams
+    await ours.send_all(b"0123456789")
+
+    assert await theirs.receive_some(4) == b"0123"
+    assert await theirs.receive_some(100) == b"456789"
+
+
+async def test_two_tasks_may_wait_for_one_socket_to_become_writable(meeting: Meeting) -> None:
+    """A peer that asks for new keys makes the reader wait for what the writer waits for."""
+    ours, theirs = meeting.streams
+    while ours.send_nonblocking(bytes(16 * 1024)):
+        pass
+    passed: list[int] = []
+
+    async def wait(number: int) -> None:
+        await ours.wait_writable()
+        passed.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(wait, number)
+        await trio.testing.wait_all_tasks_blocked()
+        assert passed == []
+        buffer = receive_buffer()
+        while len(passed) < 3:
+            with trio.move_on_after(0.05):
+                await theirs.receive_into(buffer)
+
+    assert sorted(passed) == [0, 1, 2]
+
+
+async def test_closing_wakes_the_task_that_reads(meeting: Meeting) -> None:
+    ours, _ = meeting.streams
+
+    async def read() -> None:
+        with pytest.raises(trio.BrokenResourceError):
+            await ours.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        ours.close()
+
+
+async def test_bytes_that_are_not_tls_break_the_connection_and_nothing_else(
+    meeting: Meeting,
+) -> None:
+    ours, theirs = meeting.streams
+    socket.socket.send(ours.tls, b"in the clear, past the encryption")
+
+    with pytest.raises(trio.BrokenResourceError):
+        await theirs.receive_some()
+
+
+async def test_a_cancelled_send_ends_the_connection_instead_of_cutting_a_record(
+    meeting: Meeting,
+) -> None:
+    ours, _ = meeting.streams
+    with trio.move_on_after(0.01):
+        await ours.send_all(bytes(32 * 1024 * 1024))
+
+    assert ours.tls.fileno() == -1
+    assert isinstance(ours, TlsStream)
