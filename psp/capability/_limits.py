@@ -1,0 +1,58 @@
+"""Every limit of tokens and scopes, each with its reason.
+
+A token is read before anybody has proven anything, so these bound what a stranger can make an
+archive do. Most are part of the format: raising one is a new version of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LINKS_MAX: Final = 4
+"""Anchor to operator to console or aggregator to tenant, and no further. A longer chain is a
+delegation that nobody can explain to the owner whose data it opens."""
+
+BODY_BYTES_MAX: Final = 1024
+"""One link, without its signature. 21 column names and their row domains take about 500 bytes; a
+scope that needs more belongs into two grants."""
+
+SIGNATURE_BYTES: Final = 64
+KEY_BYTES: Final = 32
+HASH_BYTES: Final = 32
+NONCE_BYTES: Final = 16
+
+# Per link: the body, the signature, and 1 + 3 + 2 bytes of array and byte-string headers.
+TOKEN_BYTES_MAX: Final = 1 + LINKS_MAX * (BODY_BYTES_MAX + SIGNATURE_BYTES + 6)
+"""4,377 bytes. Looked at before anything else, so a stranger's bytes cost microseconds."""
+
+FIRST_LINK_SECONDS_MAX: Final = 7 * 24 * 3600
+"""Seven days for the operator: a week of holidays, and the bound on how long a revocation must be
+remembered."""
+
+LINK_SECONDS_MAX: Final = 24 * 3600
+"""One day for every further link. A console that runs renews its links long before."""
+
+NOT_BEFORE_LEEWAY_S: Final = 30
+"""A signer's clock may run ahead by this much. There is none on the other end: a grant that is
+over is over."""
+
+TIME_S_MAX: Final = 2**53 - 1
+"""The largest integer that every language's number can hold."""
+
+EPOCH_MAX: Final = 2**32 - 1
+
+UNLIMITED: Final = 2**53 - 1
+"""The top of "per call" limits: the format has no null, and a minimum with this changes nothing."""
+
+MEMBERS_MAX: Final = 64
+"""Values in one finite set. A meet of sets filters, so it never grows; a list of thousands of keys
+is a table of its own, not a grant."""
+
+NAME_BYTES_MAX: Final = 128
+"""A table, column, object or method name; longer than any in PostgreSQL (63)."""
+
+DOMAIN_TEXT_BYTES_MAX: Final = 256
+"""One value or prefix in a row domain: four of them still fit a link."""
+
+ANCHOR_KEYS_MAX: Final = 8
+"""Keys that may sign first links of one archive; more than a handful is a list nobody reviews."""
