@@ -1,0 +1,17 @@
+"""A ledger that anybody can check: RFC 6962 tree, C2SP tlog-tiles, signed checkpoints.
+
+The format and its promises stand in docs/ledger.md.
+"""
+
+from __future__ import annotations
+
+from ._checkpoint import Checkpoint as Checkpoint
+from ._checkpoint import sign_checkpoint as sign_checkpoint
+from ._checkpoint import verify_checkpoint_untrusted as verify_checkpoint_untrusted
+from ._consistency import verify_consistency as verify_consistency
+from ._inclusion import verify_inclusion as verify_inclusion
+from ._ledger import Appended as Appended
+from ._ledger import Ledger as Ledger
+from ._limits import ENTRY_BYTES_MAX as ENTRY_BYTES_MAX
+from ._note import Signer as Signer
+from ._tree import hash_leaf as hash_leaf

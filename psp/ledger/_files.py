@@ -1,0 +1,142 @@
+"""Everything the ledger does to a disk, each step by name. All else decides; this does.
+
+A test replaces this class by a disk that forgets what was not synced, and stops at every step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from psp.errors import LedgerError
+
+TEMPORARY: Final = "temporary"
+"""The one name under which files are written before they get theirs: a crash leaves at most one,
+and the next write removes it."""
+
+SEALED: Final = 0o444
+GROWING: Final = 0o600
+
+
+class Files:
+    """The files below one directory. Paths are relative to it, with `/`.
+
+    Raises:
+        LedgerError: From every method: what the system refused, and for which file.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        # The journal, while this process appends; None before the first batch and after each reset.
+        self._journal: int | None = None
+
+    def read(self, path: str, *, bytes_max: int) -> bytes:
+        """Return a whole file; refuse one that is longer than it can rightly be."""
+        with self._told(path), (self.directory / path).open("rb") as file:
+            data = file.read(bytes_max + 1)
+        if len(data) > bytes_max:
+            raise LedgerError(f"{self.name(path)} is damaged: longer than {bytes_max:,} bytes.")
+        return data
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is such a file or directory."""
+        return (self.directory / path).exists()
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory, none if it is not there."""
+        try:
+            return sorted(entry.name for entry in (self.directory / path).iterdir())
+        except FileNotFoundError:
+            return []
+
+    def make_root(self) -> None:
+        """Make the ledger's own directory if it is not there."""
+        with self._told("."):
+            self.directory.mkdir(parents=True, exist_ok=True)
+
+    def make_directory(self, path: str) -> None:
+        """Make one directory; its parent is there."""
+        with self._told(path):
+            (self.directory / path).mkdir()
+
+    def write_temporary(self, data: bytes, *, mode: int, size: int | None = None) -> None:
+        """Write the temporary file, extended with a hole up to `size`."""
+        path = self.directory / TEMPORARY
+        with self._told(TEMPORARY):
+            # Not truncated but removed: a sealed one cannot be opened for writing.
+            path.unlink(missing_ok=True)
+            with path.open("xb") as file:
+                file.write(data)
+                if size is not None:
+                    file.truncate(size)
+            path.chmod(mode)
+
+    def sync_temporary(self) -> None:
+        """Make the content of the temporary file durable."""
+        with self._told(TEMPORARY):
+            self._sync(self.directory / TEMPORARY)
+
+    def rename_temporary(self, path: str) -> None:
+        """Give the temporary file its name, in place of any file of that name."""
+        with self._told(path):
+            (self.directory / TEMPORARY).rename(self.directory / path)
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable."""
+        with self._told(path):
+            self._sync(self.directory / path)
+
+    def remove(self, path: str) -> None:
+        """Remove a file that may be gone already."""
+        with self._told(path):
+            (self.directory / path).unlink(missing_ok=True)
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+        with self._told(path):
+            (self.directory / path).rmdir()
+
+    def write_journal(self, path: str, data: bytes, *, offset: int) -> None:
+        """Write into the journal, which keeps its size."""
+        with self._told(path):
+            if self._journal is None:
+                self._journal = os.open(self.directory / path, os.O_WRONLY | os.O_CLOEXEC)
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self._journal, view, offset)
+                view, offset = view[written:], offset + written
+
+    def sync_journal(self, path: str) -> None:
+        """Make what was written into the journal durable. This is the acknowledgement's price."""
+        assert self._journal is not None, "written before it is synced"
+        with self._told(path):
+            os.fdatasync(self._journal)
+
+    def close_journal(self) -> None:
+        """Let go of the journal: it is about to be replaced, or we are done."""
+        if self._journal is not None:
+            journal, self._journal = self._journal, None
+            with suppress(OSError):  # What matters in it was synced and reported before.
+                os.close(journal)
+
+    def name(self, path: str) -> str:
+        """Return how a message names a file."""
+        return str(self.directory / path)
+
+    @staticmethod
+    def _sync(path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise LedgerError(f"{self.name(path)}: {exc.strerror or exc}.") from exc

@@ -1,0 +1,403 @@
+"""A ledger in a directory: entries come in at the end and never change.
+
+    journal      one fixed file; a batch is durable when it is synced
+    checkpoint   the signed size and root of everything in tile/
+    tile/        hashes and entries, C2SP tlog-tiles; written from the journal, sealed
+
+The order of writing is the whole of crash safety: batch into journal, sync, *acknowledge*; later
+tiles, then checkpoint, then an empty journal. After a crash the journal therefore begins where the
+checkpoint ends, or ends there. Anything else was not our doing and is refused.
+
+Nothing is locked here: one process at a time may open with a key, and who sees to that is the
+archive, which holds the lock on its directory. Any number may read beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from psp.errors import ConsistencyProofInvalid, InclusionProofInvalid, LedgerError
+
+from ._checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint_untrusted
+from ._consistency import consistency_ranges
+from ._files import GROWING, SEALED, Files
+from ._inclusion import inclusion_ranges, verify_inclusion
+from ._journal import SECTOR_BYTES, Journal, decode_journal_untrusted, encode_batch, encode_top
+from ._limits import (
+    JOURNAL_BYTES,
+    NOTE_BYTES_MAX,
+    PENDING_ENTRIES_MAX,
+    SNAPSHOT_TRIES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+)
+from ._note import Signer, check_key_name
+from ._published import Published, damage_in
+from ._ranges import Range, hash_range
+from ._tree import EMPTY_ROOT, TileId, hash_leaf
+
+JOURNAL: Final = "journal"
+CHECKPOINT: Final = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """A batch that is durable.
+
+    Attributes:
+        first_index: Where the first entry of the batch is; the others follow it.
+        checkpoint: What the ledger commits to with the batch in it.
+    """
+
+    first_index: int
+    checkpoint: Checkpoint
+
+
+class Ledger:
+    """An append-only record that anybody can check. Made by `create` and `open`.
+
+    Attributes:
+        checkpoint: What it commits to now: every acknowledged entry.
+        note: The same as a signed note, to hand out with a proof.
+    """
+
+    checkpoint: Checkpoint
+    note: bytes
+
+    # All four are set by `_load`, and by nothing but a write that succeeded after that.
+    _edge: RightEdge
+    _published: Published
+    _journal_end: int
+    # Whether the journal is not empty, or torn, and must be replaced before the first append.
+    _is_recovering: bool
+
+    def __init__(self, files: Files, *, origin: str, public_key: bytes, key: Signer | None) -> None:
+        self._files = files
+        self._origin = origin
+        self._public_key = public_key
+        self._key = key
+        # Why nothing can be appended any more; None while all is well.
+        self._refusal: str | None = None
+        # Entries from `_published.tree_size` on, whose bundles are not written yet.
+        self._pending: list[bytes] = []
+        self._load()
+
+    @classmethod
+    def create(cls, directory: Path, *, origin: str, key: Signer) -> Self:
+        """Make an empty ledger in a directory that is empty or not there, and open it.
+
+        Raises:
+            LedgerError: The directory holds something, or cannot be written.
+        """
+        check_key_name(origin)
+        files = Files(directory)
+        if found := files.names("."):
+            raise LedgerError(
+                f"{directory} cannot become a ledger: it holds {found[0]!r}. Open what is there,"
+                " or choose an empty directory; a ledger is never started over."
+            )
+        files.make_root()
+        return cls.create_on(files, origin=origin, key=key)
+
+    @classmethod
+    def create_on(cls, files: Files, *, origin: str, key: Signer) -> Self:
+        """Make an empty ledger on files that hold nothing."""
+        empty = Checkpoint(origin=origin, tree_size=0, root_hash=EMPTY_ROOT)
+        _replace_journal(files, base=0)
+        _replace(files, CHECKPOINT, sign_checkpoint(empty, key))
+        return cls(files, origin=origin, public_key=key.public_bytes, key=key)
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, origin: str, public_key: bytes, key: Signer | None = None
+    ) -> Self:
+        """Open a ledger and check all of it: signature, every tile, every entry, the root.
+
+        With a key, what a crash left in the journal is carried into the tiles. Without one the
+        ledger can only be read and nothing is written; another process may be appending.
+
+        Raises:
+            CheckpointRejected: The checkpoint is not signed by `public_key` for `origin`.
+            LedgerError: A file is missing or damaged; the message names it. Nothing was changed.
+        """
+        if key is not None and key.public_bytes != public_key:
+            raise LedgerError(f"the key given is not the key of {origin}; nothing was opened.")
+        return cls.open_on(Files(directory), origin=origin, public_key=public_key, key=key)
+
+    @classmethod
+    def open_on(
+        cls, files: Files, *, origin: str, public_key: bytes, key: Signer | None = None
+    ) -> Self:
+        """Do what `open` does, on these files."""
+        ledger = cls(files, origin=origin, public_key=public_key, key=key)
+        if key is not None and ledger._is_recovering:
+            ledger.write_tiles()
+        return ledger
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the tiles of what is pending and let go of the files.
+
+        Without it nothing is lost: the next `open` does the same.
+        """
+        try:
+            if self._key is not None and self._refusal is None:
+                self.write_tiles()
+        finally:
+            self._refusal = "it is closed"
+            self._files.close_journal()
+
+    def append(self, entries: Sequence[bytes]) -> Appended:
+        """Add entries; when this returns they are durable and committed to by a signed checkpoint.
+
+        Their tiles are written later, by `write_tiles`: at a quiet moment, on `close`, or here once
+        the journal is full. A batch is one write and one sync, however many entries it has.
+
+        Raises:
+            LedgerError: The batch is too large, and nothing happened; or the disk failed, and
+                whether the batch is there will be known when the ledger is opened again.
+        """
+        key = self._writer()
+        if not 0 < len(entries) <= PENDING_ENTRIES_MAX:
+            raise LedgerError(f"a batch of {len(entries)} entries; give 1 to {PENDING_ENTRIES_MAX}")
+        grown = self._edge.copy()
+        for entry in entries:
+            grown.add(hash_leaf(entry))
+        checkpoint = Checkpoint(
+            origin=self._origin, tree_size=grown.size, root_hash=grown.root_hash()
+        )
+        note = sign_checkpoint(checkpoint, key)
+        first_index = self._edge.size
+        sectors = encode_batch(first_index, entries, note, offset=self._journal_end)
+        if len(sectors) > JOURNAL_BYTES - SECTOR_BYTES:
+            raise LedgerError(
+                f"a batch of {len(entries)} entries takes {len(sectors):,} bytes of a journal of"
+                f" {JOURNAL_BYTES:,}. Append it in several batches."
+            )
+        pending_count = len(self._pending) + len(entries)
+        if self._journal_end + len(sectors) > JOURNAL_BYTES or pending_count > PENDING_ENTRIES_MAX:
+            self.write_tiles()
+            return self.append(entries)  # Once: a batch that got here fits in an empty journal.
+        with self._poisoned_by_failure():
+            self._files.write_journal(JOURNAL, sectors, offset=self._journal_end)
+            self._files.sync_journal(JOURNAL)
+        self._journal_end += len(sectors)
+        self._edge = grown
+        self._pending += entries
+        self.checkpoint, self.note = checkpoint, note
+        return Appended(first_index=first_index, checkpoint=checkpoint)
+
+    def write_tiles(self) -> None:
+        """Carry every acknowledged entry into sealed tiles, and empty the journal.
+
+        Raises:
+            LedgerError: The disk failed. Nothing acknowledged is lost; open the ledger again.
+        """
+        self._writer()
+        if not self._pending and not self._is_recovering:
+            return
+        with self._poisoned_by_failure():
+            self._published.extend(self._edge, self._pending)
+            _replace(self._files, CHECKPOINT, self.note)
+            self._published.remove_partials(self._edge)
+            self._files.close_journal()
+            _replace_journal(self._files, base=self._edge.size)
+        self._published = Published(self._files, self._edge.size)
+        self._pending = []
+        self._edge.forget_finished()
+        self._journal_end, self._is_recovering = SECTOR_BYTES, False
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """Return the entries from `start` up to but not including `end`, each checked.
+
+        Raises:
+            LedgerError: There are no such entries, or a file changed since the ledger was opened.
+        """
+        if not 0 <= start <= end <= self._edge.size:
+            raise LedgerError(f"entries {start} to {end} of a ledger of {self._edge.size} entries")
+        published = self._published.tree_size
+        found: list[bytes] = []
+        for index in range(start // TILE_WIDTH, -(-min(end, published) // TILE_WIDTH)):
+            bundle = self._published.read_bundle(index, self._tile(TileId(0, index)))
+            first = index * TILE_WIDTH
+            found += bundle[max(start - first, 0) : end - first]
+        return found + self._pending[max(start - published, 0) : max(end - published, 0)]
+
+    def prove_inclusion(self, index: int, tree_size: int) -> list[bytes]:
+        """Return the proof that an entry is in the ledger of its first `tree_size` entries.
+
+        Raises:
+            InclusionProofInvalid: There is no such entry in a ledger of that size.
+            LedgerError: A file changed since the ledger was opened; the message names it.
+        """
+        if not 0 <= index < tree_size <= self._edge.size:
+            raise InclusionProofInvalid(
+                f"entry {index} in the first {tree_size} entries of {self._edge.size}"
+            )
+        *proof, leaf, root = self._hashes(
+            [*inclusion_ranges(index, tree_size), Range(index, index + 1), Range(0, tree_size)]
+        )
+        then = Checkpoint(origin=self._origin, tree_size=tree_size, root_hash=root)
+        with self._explained_by_files():
+            verify_inclusion(leaf, index, proof, then)
+            if tree_size == self._edge.size and root != self.checkpoint.root_hash:
+                raise LedgerError("the root hash has changed")
+        return proof
+
+    def prove_consistency(self, old_size: int, new_size: int) -> list[bytes]:
+        """Return the proof that the ledger of `new_size` entries extends that of `old_size`.
+
+        Raises:
+            ConsistencyProofInvalid: The ledger never had those sizes, in that order.
+            LedgerError: A file changed since the ledger was opened; the message names it.
+        """
+        if not 0 <= old_size <= new_size <= self._edge.size:
+            raise ConsistencyProofInvalid(
+                f"from {old_size} to {new_size} entries in a ledger of {self._edge.size}"
+            )
+        return self._hashes(consistency_ranges(old_size, new_size))
+
+    def _load(self) -> None:
+        """Read and check everything; nothing is written."""
+        journal, self.note, self.checkpoint = self._read_snapshot()
+        self._published = Published(self._files, self.checkpoint.tree_size)
+        self._edge = self._published.verify()
+        if self._edge.root_hash() != self.checkpoint.root_hash:
+            raise LedgerError(
+                f"{self._files.name(CHECKPOINT)} commits to another root than the tiles below"
+                f" {self._files.name('tile')} have: {self.checkpoint.tree_size} entries were"
+                " changed after they were sealed. Restore the ledger from a copy; nothing was"
+                " changed now."
+            )
+        if journal.base == self.checkpoint.tree_size:
+            self._replay(journal)
+        self._is_recovering = journal.end != SECTOR_BYTES or journal.is_torn
+        self._journal_end = journal.end
+
+    def _read_snapshot(self) -> tuple[Journal, bytes, Checkpoint]:
+        """Return a journal and a checkpoint that meet, though a writer may be at work.
+
+        The journal is read first: what is acknowledged is in it, or in a checkpoint read after it.
+        """
+        tries = SNAPSHOT_TRIES if self._key is None else 1
+        for attempt in range(1, tries + 1):
+            try:
+                journal = self._read_journal()
+            except LedgerError:
+                # A batch is half visible while it is being written.
+                if attempt == tries:
+                    raise
+                continue
+            note = self._files.read(CHECKPOINT, bytes_max=NOTE_BYTES_MAX)
+            checkpoint = self._verify_note(note, CHECKPOINT)
+            if checkpoint.tree_size in (journal.base, journal.tree_size):
+                return journal, note, checkpoint
+        raise LedgerError(
+            f"{self._files.name(JOURNAL)} continues a ledger of {journal.base} entries, but"
+            f" {self._files.name(CHECKPOINT)} is of {checkpoint.tree_size}. One of the two is from"
+            " another time. Restore the whole directory from a copy; nothing was changed."
+        )
+
+    def _read_journal(self) -> Journal:
+        data = self._files.read(JOURNAL, bytes_max=JOURNAL_BYTES)
+        with damage_in(self._files, JOURNAL):
+            return decode_journal_untrusted(data)
+
+    def _replay(self, journal: Journal) -> None:
+        """Take the journal's batches in; the last one's signature speaks for all of them."""
+        if not journal.batches:
+            return
+        for batch in journal.batches:
+            self._pending += batch.entries
+            for entry in batch.entries:
+                self._edge.add(hash_leaf(entry))
+        self.note = journal.batches[-1].note
+        self.checkpoint = self._verify_note(self.note, JOURNAL)
+        found = (self._edge.size, self._edge.root_hash())
+        if found != (self.checkpoint.tree_size, self.checkpoint.root_hash):
+            raise LedgerError(
+                f"{self._files.name(JOURNAL)} holds entries that its own checkpoint of"
+                f" {self.checkpoint.tree_size} entries does not commit to. Restore it from a copy;"
+                " nothing was changed."
+            )
+
+    def _verify_note(self, note: bytes, path: str) -> Checkpoint:
+        with damage_in(self._files, path):
+            return verify_checkpoint_untrusted(
+                note, origin=self._origin, public_key=self._public_key
+            )
+
+    def _tile(self, tile: TileId) -> list[bytes]:
+        """Return a tile as far as it is filled now, from memory if it may not be on disk."""
+        if tile in self._edge.finished:
+            return self._edge.finished[tile]
+        if tile.index == self._edge.size >> TILE_HEIGHT * (tile.level + 1):
+            return self._edge.unfinished[tile.level]
+        return self._published.read_tile(tile)
+
+    def _hashes(self, ranges: Sequence[Range]) -> list[bytes]:
+        held: dict[TileId, list[bytes]] = {}
+
+        def read(tile: TileId) -> list[bytes]:
+            # Neighbouring ranges share tiles: a path of 20 hashes lies in three.
+            if tile not in held:
+                held[tile] = self._tile(tile)
+            return held[tile]
+
+        return [hash_range(entries, read) for entries in ranges]
+
+    @contextmanager
+    def _explained_by_files(self) -> Iterator[None]:
+        """If our own proof fails, a tile changed under us: find it and name it."""
+        try:
+            yield
+        except LedgerError as exc:
+            self._published.verify()
+            raise LedgerError(
+                f"{self._files.name('tile')} changed while it was read; open the ledger again."
+            ) from exc
+
+    def _writer(self) -> Signer:
+        if self._key is None:
+            raise LedgerError(f"{self._origin} was opened for reading; open it with its key.")
+        if self._refusal is not None:
+            raise LedgerError(f"{self._origin} takes no entries: {self._refusal}. Open it again.")
+        return self._key
+
+    @contextmanager
+    def _poisoned_by_failure(self) -> Iterator[None]:
+        """Let nothing be appended after a failed write.
+
+        After a failed fsync the kernel may count the lost pages as written, so a second fsync would
+        succeed and say nothing. Only reading the files again tells what is there.
+        """
+        try:
+            yield
+        except BaseException as exc:
+            self._refusal = f"an earlier write failed ({exc})"
+            self._files.close_journal()
+            raise
+
+
+def _replace(files: Files, path: str, data: bytes) -> None:
+    files.write_temporary(data, mode=SEALED)
+    files.sync_temporary()
+    files.rename_temporary(path)
+    files.sync_directory(".")
+
+
+def _replace_journal(files: Files, *, base: int) -> None:
+    # A new file, not a truncated one: a reader in the middle of the old one keeps it whole.
+    files.write_temporary(encode_top(base), mode=GROWING, size=JOURNAL_BYTES)
+    files.sync_temporary()
+    files.rename_temporary(JOURNAL)
+    files.sync_directory(".")

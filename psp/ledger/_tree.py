@@ -1,0 +1,152 @@
+"""The hash tree of RFC 6962, grown at its right edge.
+
+Nothing here reads or writes: hashes come in, hashes come out.
+
+Words: a *node* of height h and index i covers the 2^h entries that start at i * 2^h. A *peak* is a
+node that no larger complete node covers yet; a tree of n entries has one peak for each 1 in the
+binary form of n. A tile of level L holds 256 consecutive nodes of height 8 * L.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from ._limits import TILE_HEIGHT, TILE_WIDTH
+
+EMPTY_ROOT: Final = sha256(b"").digest()
+
+
+def hash_leaf(entry: bytes) -> bytes:
+    """Return the hash of one entry, 32 bytes. Source: RFC 6962, section 2.1."""
+    return sha256(b"\x00" + entry).digest()
+
+
+def hash_node(left: bytes, right: bytes) -> bytes:
+    """Return the hash of the node above two others, 32 bytes. Source: RFC 6962, section 2.1."""
+    # Another prefix than a leaf's: otherwise an inner node could be shown as an entry.
+    return sha256(b"\x01" + left + right).digest()
+
+
+def hash_complete(nodes: Sequence[bytes]) -> bytes:
+    """Return the node above 2^k nodes of one height."""
+    assert nodes, "there is no node above nothing"
+    row = nodes
+    while len(row) > 1:
+        row = [hash_node(row[i], row[i + 1]) for i in range(0, len(row), 2)]
+    return row[0]
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class TileId:
+    """Which tile: `level` counts from the leaves, `index` from the left, both from 0."""
+
+    level: int
+    index: int
+
+
+class RightEdge:
+    """What must be remembered of a tree to make it grow: its peaks and its unfinished tiles.
+
+    At most 63 peaks and 255 hashes for each of 8 levels, whatever the size of the tree.
+
+    Attributes:
+        size: Entries in the tree.
+        unfinished: Per level the hashes of the rightmost tile, 0 to 255 of them.
+        finished: Tiles that became full since `forget_finished`, 256 hashes each.
+    """
+
+    __slots__ = ("_peaks", "finished", "size", "unfinished")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.unfinished: list[list[bytes]] = [[]]
+        self.finished: dict[TileId, list[bytes]] = {}
+        # By height. None where the tree has no peak of that height.
+        self._peaks: list[bytes | None] = []
+
+    @classmethod
+    def restore(cls, size: int, unfinished: Sequence[Sequence[bytes]]) -> RightEdge:
+        """Return the edge of a tree of `size` entries from its partial tiles, one per level."""
+        edge = cls()
+        edge.size = size
+        edge.unfinished = [list(hashes) for hashes in unfinished] or [[]]
+        for hashes in edge.unfinished:
+            start = 0
+            peaks: list[bytes | None] = [None] * TILE_HEIGHT
+            for height in reversed(range(TILE_HEIGHT)):  # The widest peak is the leftmost.
+                if len(hashes) >> height & 1:
+                    peaks[height] = hash_complete(hashes[start : start + (1 << height)])
+                    start += 1 << height
+            edge._peaks += peaks
+        return edge
+
+    def copy(self) -> RightEdge:
+        """Return an edge that grows on its own: a batch becomes ours only when it is durable."""
+        other = RightEdge()
+        other.size = self.size
+        other.unfinished = [list(hashes) for hashes in self.unfinished]
+        other.finished = dict(self.finished)
+        other._peaks = list(self._peaks)
+        return other
+
+    def add(self, leaf_hash: bytes) -> None:
+        """Append one entry. Every inner node is hashed once in the life of the tree."""
+        node, height = leaf_hash, 0
+        self._keep(node, level=0)
+        while (left := self._peak(height)) is not None:
+            self._peaks[height] = None
+            node, height = hash_node(left, node), height + 1
+            if height % TILE_HEIGHT == 0:
+                self._keep(node, level=height // TILE_HEIGHT)
+        self._peaks[height] = node
+        self.size += 1
+
+    def root_hash(self) -> bytes:
+        """Return the root of the whole tree, 32 bytes."""
+        root: bytes | None = None
+        for peak in self._peaks:
+            if peak is not None:
+                root = peak if root is None else hash_node(peak, root)
+        return EMPTY_ROOT if root is None else root
+
+    def forget_finished(self) -> None:
+        """Drop the full tiles from memory: they can be read from disk from now on."""
+        self.finished = {}
+
+    def _peak(self, height: int) -> bytes | None:
+        while len(self._peaks) <= height:
+            self._peaks.append(None)
+        return self._peaks[height]
+
+    def _keep(self, node: bytes, *, level: int) -> None:
+        if level == len(self.unfinished):
+            self.unfinished.append([])
+        self.unfinished[level].append(node)
+        if len(self.unfinished[level]) == TILE_WIDTH:
+            index = self.size >> TILE_HEIGHT * (level + 1)
+            self.finished[TileId(level, index)] = self.unfinished[level]
+            self.unfinished[level] = []
+
+
+class Width(NamedTuple):
+    """How far one level reaches in a tree of some size."""
+
+    full: int
+    partial: int
+
+
+def width_at(tree_size: int, level: int) -> Width:
+    """Return how many full tiles a level has, and how many hashes its partial tile holds.
+
+    Source: C2SP tlog-tiles, "Partial Tiles".
+    """
+    full, partial = divmod(tree_size >> TILE_HEIGHT * level, TILE_WIDTH)
+    return Width(full, partial)
+
+
+def level_count(tree_size: int) -> int:
+    """Return how many levels have at least one tile, full or partial."""
+    return -(-tree_size.bit_length() // TILE_HEIGHT)
