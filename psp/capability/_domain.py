@@ -204,8 +204,8 @@ def between(
 ) -> RowDomain:
     """Make an interval of numbers or of dates; `None` is "no end here".
 
-    The ends belong to the interval unless they are open. An interval of one value becomes that set, an impossible one becomes `NOTHING`, so that equal
-    domains are equal objects.
+    The ends belong to the interval unless they are open. An interval of one value becomes that set,
+    an impossible one becomes `NOTHING`, so that equal domains are equal objects.
 
     Raises:
         ValueError: No end at all, ends of two kinds, or an end that is neither number nor date.

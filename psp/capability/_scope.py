@@ -49,8 +49,6 @@ reveal one record's value; they are aggregates, and given only where an owner na
 ROUNDING_LADDER: Final = (1, 5, 10, 100, 1000)
 """Each divides the next, so the coarser of two contains what the finer one hides."""
 
-_ROWS_FOREVER: Final[Mapping[str, RowDomain]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRule:
@@ -75,7 +73,7 @@ class TableRule:
     output: frozenset[str] = frozenset()
     filters: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
-    rows: Mapping[str, RowDomain] = field(default=_ROWS_FOREVER)
+    rows: Mapping[str, RowDomain] = field(default_factory=dict)
     aggregates_only: bool = False
     floor: int = 1
     rounding: int = 1
