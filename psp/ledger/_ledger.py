@@ -18,30 +18,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from psp.errors import ConsistencyProofInvalid, InclusionProofInvalid, LedgerError
 
-from ._checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint_untrusted
+from ._checkpoint import Checkpoint, sign_checkpoint
 from ._consistency import consistency_ranges
-from ._files import GROWING, SEALED, Files
+from ._files import Files
 from ._inclusion import inclusion_ranges, verify_inclusion
-from ._journal import SECTOR_BYTES, Journal, decode_journal_untrusted, encode_batch, encode_top
+from ._journal import SECTOR_BYTES, encode_batch
 from ._limits import (
     JOURNAL_BYTES,
-    NOTE_BYTES_MAX,
     PENDING_ENTRIES_MAX,
     SNAPSHOT_TRIES,
     TILE_HEIGHT,
     TILE_WIDTH,
 )
 from ._note import Signer, check_key_name
-from ._published import Published, damage_in
+from ._published import Published
 from ._ranges import Range, hash_range
+from ._state import JOURNAL, load, replace_checkpoint, replace_journal
 from ._tree import EMPTY_ROOT, TileId, hash_leaf
-
-JOURNAL: Final = "journal"
-CHECKPOINT: Final = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +65,24 @@ class Ledger:
     checkpoint: Checkpoint
     note: bytes
 
-    # All four are set by `_load`, and by nothing but a write that succeeded after that.
-    _edge: RightEdge
-    _published: Published
-    _journal_end: int
-    # Whether the journal is not empty, or torn, and must be replaced before the first append.
-    _is_recovering: bool
-
     def __init__(self, files: Files, *, origin: str, public_key: bytes, key: Signer | None) -> None:
+        # Only a writer can rely on the files to stand still.
+        state = load(
+            files, origin=origin, public_key=public_key, tries=SNAPSHOT_TRIES if key is None else 1
+        )
+        self.checkpoint, self.note = state.checkpoint, state.note
         self._files = files
         self._origin = origin
-        self._public_key = public_key
         self._key = key
         # Why nothing can be appended any more; None while all is well.
         self._refusal: str | None = None
+        self._published = state.published
+        self._edge = state.edge
         # Entries from `_published.tree_size` on, whose bundles are not written yet.
-        self._pending: list[bytes] = []
-        self._load()
+        self._pending = state.pending
+        self._journal_base, self._journal_end = state.journal_base, state.journal_end
+        # Whether the journal is not as new, and must be replaced before the first append.
+        self._is_recovering = state.is_recovering
 
     @classmethod
     def create(cls, directory: Path, *, origin: str, key: Signer) -> Self:
@@ -107,8 +105,8 @@ class Ledger:
     def create_on(cls, files: Files, *, origin: str, key: Signer) -> Self:
         """Make an empty ledger on files that hold nothing."""
         empty = Checkpoint(origin=origin, tree_size=0, root_hash=EMPTY_ROOT)
-        _replace_journal(files, base=0)
-        _replace(files, CHECKPOINT, sign_checkpoint(empty, key))
+        replace_journal(files, base=0)
+        replace_checkpoint(files, sign_checkpoint(empty, key))
         return cls(files, origin=origin, public_key=key.public_bytes, key=key)
 
     @classmethod
@@ -207,14 +205,15 @@ class Ledger:
             return
         with self._poisoned_by_failure():
             self._published.extend(self._edge, self._pending)
-            _replace(self._files, CHECKPOINT, self.note)
-            self._published.remove_partials(self._edge)
+            replace_checkpoint(self._files, self.note)
+            self._published.remove_partials(old_size=self._journal_base, new_size=self._edge.size)
             self._files.close_journal()
-            _replace_journal(self._files, base=self._edge.size)
+            replace_journal(self._files, base=self._edge.size)
         self._published = Published(self._files, self._edge.size)
         self._pending = []
         self._edge.forget_finished()
-        self._journal_end, self._is_recovering = SECTOR_BYTES, False
+        self._journal_base, self._journal_end = self._edge.size, SECTOR_BYTES
+        self._is_recovering = False
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Return the entries from `start` up to but not including `end`, each checked.
@@ -266,76 +265,6 @@ class Ledger:
             )
         return self._hashes(consistency_ranges(old_size, new_size))
 
-    def _load(self) -> None:
-        """Read and check everything; nothing is written."""
-        journal, self.note, self.checkpoint = self._read_snapshot()
-        self._published = Published(self._files, self.checkpoint.tree_size)
-        self._edge = self._published.verify()
-        if self._edge.root_hash() != self.checkpoint.root_hash:
-            raise LedgerError(
-                f"{self._files.name(CHECKPOINT)} commits to another root than the tiles below"
-                f" {self._files.name('tile')} have: {self.checkpoint.tree_size} entries were"
-                " changed after they were sealed. Restore the ledger from a copy; nothing was"
-                " changed now."
-            )
-        if journal.base == self.checkpoint.tree_size:
-            self._replay(journal)
-        self._is_recovering = journal.end != SECTOR_BYTES or journal.is_torn
-        self._journal_end = journal.end
-
-    def _read_snapshot(self) -> tuple[Journal, bytes, Checkpoint]:
-        """Return a journal and a checkpoint that meet, though a writer may be at work.
-
-        The journal is read first: what is acknowledged is in it, or in a checkpoint read after it.
-        """
-        tries = SNAPSHOT_TRIES if self._key is None else 1
-        for attempt in range(1, tries + 1):
-            try:
-                journal = self._read_journal()
-            except LedgerError:
-                # A batch is half visible while it is being written.
-                if attempt == tries:
-                    raise
-                continue
-            note = self._files.read(CHECKPOINT, bytes_max=NOTE_BYTES_MAX)
-            checkpoint = self._verify_note(note, CHECKPOINT)
-            if checkpoint.tree_size in (journal.base, journal.tree_size):
-                return journal, note, checkpoint
-        raise LedgerError(
-            f"{self._files.name(JOURNAL)} continues a ledger of {journal.base} entries, but"
-            f" {self._files.name(CHECKPOINT)} is of {checkpoint.tree_size}. One of the two is from"
-            " another time. Restore the whole directory from a copy; nothing was changed."
-        )
-
-    def _read_journal(self) -> Journal:
-        data = self._files.read(JOURNAL, bytes_max=JOURNAL_BYTES)
-        with damage_in(self._files, JOURNAL):
-            return decode_journal_untrusted(data)
-
-    def _replay(self, journal: Journal) -> None:
-        """Take the journal's batches in; the last one's signature speaks for all of them."""
-        if not journal.batches:
-            return
-        for batch in journal.batches:
-            self._pending += batch.entries
-            for entry in batch.entries:
-                self._edge.add(hash_leaf(entry))
-        self.note = journal.batches[-1].note
-        self.checkpoint = self._verify_note(self.note, JOURNAL)
-        found = (self._edge.size, self._edge.root_hash())
-        if found != (self.checkpoint.tree_size, self.checkpoint.root_hash):
-            raise LedgerError(
-                f"{self._files.name(JOURNAL)} holds entries that its own checkpoint of"
-                f" {self.checkpoint.tree_size} entries does not commit to. Restore it from a copy;"
-                " nothing was changed."
-            )
-
-    def _verify_note(self, note: bytes, path: str) -> Checkpoint:
-        with damage_in(self._files, path):
-            return verify_checkpoint_untrusted(
-                note, origin=self._origin, public_key=self._public_key
-            )
-
     def _tile(self, tile: TileId) -> list[bytes]:
         """Return a tile as far as it is filled now, from memory if it may not be on disk."""
         if tile in self._edge.finished:
@@ -386,18 +315,3 @@ class Ledger:
             self._refusal = f"an earlier write failed ({exc})"
             self._files.close_journal()
             raise
-
-
-def _replace(files: Files, path: str, data: bytes) -> None:
-    files.write_temporary(data, mode=SEALED)
-    files.sync_temporary()
-    files.rename_temporary(path)
-    files.sync_directory(".")
-
-
-def _replace_journal(files: Files, *, base: int) -> None:
-    # A new file, not a truncated one: a reader in the middle of the old one keeps it whole.
-    files.write_temporary(encode_top(base), mode=GROWING, size=JOURNAL_BYTES)
-    files.sync_temporary()
-    files.rename_temporary(JOURNAL)
-    files.sync_directory(".")

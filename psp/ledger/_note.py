@@ -78,9 +78,7 @@ def verify_note_untrusted(note: bytes, *, name: str, public_key: bytes) -> str:
         if signer == name and signed[:KEY_ID_BYTES] == ours
     ]
     if not signatures:
-        raise CheckpointRejected(
-            f"no signature by {name} with key id {ours.hex()}. Is it the right ledger's key?"
-        )
+        raise CheckpointRejected(f"no signature by {name} with key id {ours.hex()}")
     for signature in signatures:
         try:
             Ed25519PublicKey.from_public_bytes(public_key).verify(signature, text.encode())

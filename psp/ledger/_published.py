@@ -110,6 +110,8 @@ class Published:
         writer.sync_directories()
 
     def _write_bundles(self, writer: _Writer, edge: RightEdge, pending: Sequence[bytes]) -> None:
+        if not pending:
+            return
         first, taken = divmod(self.tree_size, TILE_WIDTH)
         held: list[bytes] = []
         if taken:
@@ -122,12 +124,15 @@ class Published:
             path = bundle_path(first + start // TILE_WIDTH, len(bundle))
             writer.write(path, encode_bundle(bundle))
 
-    def remove_partials(self, edge: RightEdge) -> None:
-        """Remove the partial forms of tiles that are full now and durable."""
-        for tile in sorted(edge.finished):
-            self._remove_partials(tile_path(tile))
-            if tile.level == 0:
-                self._remove_partials(bundle_path(tile.index))
+    def remove_partials(self, *, old_size: int, new_size: int) -> None:
+        """Remove the partial forms of tiles that filled between two sizes and are durable."""
+        for level in range(level_count(old_size)):
+            # At each level one tile was partial: the one after the last full tile.
+            tile = TileId(level, width_at(old_size, level).full)
+            if tile.index < width_at(new_size, level).full:
+                self._remove_partials(tile_path(tile))
+                if level == 0:
+                    self._remove_partials(bundle_path(tile.index))
 
     def _remove_partials(self, full_path: str) -> None:
         directory = partials_path(full_path)
@@ -171,12 +176,15 @@ def damage_in(files: Files, path: str) -> Iterator[None]:
 
 
 class _Writer:
-    """Writes sealed files and remembers which directories must be synced for their names."""
+    """Writes sealed files and remembers which directories must be synced for their names.
+
+    Every directory above a file counts, whether made now or found: one that was made by a run that
+    was killed is there, and is still not durable.
+    """
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        # In order of first use, which is parents first.
-        self._unsynced: dict[str, None] = {}
+        self._unsynced: set[str] = set()
 
     def write(self, path: str, data: bytes) -> None:
         parent = path.rpartition("/")[0]
@@ -184,17 +192,16 @@ class _Writer:
         self._files.write_temporary(data, mode=SEALED)
         self._files.sync_temporary()
         self._files.rename_temporary(path)
-        self._unsynced[parent] = None
 
     def _make_directories(self, path: str) -> None:
-        if not path or self._files.exists(path):
+        if path in self._unsynced:
             return
-        parent = path.rpartition("/")[0]
-        self._make_directories(parent)
-        self._files.make_directory(path)
-        self._unsynced[parent] = None
+        self._unsynced.add(path)
+        if path:
+            self._make_directories(path.rpartition("/")[0])
+            if not self._files.exists(path):
+                self._files.make_directory(path)
 
     def sync_directories(self) -> None:
-        for directory in self._unsynced:
+        for directory in sorted(self._unsynced):
             self._files.sync_directory(directory)
-        self._unsynced = {}
