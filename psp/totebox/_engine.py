@@ -1,0 +1,275 @@
+"""SQLite under two locks: a view of what one grant shows, and an authorizer around it.
+
+The view keeps rows and columns in; the authorizer keeps every statement inside the view, whatever
+the compiler made of a plan. Each scope has a connection of its own: SQLite asks the authorizer when
+a statement is prepared, so a shared cache of statements would carry one grant's permission over to
+the next.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgpack
+
+from psp.capability import Operation, TableRule
+from psp.errors import Denied, Invalid, LimitExceeded, Suppressed, Unimplemented
+from psp.plan import Figure, Plan
+from psp.values import Value, to_ext
+
+from ._compile import (
+    CELLS_MAX,
+    Compiled,
+    Group,
+    Row,
+    compile_emptiness,
+    compile_query,
+    compile_row,
+    compile_view,
+    output_columns,
+)
+from ._disclosure import Cell, Decision, Key, Part, decide, round_figure
+from ._manifest import Table
+from ._storage import SQLValue, from_storage, to_storage
+
+_BUSY_MS: Final = 1_000
+"""How long a read waits while the index is written; one ingest batch takes less."""
+
+_FUNCTIONS: Final = frozenset(
+    {"count", "sum", "min", "max", "substr", "strftime", "json_group_array"}
+)
+"""What the compiler uses. Everything else that SQLite has (load_extension, readfile) stays shut."""
+
+# The authorizer is not told about WITH, and names a common table expression just as it names a
+# view. Quoted names and texts are taken out first: a column may be called "with".
+_QUOTED: Final = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
+_WITH: Final = re.compile(r"\bwith\b", re.IGNORECASE)
+
+
+class Engine:
+    """Answers plans about one table, as one scope shows it."""
+
+    def __init__(
+        self,
+        path: Path,
+        table: Table,
+        rule: TableRule,
+        *,
+        entity_floor: int = 1,
+        view_name: str | None = None,
+    ) -> None:
+        """Open the index, read-only, and lock the connection to one scope.
+
+        Args:
+            path: The archive's SQLite index.
+            rule: The effective scope for this table.
+            entity_floor: The owner's floor; the scope's own floor can only raise it.
+            view_name: For tests. It must not be guessable: see `_WITH`.
+        """
+        self._table = table
+        self._rule = rule
+        self._floor = max(rule.floor, entity_floor)
+        self._view = view_name or f"psp_{secrets.token_hex(16)}"
+        # apsw refuses a connection that two worker threads enter at once; they take turns.
+        self._turn = threading.Lock()
+        self._connection = apsw.Connection(
+            str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=0
+        )
+        self._connection.set_busy_timeout(_BUSY_MS)
+        self._connection.execute(compile_view(table, rule, self._view))
+        self._connection.authorizer = self._authorize
+
+    def query(self, plan: Plan) -> dict[str, Value]:
+        """Answer a plan: the wire answer, without `as_of` and `root`, which the archive adds.
+
+        Raises:
+            Invalid, Denied: The plan asks for what the scope does not show or allow.
+            Suppressed: Too few subjects stand behind the whole answer.
+            LimitExceeded: The answer is larger than the scope allows.
+            Unimplemented: The plan asks for an earlier state.
+        """
+        if plan.table != self._table.name:
+            raise Invalid(f"the plan asks {plan.table!r}, and this is {self._table.name!r}.")
+        if plan.as_of is not None:
+            raise Unimplemented("this archive answers at its newest state; leave the tree size out")
+        compiled = compile_query(plan, self._table, self._rule, view=self._view, floor=self._floor)
+        with self._snapshot():
+            cells = self._cells(compiled)
+            if not cells and not self._may_say_empty():
+                raise Suppressed(
+                    f"hidden: fewer than {self._floor} subjects stand behind this answer;"
+                    " ask for a coarser question"
+                )
+        decision = (
+            decide(
+                cells,
+                floor=self._floor,
+                measures=plan.measures,
+                published=compiled.published,
+                listed=compiled.listed,
+            )
+            if cells
+            else Decision((), None, (), 0)
+        )
+        return self._within_limits(len(decision.shown), self._answer(plan, decision))
+
+    def row(self, key: Sequence[Value]) -> dict[str, Value] | None:
+        """Return the output columns of the row with this key; None if the scope shows none.
+
+        Raises:
+            Denied: The scope does not allow reading rows.
+        """
+        rule = self._rule
+        if Operation.READ not in rule.allowed_operations:
+            raise Denied("this grant does not allow reading a row; ask for counts and sums.")
+        if len(key) != len(self._table.key):
+            raise Invalid(
+                f"a key of {len(key)} values; {self._table.name!r} has the key"
+                f" ({', '.join(self._table.key)})."
+            )
+        stored = [
+            to_storage(self._table.column(name), value)
+            for name, value in zip(self._table.key, key, strict=True)
+        ]
+        with self._snapshot():
+            rows = self._run(compile_row(self._table, rule, self._view), stored)
+        if not rows:
+            return None
+        columns = output_columns(self._table, rule)
+        values = {
+            column.name: from_storage(column, value)
+            for column, value in zip(columns, rows[0], strict=True)
+        }
+        return self._within_limits(0, values)
+
+    def table_is_empty(self) -> bool:
+        """Say whether the scope shows no row at all."""
+        with self._snapshot():
+            return self._is_empty()
+
+    def interrupt(self) -> None:
+        """End the query that another thread is running: it raises `apsw.InterruptError` there."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Close the connection; the view goes with it."""
+        self._connection.close()
+
+    # What runs
+
+    def _cells(self, compiled: Compiled) -> list[Cell]:
+        rows = self._run(compiled.cells, compiled.parameters)
+        if len(rows) > CELLS_MAX:
+            raise LimitExceeded(
+                f"the question makes more than {CELLS_MAX} groups; group by less, or filter."
+            )
+        # Without a group key SQL answers with one row, also about nothing.
+        groups = [group for group in map(compiled.read_group, rows) if group.rows]
+        parts = self._parts(compiled) if self._needs_parts(groups) else {}
+        # Where every group has enough subjects and no nulls, one large part is all there is.
+        whole = frozenset(compiled.nullable)
+        return [
+            Cell(
+                group.key,
+                group.subjects,
+                group.figures,
+                tuple(parts.get(group.key, [Part(whole, group.rows, None)])),
+            )
+            for group in groups
+        ]
+
+    def _needs_parts(self, groups: Sequence[Group]) -> bool:
+        return self._floor > 1 and any(
+            group.subjects < self._floor or min(group.values, default=group.rows) < group.rows
+            for group in groups
+        )
+
+    def _parts(self, compiled: Compiled) -> dict[Key, list[Part]]:
+        parts: dict[Key, list[Part]] = defaultdict(list)
+        for row in self._run(compiled.parts, compiled.parameters):
+            key, part = compiled.read_part(row)
+            parts[key].append(part)
+        return parts
+
+    def _may_say_empty(self) -> bool:
+        return (
+            self._floor <= 1
+            or Operation.EXISTS in self._rule.allowed_operations
+            or self._is_empty()
+        )
+
+    def _is_empty(self) -> bool:
+        return not self._run(compile_emptiness(self._view), ())
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """One state of the index for all statements of an answer, whatever is written meanwhile."""
+        with self._turn:
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                # An interrupted statement may have ended the transaction already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
+        if _WITH.search(_QUOTED.sub("", sql)):
+            raise apsw.AuthError("WITH is not allowed: the authorizer cannot see through it")
+        return list(self._connection.execute(sql, tuple(parameters)).fetchall())
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, where: str | None, via: str | None
+    ) -> int:
+        """Allow reads through this grant's view, and nothing else.
+
+        `via` is the innermost view that the read stands in; None for a statement of its own.
+        """
+        if action == apsw.SQLITE_READ:
+            through_view = where == "main" and first == self._table.name and via == self._view
+            of_view = where == "temp" and first == self._view
+            return apsw.SQLITE_OK if through_view or of_view else apsw.SQLITE_DENY
+        if action == apsw.SQLITE_FUNCTION:
+            return apsw.SQLITE_OK if second in _FUNCTIONS else apsw.SQLITE_DENY
+        if action in (apsw.SQLITE_SELECT, apsw.SQLITE_TRANSACTION):
+            return apsw.SQLITE_OK
+        return apsw.SQLITE_DENY
+
+    # What is said
+
+    def _answer(self, plan: Plan, decision: Decision) -> dict[str, Value]:
+        base = self._rule.rounding
+
+        def rounded(figures: Sequence[Figure]) -> list[Value]:
+            return [round_figure(figure, base) for figure in figures]
+
+        return {
+            "group": [key.name for key in plan.group],
+            "cells": [[list(cell.key), rounded(cell.figures)] for cell in decision.shown],
+            "other": None if decision.other is None else rounded(decision.other),
+            "hidden": [[*key, str(rule)] for key, rule in decision.hidden],
+            "hidden_count": decision.hidden_count,
+            "floor": self._floor,
+        }
+
+    def _within_limits(self, groups: int, answer: dict[str, Value]) -> dict[str, Value]:
+        if groups > self._rule.groups_max:
+            raise LimitExceeded(
+                f"an answer of {groups} groups; this grant allows {self._rule.groups_max}."
+                " Group by less, or filter."
+            )
+        size = len(msgpack.packb(answer, default=to_ext))
+        if size > self._rule.bytes_max:
+            raise LimitExceeded(
+                f"an answer of {size} bytes; this grant allows {self._rule.bytes_max}."
+                " Ask for less."
+            )
+        return answer
