@@ -14,7 +14,10 @@ DASH: Final = "–"
 SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "CAD": "CA$", "AUD": "A$", "INR": "₹"}
 """Signs that mean one currency and no other; the rest are written as their code."""
 
-MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
 
 _SHORT: Final = ((Decimal(10**12), "tn"), (Decimal(10**9), "bn"), (Decimal(10**6), "m"))
 _DIGITS_MAX: Final = 60
@@ -75,7 +78,7 @@ def short_money(figure: Decimal | None, currency: str) -> str:
 
 def share(part: Decimal, whole: Decimal) -> str:
     """Write a part of a whole in per cent, no decimals."""
-    return f"{_EYE.divide(part * 100, whole).quantize(Decimal(1), context=_EYE)} %"
+    return f"{_EYE.divide(part * 100, whole).quantize(Decimal(1), context=_EYE)}\N{NO-BREAK SPACE}%"
 
 
 def month(period: str) -> tuple[str, str]:

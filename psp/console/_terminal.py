@@ -31,7 +31,7 @@ CHART_HEIGHT = 6
 
 GOOD, HIGH, MEDIUM, QUIET, ACCENT = "green", "bold red", "yellow", "dim", "cyan"
 FAINT = f"{ACCENT} dim"
-"""A column that some of those who answered are missing from."""
+"""A column that much of the fleet is not in."""
 
 
 def print_view(view: Json, console: Console) -> None:
@@ -143,7 +143,7 @@ def _trend(tenant: Tenant, width: int, *, ascii_only: bool) -> RenderableType:
     picture.append(f"\n{tenant.trend_sentence}\n")
     for row in columns(values, height=CHART_HEIGHT, width=cell, ascii_only=ascii_only):
         for period, text in zip(trend, row, strict=True):
-            picture.append(text, style=ACCENT if period.members >= tenant.answered else FAINT)
+            picture.append(text, style=FAINT if tenant.is_thin(period) else ACCENT)
         picture.append("\n")
     months, years = axis_labels([period.period for period in trend], width=cell)
     picture.append("".join(months) + "\n" + "".join(years), style=QUIET)

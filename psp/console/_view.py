@@ -145,6 +145,17 @@ class Tenant:
             return "Nothing is hidden."
         return "; ".join(_cells(number, words) for words, number in self.hidden_words) + "."
 
+    def is_thin(self, period: Period) -> bool:
+        """Whether a tenth or more of those who answered is not in this period's figure.
+
+        Under a floor nearly every month misses somebody; marking all of them would mark nothing.
+        """
+        return period.members * 10 <= self.answered * 9
+
+    @property
+    def has_thin(self) -> bool:
+        return any(self.is_thin(period) for period in self.trend)
+
     @property
     def trend_sentence(self) -> str:
         """Say over how many members the trend goes: `each month over 66 to 69 of 70 companies`."""
