@@ -239,7 +239,7 @@ class Controller:
                     self._receive_return(frame, events)
                 else:
                     self._receive_other(frame, events)
-                if self._has_ended:
+                if type(frame) is Abort:
                     break
         except RemoteProtocolError as exc:
             code = AbortCode.PROTOCOL
@@ -254,7 +254,7 @@ class Controller:
         if isinstance(target, int):
             if target != BOOTSTRAP and target not in self._imports:
                 raise LocalProtocolError(
-                    f"reference {target} is not held; call on one that was returned and not released"
+                    f"reference {target} is not held; call on one that came and was not released"
                 )
             return target
         question, path = target

@@ -12,6 +12,9 @@ from psp.wire import STATUS_ERROR, STATUS_REFERENCE, STATUS_VALUE
 
 from ._ids import AnswerId, ExportId, QuestionId
 
+Opaque: TypeAlias = object
+"""Something of the shell's that the core only carries: an exposed object, the tag of a grant."""
+
 VALUE: Final = STATUS_VALUE
 REFERENCE: Final = STATUS_REFERENCE
 ERROR: Final = STATUS_ERROR
@@ -81,11 +84,11 @@ class CallReady(NamedTuple):
     """
 
     answer_id: AnswerId
-    object: object
+    object: Opaque
     method: str
     arguments: list[Value]
     deadline_ms: int
-    grant_tag: object
+    grant_tag: Opaque
 
 
 class Cancelled(NamedTuple):

@@ -17,8 +17,8 @@ from ._value import ValueFault, check_value, compose
 HEADER_BYTES: Final = 4
 
 _KEPT_BYTES_MAX: Final = 16 * 1024
-"""A packer keeps its buffer at the largest size it ever had. After a body above this it is replaced:
-an idle connection would hold 512 KiB for the one large answer it gave."""
+"""A packer keeps its buffer at the largest size it ever had. After a body above this it is
+replaced: an idle connection would hold 512 KiB for the one large answer it gave."""
 
 
 def _to_map(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -266,7 +266,7 @@ def _feed(view: memoryview) -> msgpack.Unpacker:
         ext_hook=from_ext,
         strict_map_key=True,
         read_size=1024,
-        max_buffer_size=len(view),
+        max_buffer_size=max(1024, len(view)),
         **_SMALL_LIMITS,
     )
     unpacker.feed(view)
