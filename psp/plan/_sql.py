@@ -44,6 +44,7 @@ LIMIT_MAX: Final = 1_000_000
 # What a select may carry, and what to say about the rest. Keys are sqlglot's argument names; some
 # releases end a name that is a Python keyword with an underscore, so it is stripped.
 _ALLOWED: Final = frozenset({"expressions", "from", "where", "group", "order", "limit", "kind"})
+_NOT_A_SELECT: Final = "a question is one statement that begins with `select`"
 _FROM: Final = frozenset({"this", "alias"})
 _REFUSED: Final = {
     "joins": "a question asks one table; psp cannot join tables",
@@ -93,6 +94,9 @@ def _parse(source: Source, dialect: str) -> Select:
         from sqlglot.expressions import Select
     except ImportError:
         raise MissingExtra("asking in SQL", library="sqlglot", extra="fleet") from None
+    # Asked first: the parser takes `selct count(*)` for a name and stumbles over what follows.
+    if source.text.lower().split()[:1] not in (["select"], ["with"]):
+        source.refuse_at(0, _NOT_A_SELECT)
     try:
         trees = [
             tree for tree in sqlglot.parse(source.text, read=dialect or None) if tree is not None
@@ -114,7 +118,7 @@ def _parse(source: Source, dialect: str) -> Select:
         )
     if len(trees) == 1 and isinstance(trees[0], Select):
         return trees[0]
-    source.refuse_at(0, "a question is one statement that begins with `select`")
+    source.refuse_at(0, _NOT_A_SELECT)
 
 
 @dataclass

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from psp.errors import QuestionError
+from psp.plan import plan_from_sql
+from psp.plan._question import calculate
+
+
+def test_a_ratio_is_a_ratio_of_combined_sums() -> None:
+    question = plan_from_sql("select zip, sum(price) / sum(area) as ppsf from sales group by zip")
+
+    assert question.row(["98004"], [Decimal("300.00"), 400]) == ["98004", Decimal("0.75")]
+
+
+def test_a_mean_becomes_one_number_at_the_end() -> None:
+    question = plan_from_sql("select avg(price), avg(price) * 2, member from s group by member")
+
+    assert question.row([], [[7, 2]], member="98039") == [Decimal("3.5"), Decimal(7), "98039"]
+    assert question.row([], [[None, 0]]) == [None, None, None]
+    assert question.row([], [None]) == [None, None, None]
+
+
+def test_arithmetic_follows_the_brackets() -> None:
+    question = plan_from_sql("select -(sum(a) - 3) * (2 + count(*)) as x from s")
+
+    assert question.row([], [5, 1]) == [-6]
+
+
+@pytest.mark.parametrize(
+    ("operator", "left", "right", "result"),
+    [
+        ("/", 1, 0, None),
+        ("/", None, 2, None),
+        ("/", 1, 4, Decimal("0.25")),
+        ("/", 1.0, Decimal(4), 0.25),
+        ("+", 0.5, Decimal("0.5"), 1.0),
+        ("*", 2**62, 2**62, 2**124),
+        ("-", Decimal("0.3"), Decimal("0.1"), Decimal("0.2")),
+    ],
+)
+def test_calculation_is_exact_where_numbers_are(
+    operator: str, left: object, right: object, result: object
+) -> None:
+    assert calculate(operator, left, right) == result  # type: ignore[arg-type]
+
+
+def test_a_quotient_keeps_34_digits() -> None:
+    assert str(calculate("/", 2, 3)) == "0." + "6" * 33 + "7"
+
+
+def test_a_member_that_sends_text_for_a_number_is_found_out() -> None:
+    with pytest.raises(QuestionError, match="one side is a str"):
+        calculate("+", 1, "2")
+    with pytest.raises(QuestionError, match="the member that sent it"):
+        plan_from_sql("select avg(a) from s").row([], [3])
+
+
+def test_rows_are_sorted_by_several_outputs_and_cut() -> None:
+    question = plan_from_sql(
+        "select zip, count(*) as n, sum(a) from s group by 1 order by n desc, zip limit 3"
+    )
+    rows = [["c", 1, 0], ["b", None, 0], ["a", 1, 0], ["d", 9, 0]]
+
+    assert question.arrange(rows) == [["d", 9, 0], ["a", 1, 0], ["c", 1, 0]]
+
+
+def test_nulls_come_last_either_way() -> None:
+    for direction in ("asc", "desc"):
+        question = plan_from_sql(f"select count(*) as n from s order by n {direction}")
+        assert question.arrange([[None], [2], [1]])[-1] == [None]
