@@ -41,9 +41,15 @@ async def accept_peer(
     Raises:
         Refused: It is not paired, speaks something else, or went away. The socket is closed.
     """
-    stream = TlsStream(
-        context.wrap_socket(prepare(sock), server_side=True, do_handshake_on_connect=False)
-    )
+    try:
+        # A stranger may have reset the connection by now. Asked first, because `wrap_socket` finds
+        # out only after it has taken the descriptor, and then leaks it to the garbage collector.
+        sock.getpeername()
+        tls = context.wrap_socket(prepare(sock), server_side=True, do_handshake_on_connect=False)
+    except (OSError, ValueError) as exc:
+        sock.close()
+        raise Refused(str(exc)) from exc
+    stream = TlsStream(tls)
     try:
         await stream.do_handshake()
         return stream, _who_is_it(stream.tls, pins)

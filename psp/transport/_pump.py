@@ -92,7 +92,7 @@ class Sender:
                     await self._wait_for_kernel()
                     if not self._is_broken:
                         self._offer_head()
-                elif self._is_asked:
+                elif self._is_asked or self._queue:
                     self._is_asked = False
                     self._offer_next()
                 else:
@@ -107,6 +107,11 @@ class Sender:
         """Wait while too much of our own lies unsent: called before reading more from the peer."""
         self._collect()
         while self.unsent_bytes > UNSENT_BYTES_MAX and not self._is_broken:
+            await self._room.park()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until the kernel has everything that was handed over, or nothing can leave."""
+        while not self.is_idle and not self._is_broken:
             await self._room.park()
 
     def _collect(self) -> None:

@@ -174,21 +174,25 @@ class TlsStream(trio.abc.Stream):
     async def refuse(self, *, drain_s: float, drain_bytes: int) -> None:
         """End a connection so that the peer still reads the alert which has just been sent."""
         self.stop_sending()
-        left = drain_bytes
-        with trio.move_on_after(drain_s):
-            while left > 0:
-                await trio.lowlevel.wait_readable(self._sock)
-                try:
-                    # The raw bytes: after a failed handshake there is nothing to decrypt.
-                    data = socket.socket.recv(self._sock, left)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    break
-                if not data:
-                    break
-                left -= len(data)
-        self.close()
+        try:
+            with trio.move_on_after(drain_s):
+                await self._drain(drain_bytes)
+        finally:
+            self.close()
+
+    async def _drain(self, left: int) -> None:
+        while left > 0:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                # The raw bytes: after a failed handshake there is nothing to decrypt.
+                data = socket.socket.recv(self._sock, left)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            if not data:
+                return
+            left -= len(data)
 
     def close(self) -> None:
         """Close at once. Tasks that wait here get an error; nothing more is sent."""

@@ -1,0 +1,94 @@
+"""From a ready call to its result: look up, check, run, and keep our faults to ourselves."""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+import trio
+
+from psp.errors import CallFailed, DeadlineExceeded, HandlerFailed, Invalid, Processed
+from psp.rpc import CallReady
+
+from ._exposed import Exposed, Method, Result
+
+Log: TypeAlias = Callable[[str], None]
+
+_SHOWN_METHOD_CHARACTERS: Final = 40
+
+
+def prepare(call: CallReady, now_ms: float) -> tuple[Exposed, Method]:
+    """Find what a call runs and check that it may.
+
+    Raises:
+        CallFailed: Too late, no such method, refused by the object, or wrong arguments.
+    """
+    exposed = call.object
+    assert isinstance(exposed, Exposed)  # Only such objects are ever given to the core.
+    if now_ms >= call.deadline_ms:
+        raise DeadlineExceeded("the time given to the call had run out before it started")
+    exposed.check(call.method)
+    # The table made at class definition; never getattr with a name from the wire.
+    method = exposed.psp_methods.get(call.method)
+    if method is None:
+        shown = call.method[:_SHOWN_METHOD_CHARACTERS]
+        raise Invalid(f"there is no method {shown!r} here. Check its name in the documentation")
+    method.check_arguments(call.arguments)
+    return exposed, method
+
+
+def run_inline(call: CallReady, now_ms: float, log: Log) -> Result | CallFailed:
+    """Run a call that does not wait. Give its result, or how it failed; nothing is raised."""
+    try:
+        exposed, method = prepare(call, now_ms)
+        result: Result = method.function(exposed, *call.arguments)
+    except CallFailed as exc:
+        return exc
+    except Exception as exc:
+        return report_fault(call.method, exc, log)
+    return result
+
+
+async def run_waiting(call: CallReady, now_ms: float, log: Log) -> Result | CallFailed:
+    """Run any call in a task of its own; only `trio.Cancelled` comes out."""
+    try:
+        exposed, method = prepare(call, now_ms)
+        result: Result
+        if method.is_async:
+            result = await method.function(exposed, *call.arguments)
+        elif method.is_inline:
+            result = method.function(exposed, *call.arguments)
+        else:
+            # Not abandoned when cancelled: the call keeps its slot until the thread has ended, or
+            # a peer could start threads without end by cancelling.
+            result = await trio.to_thread.run_sync(method.function, exposed, *call.arguments)
+    except CallFailed as exc:
+        return exc
+    except Exception as exc:
+        return report_fault(call.method, exc, log)
+    return result
+
+
+def report_fault(what: str, exc: BaseException, log: Log) -> HandlerFailed:
+    """Write a fault of ours into our log, and give what the peer may know of it: an id.
+
+    Neither arguments nor the error's own words are written: both may hold a row.
+    """
+    correlation_id = secrets.token_hex(8)
+    log(f"call {what!r} failed, correlation id {correlation_id}:\n{''.join(_frames(exc))}".rstrip())
+    return HandlerFailed(processed=Processed.MAYBE, correlation_id=correlation_id)
+
+
+def _frames(exc: BaseException) -> Iterator[str]:
+    cause: BaseException | None = exc
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield f"{type(cause).__module__}.{type(cause).__qualname__}\n"
+        yield from traceback.format_tb(cause.__traceback__)
+        if isinstance(cause, BaseExceptionGroup):
+            for inner in cause.exceptions:
+                yield from _frames(inner)
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,33 @@
+"""The limits of waiting: how long, how many, how fair."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CALL_S_DEFAULT: Final = 30.0
+"""How long a call may take if the caller does not say. Finite, so that nobody waits for ever."""
+
+FINISHED_WAITING_MAX: Final = 256
+"""Answers that we are done with and have not said so. FINISH rides with the next call; if none
+comes, this many are worth a send of their own (the subject keeps 4,096)."""
+
+INLINE_CALLS_MAX: Final = 64
+INLINE_S_MAX: Final = 0.001
+"""How long one connection may keep the subject to itself before others get a turn. A receive buffer
+holds 10,000 small calls; 1 ms is what 25 null calls of another connection take."""
+
+IDLE_WORKERS_MAX: Final = 16
+"""Worker tasks that a connection keeps between calls; a task costs 2 KiB and 5 µs to start."""
+
+DRAIN_S: Final = 5.0
+"""How long a stopping subject lets the calls that have started run on."""
+
+FLUSH_S: Final = 1.0
+"""How long a closing connection waits for its last frames to leave."""
+
+ACCEPT_PAUSE_S: Final = 0.1
+"""How long a listener rests when the machine has no more file descriptors; closing connections give
+some back, and trying at once again would take a whole core."""
+
+BACKLOG: Final = 512
+"""Connections the kernel holds for us between two turns: a fleet that restarts dials at once."""
