@@ -7,6 +7,7 @@ import pytest
 from psp.errors import QuestionError
 from psp.plan import plan_from_sql
 from psp.plan._question import calculate
+from psp.values import Value
 
 
 def test_a_ratio_is_a_ratio_of_combined_sums() -> None:
@@ -62,7 +63,7 @@ def test_rows_are_sorted_by_several_outputs_and_cut() -> None:
     question = plan_from_sql(
         "select zip, count(*) as n, sum(a) from s group by 1 order by n desc, zip limit 3"
     )
-    rows = [["c", 1, 0], ["b", None, 0], ["a", 1, 0], ["d", 9, 0]]
+    rows: list[list[Value]] = [["c", 1, 0], ["b", None, 0], ["a", 1, 0], ["d", 9, 0]]
 
     assert question.arrange(rows) == [["d", 9, 0], ["a", 1, 0], ["c", 1, 0]]
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import sys
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
 from psp.capability import Operation, RowDomain, between, one_of, starts_with
-from psp.errors import QuestionError
+from psp.errors import MissingExtra, QuestionError
 from psp.plan import (
     Arithmetic,
     Bucket,
@@ -167,6 +168,12 @@ def test_dates_can_be_grouped_into_buckets(bucket: str, key: Bucket) -> None:
         ("select count(*) from s where a like ^'%'", "empty prefix"),
         ("select count(*) from s where ^month(a) = 5", "a column on its left"),
         ("select count(*) from s where ^member = 'b'", "choose members by label"),
+        ("select ^count(a, b) from s", "takes one column"),
+        ("select count(^s.*) from s", "no `*`"),
+        ("select count(*) from s group by rollup(^a)", "ROLLUP"),
+        ("select ^count(*) from s group by a, a", "one group key twice"),
+        ("^select distinct a, count(*) from s group by a", "no `distinct`"),
+        ("select ^member, count(*) from s", "`member` stands outside"),
         ("select sum(^member) from s", "not a column of any archive"),
     ],
 )
@@ -198,6 +205,12 @@ def test_a_text_too_long_to_be_a_question_is_not_parsed() -> None:
 def test_brackets_without_end_are_a_question_error() -> None:
     with pytest.raises(QuestionError):
         plan_from_sql("select " + "(" * 3_000 + "1" + ")" * 3_000)
+
+
+def test_without_the_parser_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlglot", None)
+    with pytest.raises(MissingExtra, match=r"psp-protocol\[fleet\]"):
+        plan_from_sql("select count(*) from s")
 
 
 def test_a_figure_asked_twice_travels_once() -> None:
