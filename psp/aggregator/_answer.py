@@ -1,0 +1,144 @@
+"""What many members answered, combined: rows, who is missing, what is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, reduce
+from typing import Any, Final
+
+from psp.plan import Question, combine_rows
+from psp.values import Value, to_text
+
+from ._outcome import Outcome, absent_among, absent_to_dict, count_states
+from ._reply import Key, Part, Reply, Withheld
+
+OTHER: Final = "other"
+"""Stands where a group's key would: cells that were hidden one by one, shown as one sum."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question's combined answer.
+
+    Attributes:
+        question: What was asked.
+        outcomes: One per member asked.
+    """
+
+    question: Question
+    outcomes: tuple[Outcome[Reply], ...]
+    asked_at: datetime
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Every cell of every member, not yet combined."""
+        return tuple(part for reply in self._replied() for part in reply.parts)
+
+    @property
+    def columns(self) -> list[str]:
+        return [output.name for output in self.question.outputs]
+
+    @cached_property
+    def rows(self) -> list[Sequence[Value]]:
+        """The outputs, a row per group, sorted and cut as the question says."""
+        groups: dict[tuple[str | None, Key], list[Part]] = {}
+        for part in self.parts:
+            if part.key is not None:
+                member = part.member if self.question.by_member else None
+                groups.setdefault((member, part.key), []).append(part)
+        rows = [self._row(member, key, parts) for (member, key), parts in groups.items()]
+        return self.question.arrange(_in_key_order(rows) if not self.question.order else rows)
+
+    @cached_property
+    def other(self) -> Sequence[Value] | None:
+        """One row over the cells that are hidden one by one; None if nothing is."""
+        parts = [part for part in self.parts if part.key is None]
+        return self._row(OTHER, (OTHER,) * len(self.question.plan.group), parts) if parts else None
+
+    def total(self, parts: Sequence[Part] | None = None) -> dict[str, Value]:
+        """The outputs, by name, over all cells or over some; shown and folded ones together.
+
+        Group columns are null in it, and so is everything if there is no cell.
+        """
+        chosen = self.parts if parts is None else parts
+        if not chosen:
+            return dict.fromkeys(self.columns)
+        row = self._row(None, (None,) * len(self.question.plan.group), chosen)
+        return dict(zip(self.columns, row, strict=True))
+
+    @property
+    def states(self) -> dict[str, int]:
+        return count_states(self.outcomes)
+
+    @property
+    def absent(self) -> list[Outcome[Reply]]:
+        """The members whose figures are not in here."""
+        return absent_among(self.outcomes)
+
+    @cached_property
+    def withheld(self) -> list[Withheld]:
+        return [entry for reply in self._replied() for entry in reply.withheld]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain form, ready for JSON: decimals and dates as text."""
+        return {
+            "columns": self.columns,
+            "rows": [[plain(value) for value in row] for row in self.rows],
+            "other": [plain(value) for value in self.other] if self.other else None,
+            "members_asked": len(self.outcomes),
+            "states": self.states,
+            "absent": absent_to_dict(self.outcomes),
+            "withheld": [
+                {
+                    "member": entry.member,
+                    "group": [plain(value) for value in entry.key] if entry.key else None,
+                    "cells": entry.cells,
+                    "rule": entry.rule,
+                    "words": entry.words_for(),
+                }
+                for entry in self.withheld
+            ],
+            "partial": bool(self.absent),
+            "asked_at": to_text(self.asked_at),
+        }
+
+    def __str__(self) -> str:
+        """A table and one line on who answered, for `print`."""
+        lines = [self.columns, *([to_text(value) for value in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = "\n".join(
+            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+            for line in lines
+        )
+        states = ", ".join(f"{count} {state}" for state, count in self.states.items())
+        partial = "; totals are partial" if self.absent else ""
+        return f"{_printable(table)}\n{states}{partial}"
+
+    def _replied(self) -> Iterator[Reply]:
+        return (outcome.reply for outcome in self.outcomes if outcome.reply is not None)
+
+    def _row(self, member: str | None, key: Key, parts: Sequence[Part]) -> list[Value]:
+        figures = reduce(
+            lambda left, right: combine_rows(self.question.plan.measures, left, right),
+            (part.figures for part in parts),
+        )
+        return self.question.row(key, figures, member=member)
+
+
+def plain(value: Value) -> Any:
+    """The JSON form of one value: exact numbers as text, so that no reader rounds them."""
+    return value if value is None or isinstance(value, bool | int | float | str) else to_text(value)
+
+
+def _in_key_order(rows: list[list[Value]]) -> list[list[Value]]:
+    try:
+        return sorted(rows, key=lambda row: [(value is None, value) for value in row])
+    except TypeError:
+        return rows  # Values of kinds that have no common order keep the members' order.
+
+
+def _printable(text: str) -> str:
+    """Members' text may hold terminal escapes: nothing but visible characters and line ends."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

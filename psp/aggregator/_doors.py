@@ -1,0 +1,114 @@
+"""The same fleet for every program: blocking, on trio, and on asyncio."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import sniffio
+
+from psp.endpoint import Portal
+
+from ._answer import Answer
+from ._fleet import DEADLINE_S, TrioFleet, open_fleet
+from ._roster import Roster
+from ._status import EstateStatus
+
+
+class Fleet:
+    """Many archives, asked as one.
+
+        with psp.Fleet("estate.toml") as fleet:
+            print(fleet.ask("select count(*) from sales"))
+
+        async with psp.Fleet("estate.toml") as fleet:  # on trio or on asyncio
+            print(await fleet.ask("select count(*) from sales"))
+
+    Args:
+        estate: An `estate.toml`, or the directory that holds one.
+        tenant: Who asks; by default the first tenant of the file.
+
+    Raises:
+        EstateError: On entering: the estate, the tenant or its key cannot be read.
+    """
+
+    def __init__(self, estate: str | Path | Roster, *, tenant: str | None = None) -> None:
+        self._estate = estate
+        self._tenant = tenant
+        self._stack = ExitStack()
+        self._async_stack = AsyncExitStack()
+
+    def __enter__(self) -> BlockingFleet:
+        with ExitStack() as stack:
+            portal = stack.enter_context(Portal())
+            fleet = stack.enter_context(portal.enter(self._open()))
+            self._stack = stack.pop_all()
+        return BlockingFleet(portal, fleet)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    async def __aenter__(self) -> AsyncFleet:
+        if sniffio.current_async_library() == "trio":
+            return AsyncFleet(None, await self._async_stack.enter_async_context(self._open()))
+        with ExitStack() as stack:
+            portal = stack.enter_context(Portal())
+            # Reading one small file and starting a thread: too short to be worth a thread hop.
+            fleet = stack.enter_context(portal.enter(self._open()))
+            self._stack = stack.pop_all()
+        return AsyncFleet(portal, fleet)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._async_stack.__aexit__(kind, error, traceback)
+        self._stack.__exit__(kind, error, traceback)
+
+    def _open(self) -> AbstractAsyncContextManager[TrioFleet]:
+        return open_fleet(self._estate, tenant=self._tenant)
+
+
+class BlockingFleet:
+    """An open fleet whose methods wait."""
+
+    def __init__(self, portal: Portal, fleet: TrioFleet) -> None:
+        self._portal = portal
+        self._fleet = fleet
+        self.roster = fleet.roster
+
+    def ask(self, sql: str, *, deadline_s: float = DEADLINE_S) -> Answer:
+        """Ask every member, and combine what they answer; as `TrioFleet.ask`."""
+        return self._portal.run(partial(self._fleet.ask, sql, deadline_s=deadline_s))
+
+    def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:
+        """Ask every member how it is; as `TrioFleet.status`."""
+        return self._portal.run(partial(self._fleet.status, deadline_s=deadline_s))
+
+
+class AsyncFleet:
+    """An open fleet whose methods are awaited, on trio or on asyncio."""
+
+    def __init__(self, portal: Portal | None, fleet: TrioFleet) -> None:
+        self._portal = portal
+        self._fleet = fleet
+        self.roster = fleet.roster
+
+    async def ask(self, sql: str, *, deadline_s: float = DEADLINE_S) -> Answer:
+        """Ask every member, and combine what they answer; as `TrioFleet.ask`."""
+        ask = partial(self._fleet.ask, sql, deadline_s=deadline_s)
+        return await (self._portal.arun(ask) if self._portal else ask())
+
+    async def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:
+        """Ask every member how it is; as `TrioFleet.status`."""
+        status = partial(self._fleet.status, deadline_s=deadline_s)
+        return await (self._portal.arun(status) if self._portal else status())

@@ -1,0 +1,186 @@
+"""Asking many members one question at once, each failing or answering for itself.
+
+A fleet is one tenant over one estate: its connections present that tenant's key and nobody else's.
+It keeps nothing but open connections: no file, no cache, no key of an archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import trio
+
+from psp.endpoint import Promise, Reference, Statistics
+from psp.errors import CallFailed, Invalid, PSPError, QuestionError
+from psp.plan import Question, plan_from_sql
+from psp.transport import MachineKey
+from psp.values import Value
+
+from ._answer import Answer
+from ._line import Line
+from ._outcome import MemberState, Outcome, state_of
+from ._reply import Reply, read_reply_untrusted
+from ._roster import Roster
+from ._status import EstateStatus, Health, read_health_untrusted
+
+DEADLINE_S: Final = 10.0
+"""How long one question may take before a member counts as late. A far archive answers in a tenth
+of a second; ten seconds is as long as a person looks at a progress bar without wondering."""
+
+CONNECTING_MAX: Final = 32
+"""Handshakes under way at once. Each costs this process about 0.5 ms of CPU; more at a time only
+make the first answer later, and a burst of 1,000 would overrun a listener's backlog."""
+
+
+class _Replied(Protocol):
+    @property
+    def is_empty(self) -> bool: ...
+
+
+R = TypeVar("R", bound=_Replied)
+
+
+@dataclass(slots=True)
+class TrioFleet:
+    """An open fleet inside a trio program. Make one with `open_fleet`.
+
+    Attributes:
+        roster: The estate that is asked.
+        lines: One per member, by name.
+    """
+
+    roster: Roster
+    lines: Mapping[str, Line]
+    _connecting: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(CONNECTING_MAX)
+    )
+
+    async def ask(
+        self,
+        sql: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        on_outcome: Callable[[Outcome[Reply]], None] = lambda outcome: None,
+    ) -> Answer:
+        """Ask every member, and combine what they answer.
+
+        Args:
+            sql: `select … from … where … group by …`; see docs/answers.md.
+            deadline_s: Seconds after which a member counts as late.
+            on_outcome: Called with each member's outcome as it comes.
+
+        Raises:
+            QuestionError: The text cannot become a plan, or every member that could judge it
+                refused it as invalid (an unknown column, say).
+        """
+        question = plan_from_sql(sql)
+        plan = question.plan.to_wire()
+
+        async def query(grant: Promise) -> Value | Reference:
+            return await grant.call("table", question.plan.table).call("query", plan)
+
+        async def reply(line: Line) -> Reply:
+            answer = await line.ask(query)
+            return read_reply_untrusted(line.member.name, question.plan, answer)
+
+        outcomes = await self._fan_out(reply, deadline_s, on_outcome)
+        _check_question(question, outcomes)
+        return Answer(question=question, outcomes=outcomes, asked_at=datetime.now(UTC))
+
+    async def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:
+        """Ask every member how it is. Needs a pairing and no grant.
+
+        Args:
+            deadline_s: Seconds after which a member counts as late.
+        """
+
+        async def reply(line: Line) -> Health:
+            connection = await line.connection()
+            return read_health_untrusted(
+                line.member.name, await connection.bootstrap.call("health")
+            )
+
+        outcomes = await self._fan_out(reply, deadline_s, lambda outcome: None)
+        return EstateStatus(outcomes=outcomes, asked_at=datetime.now(UTC))
+
+    def statistics(self) -> list[Statistics]:
+        """The counters of every open connection."""
+        return [found for line in self.lines.values() if (found := line.statistics())]
+
+    async def _fan_out(
+        self,
+        ask: Callable[[Line], Awaitable[R]],
+        deadline_s: float,
+        on_outcome: Callable[[Outcome[R]], None],
+    ) -> tuple[Outcome[R], ...]:
+        outcomes: dict[str, Outcome[R]] = {}
+
+        async def one(line: Line) -> None:
+            outcome = await self._one(line, ask, deadline_s)
+            outcomes[line.member.name] = outcome
+            on_outcome(outcome)
+
+        async with trio.open_nursery() as nursery:
+            for line in self.lines.values():
+                nursery.start_soon(one, line)
+        return tuple(outcomes[name] for name in self.lines)
+
+    async def _one(
+        self, line: Line, ask: Callable[[Line], Awaitable[R]], deadline_s: float
+    ) -> Outcome[R]:
+        name = line.member.name
+        with trio.move_on_after(deadline_s) as scope:
+            try:
+                async with self._connecting:
+                    await line.connection()
+                reply = await ask(line)
+            except PSPError as exc:
+                line.note_failure(exc)
+                return Outcome(member=name, state=state_of(exc), error=exc, since=line.down_since)
+        if scope.cancelled_caught:
+            return Outcome(member=name, state=MemberState.LATE)
+        state = MemberState.EMPTY if reply.is_empty else MemberState.ANSWERED
+        return Outcome(member=name, state=state, reply=reply)
+
+
+@asynccontextmanager
+async def open_fleet(
+    estate: str | Path | Roster, *, tenant: str | None = None, connect_s: float = 5.0
+) -> AsyncIterator[TrioFleet]:
+    """Open a fleet on trio; nothing is connected before the first question.
+
+    Args:
+        estate: An `estate.toml`, the directory that holds one, or a roster that was read before.
+        tenant: Who asks; by default the first tenant of the file.
+        connect_s: Seconds after which a member that does not let itself be reached is unreachable.
+
+    Raises:
+        EstateError: The estate, the tenant or its key cannot be read.
+    """
+    roster = estate if isinstance(estate, Roster) else Roster.load(estate)
+    asking = roster.tenant(tenant)
+    key = MachineKey.load(asking.key_file)
+    async with trio.open_nursery() as nursery:
+        lines = {
+            member.name: Line(
+                member=member, tenant=asking, key=key, nursery=nursery, connect_s=connect_s
+            )
+            for member in roster.members
+        }
+        try:
+            yield TrioFleet(roster=roster, lines=lines)
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+def _check_question(question: Question, outcomes: tuple[Outcome[Reply], ...]) -> None:
+    """Turn "everybody says the question is wrong" into one error instead of seventy states."""
+    judged = [o for o in outcomes if o.error is None or isinstance(o.error, CallFailed)]
+    wrong = [o.error for o in judged if isinstance(o.error, Invalid)]
+    if wrong and len(wrong) == len(judged):
+        raise QuestionError(f"{wrong[0]}")

@@ -1,0 +1,97 @@
+"""What became of each member that was asked: every state told apart, and absent never zero."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from psp.errors import (
+    CallFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    Disconnected,
+    EstateError,
+    NotPaired,
+    ProtocolError,
+    PSPError,
+    Suppressed,
+)
+from psp.values import to_text
+
+R = TypeVar("R")
+
+
+class MemberState(Enum):
+    """The states of a member; over one question they sum to the members asked."""
+
+    ANSWERED = "answered"
+    EMPTY = "empty"  # It answered, and said that there is nothing.
+    SUPPRESSED = "suppressed"  # It answered, and hid everything: too few subjects.
+    REFUSED = "refused"  # It is there and will not: no pairing, no grant, a wrong question.
+    UNREACHABLE = "unreachable"
+    LATE = "late"  # No answer within the deadline.
+
+
+# The state that an error puts a member in; the first class that fits decides.
+_STATE_OF: tuple[tuple[type[PSPError], MemberState], ...] = (
+    (Suppressed, MemberState.SUPPRESSED),
+    (DeadlineExceeded, MemberState.LATE),
+    (ConnectionLost, MemberState.UNREACHABLE),
+    (CallFailed, MemberState.REFUSED),
+    (NotPaired, MemberState.REFUSED),
+    (Disconnected, MemberState.UNREACHABLE),
+    (ProtocolError, MemberState.REFUSED),  # What it sends is not PSP/1: nothing it says counts.
+    (EstateError, MemberState.REFUSED),  # No usable token here: it was never asked in earnest.
+)
+
+
+def state_of(error: PSPError) -> MemberState:
+    """Say what an error means for the member that gave it."""
+    return next(state for kind, state in _STATE_OF if isinstance(error, kind))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[R]):
+    """What one member did with one question.
+
+    Attributes:
+        error: What went wrong, if anything did. Its text may be a stranger's: show it only
+            through `psp.console.neutral`.
+        since: When the member was first found absent, if it is.
+        reply: What it said, if the state is `ANSWERED` or `EMPTY`.
+    """
+
+    member: str
+    state: MemberState
+    error: PSPError | None = None
+    since: datetime | None = None
+    reply: R | None = None
+
+
+def count_states(outcomes: Iterable[Outcome[Any]]) -> dict[str, int]:
+    """Count members by state, in the order of `MemberState`, leaving out what did not occur."""
+    counted = Counter(outcome.state for outcome in outcomes)
+    return {state.value: counted[state] for state in MemberState if counted[state]}
+
+
+def absent_among(outcomes: Iterable[Outcome[R]]) -> list[Outcome[R]]:
+    """The members whose figures are missing."""
+    present = (MemberState.ANSWERED, MemberState.EMPTY)
+    return [outcome for outcome in outcomes if outcome.state not in present]
+
+
+def absent_to_dict(outcomes: Iterable[Outcome[Any]]) -> list[dict[str, Any]]:
+    """Name each member that is missing, why, and since when."""
+    return [
+        {
+            "member": outcome.member,
+            "state": outcome.state.value,
+            "cause": str(outcome.error) if outcome.error else "no answer within the deadline",
+            "since": to_text(outcome.since),
+        }
+        for outcome in absent_among(outcomes)
+    ]

@@ -1,0 +1,166 @@
+"""One member's answer: from whatever a stranger sent to values, in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final, NoReturn, TypeGuard
+
+from psp.capability import Operation
+from psp.errors import RemoteProtocolError
+from psp.plan import Figure, Plan
+from psp.values import Value
+
+Key = tuple[Value, ...]
+
+CELLS_MAX: Final = 100_000
+"""Cells of one member's answer. An archive's own limit on groups is lower; this one protects us
+from an archive that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One cell of one member.
+
+    Attributes:
+        key: The group's values; None for the cell that holds what is hidden one by one.
+    """
+
+    member: str
+    key: Key | None
+    figures: Sequence[Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What one member hid, and by which rule.
+
+    Attributes:
+        key: Which cell, where the archive's owner lists that domain in full; else None.
+        cells: How many cells this stands for.
+    """
+
+    member: str
+    key: Key | None
+    cells: int
+    rule: str
+    floor: int
+
+    def words_for(self, subjects: str = "subjects") -> str:
+        """The reason in words for people, who know what the subjects are called."""
+        return _RULE_WORDS[self.rule].format(floor=self.floor, subjects=subjects)
+
+
+# The rules of docs/answers.md, in words for people.
+_RULE_WORDS: Final = {
+    "floor": "hidden: fewer than {floor} {subjects}",
+    "complement": "hidden: or the cells beside it could be found by subtraction",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What one member answered to one plan.
+
+    Attributes:
+        as_of: The size of the member's ledger at which it answered.
+    """
+
+    as_of: int
+    parts: tuple[Part, ...]
+    withheld: tuple[Withheld, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.parts and not self.withheld
+
+
+def read_reply_untrusted(member: str, plan: Plan, answer: object) -> Reply:
+    """Read the wire answer of docs/answers.md.
+
+    Raises:
+        RemoteProtocolError: It is not one. Nothing else is raised.
+    """
+    if not isinstance(answer, Mapping):
+        _refuse(member, f"a {type(answer).__name__} where a table was due")
+    cells, other = answer.get("cells"), answer.get("other")
+    hidden, hidden_count = answer.get("hidden"), answer.get("hidden_count")
+    as_of, floor = answer.get("as_of"), answer.get("floor")
+    if not _is_list(cells) or not _is_list(hidden) or len(cells) + len(hidden) > CELLS_MAX:
+        _refuse(member, "its cells are not a list of a size that can be")
+    if not (_is_count(as_of) and _is_count(floor) and _is_count(hidden_count)):
+        _refuse(member, "a count in it is not a count")
+    parts = [_part(member, plan, cell) for cell in cells]
+    if other is not None:
+        parts.append(_part(member, plan, [None, other]))
+    if len({part.key for part in parts}) != len(parts):
+        _refuse(member, "one group came twice")
+    named = tuple(_withheld(member, plan, entry, floor) for entry in hidden)
+    unnamed = hidden_count - len(named)
+    if unnamed > 0:
+        named += (Withheld(member, None, unnamed, "floor", floor),)
+    return Reply(as_of=as_of, parts=tuple(parts), withheld=named)
+
+
+def _part(member: str, plan: Plan, cell: object) -> Part:
+    if not _is_list(cell) or len(cell) != 2:
+        _refuse(member, "a cell is not a key and its figures")
+    key, figures = cell
+    if not _is_list(figures) or len(figures) != len(plan.measures):
+        _refuse(member, f"a cell has not the {len(plan.measures)} figures that were asked for")
+    for measure, figure in zip(plan.measures, figures, strict=True):
+        if not _FIGURE_IS[measure.operation](figure):
+            _refuse(member, f"{measure.name} came as a {type(figure).__name__}")
+    return Part(member, None if key is None else _key(member, plan, key), figures)
+
+
+def _key(member: str, plan: Plan, key: object) -> Key:
+    if not _is_list(key) or len(key) != len(plan.group) or not all(map(_is_scalar, key)):
+        _refuse(member, f"a group is not named by {len(plan.group)} plain values")
+    return tuple(key)
+
+
+def _withheld(member: str, plan: Plan, entry: object, floor: int) -> Withheld:
+    if not _is_list(entry) or not entry or entry[-1] not in _RULE_WORDS:
+        _refuse(member, "a hidden cell has no rule that we know")
+    return Withheld(member, _key(member, plan, entry[:-1]), 1, entry[-1], floor)
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
+
+
+def _is_sum(value: object) -> bool:
+    return value is None or type(value) in (int, float, Decimal)
+
+
+def _is_mean(value: object) -> bool:
+    return value is None or (
+        _is_list(value) and len(value) == 2 and _is_sum(value[0]) and _is_count(value[1])
+    )
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | Decimal | date)
+
+
+_FIGURE_IS: Final[Mapping[Operation, Callable[[object], bool]]] = {
+    Operation.COUNT: _is_count,
+    Operation.SUM: _is_sum,
+    Operation.MEAN: _is_mean,
+    Operation.MIN: _is_scalar,
+    Operation.MAX: _is_scalar,
+}
+
+
+def _refuse(member: str, what: str) -> NoReturn:
+    raise RemoteProtocolError(
+        f"member {member!r} sent an answer that is not one: {what}. It was left out; ask its"
+        " operator which release it runs"
+    )

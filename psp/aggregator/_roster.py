@@ -1,0 +1,140 @@
+"""The roster: whom an aggregator may ask, where they are, and with whose key.
+
+One TOML file, `estate.toml`. An aggregator reads it, a tenant's machine key and that tenant's
+tokens; nothing in it is a key of an archive, and nothing is ever written back.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psp.capability import token_from_text_untrusted
+from psp.endpoint import Address
+from psp.errors import CapabilityError, EstateError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One archive of an estate, as its aggregators know it.
+
+    Attributes:
+        name: What people call it; unique in the estate.
+        label: A longer name for tables and pages.
+        address: Where it listens and which certificate it must show.
+    """
+
+    name: str
+    label: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One asker over the estate, with grants of its own.
+
+    Attributes:
+        key_file: The machine key that every connection of this tenant presents.
+        grants: A directory with one token per member, `<member>.token`, in text form. It is read
+            again for each connection, because the operator's console renews the tokens.
+    """
+
+    name: str
+    sentence: str
+    key_file: Path
+    grants: Path
+
+    def token_for(self, member: str) -> bytes:
+        """Read the newest token for one member.
+
+        Raises:
+            EstateError: There is none, or its text is damaged.
+        """
+        file = self.grants / f"{member}.token"
+        try:
+            return token_from_text_untrusted(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, CapabilityError) as exc:
+            raise EstateError(
+                f"tenant {self.name!r} has no usable grant for {member!r} in {file}: {exc}."
+                f" Renew it where the operator's key is: psp up"
+            ) from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roster:
+    """The members and tenants of one estate."""
+
+    name: str
+    file: Path
+    members: tuple[Member, ...]
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Roster:
+        """Read an `estate.toml`, or the directory that holds one.
+
+        Raises:
+            EstateError: No such file, not TOML, or a field is missing or wrong; the message names
+                the field.
+        """
+        file = Path(path)
+        file = file / "estate.toml" if file.is_dir() else file
+        try:
+            data = tomllib.loads(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise EstateError(
+                f"there is no estate at {file}. Make one with: psp estate new NAME --from FILES"
+            ) from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            raise EstateError(f"{file} cannot be read as an estate: {exc}") from exc
+        try:
+            return cls(
+                name=str(data["name"]),
+                file=file,
+                members=tuple(_member(entry, file.parent) for entry in data["members"]),
+                tenants={
+                    name: _tenant(name, entry, file.parent)
+                    for name, entry in data["tenants"].items()
+                },
+            )
+        except KeyError as exc:
+            raise EstateError(f"{file} has no field {exc}; see docs/estate.md") from exc
+        except (TypeError, AttributeError, ValueError) as exc:
+            raise EstateError(f"{file} is not an estate: {exc}; see docs/estate.md") from exc
+
+    def tenant(self, name: str | None = None) -> Tenant:
+        """The named tenant, or the first one of the file.
+
+        Raises:
+            EstateError: No such tenant; the message lists those there are.
+        """
+        if name is None and self.tenants:
+            return next(iter(self.tenants.values()))
+        try:
+            return self.tenants[name or ""]
+        except KeyError:
+            raise EstateError(
+                f"estate {self.name!r} has no tenant {name!r}; it has {sorted(self.tenants)}"
+            ) from None
+
+
+def _member(entry: Mapping[str, str], root: Path) -> Member:
+    certificate = (root / entry["certificate"]).read_text("ascii")
+    return Member(
+        name=entry["name"],
+        label=entry.get("label", entry["name"]),
+        address=Address.from_text_untrusted(
+            entry["address"], certificate_pem=certificate, name=entry["name"]
+        ),
+    )
+
+
+def _tenant(name: str, entry: Mapping[str, str], root: Path) -> Tenant:
+    return Tenant(
+        name=name,
+        sentence=entry.get("sentence", ""),
+        key_file=root / entry["key"],
+        grants=root / entry["grants"],
+    )

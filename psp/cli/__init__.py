@@ -1,0 +1,39 @@
+"""The command `psp`. Thin: every command is a few lines over the layers below."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from psp.errors import MissingExtra, PSPError
+
+
+def main() -> None:
+    """Run one command; leave with 0, with 1 and one sentence, or with 130 after Ctrl-C."""
+    try:
+        _load()()
+    except PSPError as exc:
+        # One sentence and a remedy. A traceback is for our own faults, which are not PSPErrors.
+        print(f"psp: {exc}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("psp: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)  # The reader of our output left, as `head` does; nothing is wrong.
+
+
+def _load() -> Callable[[], object]:
+    """The command, with the libraries it draws with.
+
+    Raises:
+        MissingExtra: They are not installed.
+    """
+    try:
+        from ._app import app
+    except ModuleNotFoundError as exc:
+        library = (exc.name or "psp").partition(".")[0]
+        if library == "psp":
+            raise
+        raise MissingExtra("the command line", library=library, extra="demo") from None
+    return app

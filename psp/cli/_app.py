@@ -1,0 +1,25 @@
+"""The command's tree. Each group of commands lives in a file of its name."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from psp import __version__
+
+from ._ask import ask, status
+from ._demo import demo
+from ._estate import new, up
+
+app = App(
+    name="psp",
+    version=__version__,
+    help="Ask many sovereign archives one question. No record moves.",
+)
+app.command(demo)
+estate = App(name="estate", help="Make an estate from files of your own.")
+estate.command(new)
+app.command(estate)
+app.command(up)
+app.command(ask)
+app.command(status)
+app.register_install_completion_command()

@@ -1,0 +1,49 @@
+"""What commands share: where the estate is, and how things are said."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from psp.errors import EstateError
+
+ESTATE_VARIABLE = "PSP_ESTATE"
+
+
+def find_estate(given: Path | None) -> Path:
+    """Name the estate meant: the option, $PSP_ESTATE, this directory, or the only one below it.
+
+    Raises:
+        EstateError: There is none, or more than one.
+    """
+    if given or os.environ.get(ESTATE_VARIABLE):
+        return given or Path(os.environ[ESTATE_VARIABLE])
+    if Path("estate.toml").is_file():
+        return Path()
+    found = sorted(Path().glob("*/estate.toml"))
+    if len(found) == 1:
+        return found[0].parent
+    names = ", ".join(file.parent.name for file in found) or "none"
+    raise EstateError(
+        f"which estate? There is no estate.toml here, and of the directories here {names} have"
+        f" one. Say --estate DIR, or make one with: psp estate new NAME --from FILES"
+    )
+
+
+def out() -> Console:
+    """The console for results."""
+    return Console(highlight=False, markup=False)
+
+
+def err() -> Console:
+    """The console for progress and notes, so that results can be piped."""
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def print_json(document: object) -> None:
+    """Write one object on one line."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")

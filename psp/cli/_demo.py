@@ -1,0 +1,134 @@
+"""`psp demo`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from psp.console import render_page, render_view
+from psp.demo import ESTATE, SCALE, Result, run_demo
+from psp.errors import EstateError
+
+from ._common import err, out, print_json
+
+PAGE: Final = Path("psp-demo.html")
+_DURATION: Final = re.compile(r"(\d{1,4}(?:\.\d+)?)(ms|s)")
+
+
+def demo(
+    *,
+    far: str | None = None,
+    scale: Annotated[bool, Parameter(negative=())] = False,
+    page: Path = PAGE,
+    keep: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Show a real estate of 70 archives on this machine: files in, one view out, no record moved.
+
+    Parameters
+    ----------
+    far
+        Put this round trip between the aggregators and the archives, as in 80ms, and draw what
+        promise pipelining makes of it.
+    scale
+        Use the 336,776 flights out of New York in 2013, one archive per carrier.
+    page
+        Where to write the page.
+    keep
+        Leave the estate in this directory, for `psp up` and `psp ask`.
+    json
+        Print everything as one JSON object; no page is written.
+    """
+    far_s = None if far is None else _seconds(far)
+    with _Bars(quiet=json) as bars:
+        result = run_demo(SCALE if scale else ESTATE, far_s=far_s, keep=keep, reporter=bars)
+    if json:
+        print_json(result.to_dict())
+        return
+    console = out()
+    view = result.page_view()
+    render_view(view, console)
+    page.write_text(render_page(view), "utf-8")
+    _say_scenes(result, console)
+    _say_facts(result, console)
+    console.print(f"\nThe page: {page}   (opens from disk, loads nothing)")
+    if keep:
+        console.print(f"The estate: {keep}   Next: psp up --estate {keep}")
+
+
+def _say_scenes(result: Result, console: Console) -> None:
+    console.print("\nTried just now:")
+    for scene in result.scenes:
+        console.print(f"  {scene.name:<26} {scene.ended:<18} {scene.sentence}")
+    if result.waterfall:
+        console.print(f"\nFive dependent hops, {result.waterfall.round_trip_s * 1000:.0f} ms away:")
+        for line in result.waterfall.lines():
+            console.print(f"  {line}")
+
+
+def _say_facts(result: Result, console: Console) -> None:
+    """Eight lines on what just happened."""
+    facts = result.facts
+    hidden = sum(len(view["withheld"]) for view in result.views.values())
+    lines = (
+        ("archives", f"{facts['archives']}, a process each, {facts['archives_memory_mib']} MiB"),
+        ("rows sealed", f"{facts['rows_sealed']:,} in {facts['archives']} ledgers"),
+        ("records that left, for the views", f"{facts['record_bytes_for_views']} bytes"),
+        ("results that left, for the views", f"{facts['result_bytes']:,} bytes"),
+        ("questions that went in", f"{facts['question_bytes']:,} bytes, grants included"),
+        ("round trips per member and view", f"{facts['round_trips_per_member']}"),
+        ("cells withheld", f"{hidden}, each with its rule in the view"),
+        ("time", f"{facts['views_ms']} ms for both views, {facts['demo_s']} s in all"),
+    )
+    console.print("\nWhat just happened:")
+    for name, value in lines:
+        console.print(f"  {name:<34} {value}")
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if found is None or not float(found[1]):
+        raise EstateError(f"--far {text} is not a duration. Write it as 80ms or 0.2s")
+    return float(found[1]) / (1000 if found[2] == "ms" else 1)
+
+
+class _Bars:
+    """A bar per stage on standard error, gone when the stage is over."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=err(),
+            transient=True,
+            disable=quiet,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, words: str, total: int | None = None) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(words, total=total)
+
+    def step(self) -> None:
+        assert self._task is not None
+        self._progress.advance(self._task)

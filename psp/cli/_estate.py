@@ -1,0 +1,160 @@
+"""`psp estate new` and `psp up`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+from psp.errors import EstateError
+from psp.estate import Draft, Estate, create_estate, draft_estate
+
+from ._common import err, find_estate, out, print_json
+
+
+def new(
+    name: str,
+    /,
+    *,
+    from_: Annotated[list[Path], Parameter(name="--from", consume_multiple=True)],
+    table: str | None = None,
+    currency: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    null: str = "",
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Make an estate from files: one sovereign archive per file, sealed, paired and granted.
+
+    Parameters
+    ----------
+    name
+        The directory to make; nothing may be there yet.
+    from_
+        CSV or Parquet files with the same columns.
+    table
+        What the table is called in questions; by default the name of the estate.
+    currency
+        Columns that are money, as in price=USD.
+    null
+        What stands for "no value" in CSV files, beside the empty text.
+    yes
+        Approve the proposed schema without being asked.
+    json
+        Print the result as one JSON object.
+    """
+    draft = draft_estate(
+        Path(name), from_, table=table, currencies=_pairs(currency or []), null=null
+    )
+    if not yes:
+        _show(draft)
+        _approve(len(draft.files))
+    with _progress(json) as bar:
+        task = bar.add_task("sealing archives", total=len(draft.files))
+        estate = create_estate(draft, on_member=lambda member: bar.advance(task))
+    summary = {
+        "estate": name,
+        "archives": len(estate.roster.members),
+        "rows": estate.rows_sealed,
+        "tenants": list(estate.roster.tenants),
+    }
+    if json:
+        print_json(summary)
+        return
+    out().print(
+        f"{summary['archives']} archives sealed, {estate.rows_sealed:,} rows, in {name}/\n"
+        f"This machine holds the owner's keys ({name}/keys); for more than a trial move them"
+        f" away (docs/estate.md).\nNext: psp up"
+    )
+
+
+def up(
+    *members: str,
+    estate: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Serve the estate's archives on this machine, one process each, until Ctrl-C.
+
+    Parameters
+    ----------
+    members
+        Serve only these; by default all.
+    estate
+        The estate's directory.
+    json
+        Print one JSON object when all are ready.
+    """
+    opened = Estate.open(find_estate(estate))
+    opened.renew_grants()
+    with _progress(json) as bar:
+        task = bar.add_task("starting archives", total=len(members) or len(opened.roster.members))
+        servers = opened.serve(members, on_ready=lambda name: bar.advance(task))
+        servers.__enter__()
+    try:
+        ready = {"serving": len(servers.pids), "estate": str(opened.layout.root)}
+        if json:
+            print_json(ready)
+        else:
+            out().print(
+                f"{len(servers.pids)} serving · {opened.layout.file} · Ctrl-C stops\n"
+                f'Ask from another terminal: psp ask "select count(*) from {opened.table}"'
+            )
+        sys.stdout.flush()
+        opened.renew_while(servers)
+    finally:
+        servers.stop()
+
+
+def _pairs(items: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        column, sign, currency = item.partition("=")
+        if not sign:
+            raise EstateError(f"--currency {item} is not COLUMN=CODE, as in price=USD")
+        pairs[column] = currency
+    return pairs
+
+
+def _show(draft: Draft) -> None:
+    grid = Grid(title=f"table {draft.table.name!r}, proposed from {len(draft.files)} files")
+    for heading in ("column", "type", "key"):
+        grid.add_column(heading)
+    for column in draft.table.columns:
+        kind = str(column.type.value) + (f"({column.scale})" if column.scale else "")
+        marks = [
+            *(["key"] if column.name in draft.table.key else []),
+            *(["subject"] if column.name == draft.table.subject else []),
+        ]
+        grid.add_row(
+            column.name,
+            " ".join(filter(None, (kind, column.currency, "or empty" if column.nullable else ""))),
+            ", ".join(marks),
+        )
+    err().print(grid)
+
+
+def _approve(count: int) -> None:
+    """Silence is never acceptance: without a person's yes, or --yes, nothing is sealed."""
+    err().print(f"Seal {count} archives under this schema? [y/N] ", end="")
+    try:
+        answer = input()
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise EstateError("the schema was not approved, so nothing was sealed. Say y, or --yes")
+
+
+def _progress(quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err(),
+        transient=True,
+        disable=quiet,
+    )

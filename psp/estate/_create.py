@@ -1,0 +1,143 @@
+"""Making an estate: keys, archives, sealed files, pairings and grants. All of it, or nothing."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from psp.capability import Anchor, sign_anchor
+from psp.endpoint import Address
+from psp.errors import EstateError
+from psp.totebox import Archive, Manifest
+from psp.transport import MachineKey
+
+from ._draft import Draft
+from ._layout import Layout
+from ._policy import OWNER, TenantPolicy
+from ._ports import free_ports
+
+HOST: Final = "127.0.0.1"
+EPOCH_FIRST: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Owner:
+    """The keys that are on this machine while an estate is made."""
+
+    root: MachineKey
+    anchor: MachineKey
+    tenants: Mapping[str, MachineKey]
+
+
+def build_estate(
+    draft: Draft,
+    *,
+    tenants: Sequence[TenantPolicy] = (OWNER,),
+    labels: Mapping[str, str] | None = None,
+    on_member: Callable[[str], None] = lambda name: None,
+) -> int:
+    """Make the directory of an estate and return how many rows were sealed.
+
+    It is made under another name and renamed at the end, so that Ctrl-C, a full disk or a bad row
+    leaves nothing behind.
+
+    Raises:
+        EstateError: The directory exists, or the disk refused.
+        IntakeRefused: A row of a file does not fit the schema; the message names file and line.
+    """
+    making = draft.root.with_name(f".{draft.root.name}.making")
+    if making.exists():
+        shutil.rmtree(making)  # Left by a process that was killed; never an estate.
+    try:
+        rows = _build(Layout(making), draft, tenants, labels or {}, on_member)
+        making.rename(draft.root)
+    except OSError as exc:
+        raise EstateError(
+            f"the estate {draft.root} was not made: {exc}. Nothing was left behind"
+        ) from exc
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return rows
+
+
+def _build(
+    layout: Layout,
+    draft: Draft,
+    tenants: Sequence[TenantPolicy],
+    labels: Mapping[str, str],
+    on_member: Callable[[str], None],
+) -> int:
+    layout.make_directories([tenant.name for tenant in tenants])
+    owner = _Owner(
+        root=MachineKey.create(layout.root_key),
+        anchor=MachineKey.create(layout.anchor_key),
+        tenants={
+            tenant.name: MachineKey.create(layout.machine_key(tenant.name)) for tenant in tenants
+        },
+    )
+    MachineKey.create(layout.operator_key)
+    ports = free_ports(HOST, len(draft.files))
+    members: list[dict[str, str]] = []
+    rows = 0
+    for (name, file), port in zip(draft.files.items(), ports, strict=True):
+        label = labels.get(name, name)
+        archive, address = _make_archive(layout, draft, name, label, owner, port)
+        with archive:
+            for tenant in tenants:
+                archive.pair(
+                    tenant.name, owner.tenants[tenant.name].certificate_pem, tenant.pairing
+                )
+            sealed = archive.ingest(
+                file, draft.table.name, operator="operator", now=datetime.now(UTC), null=draft.null
+            )
+        rows += sealed.rows
+        members.append({"name": name, "label": label, "address": address.to_text()})
+        on_member(name)
+    layout.write_estate(draft.root.name, [_entry(member) for member in members], tenants)
+    return rows
+
+
+def _make_archive(
+    layout: Layout, draft: Draft, name: str, label: str, owner: _Owner, port: int
+) -> tuple[Archive, Address]:
+    directory = layout.archive(name)
+    machine = MachineKey.create(layout.root / "keys" / f".{name}.machine")
+    ledger = MachineKey.create(layout.root / "keys" / f".{name}.ledger")
+    anchor = Anchor.found(
+        root_key=owner.root.public_bytes,
+        nonce=secrets.token_bytes(16),
+        anchor_keys=(owner.anchor.public_bytes,),
+        ledger_key=ledger.public_bytes,
+        epoch=EPOCH_FIRST,
+    )
+    archive = Archive.create(
+        directory,
+        Manifest(
+            name=name,
+            title=label,
+            archive_id=anchor.archive_id,
+            module_id=draft.root.name,
+            tables=(draft.table,),
+            floor=1,
+        ),
+        machine_key=machine,
+        ledger_key=ledger,
+        anchor_statement=sign_anchor(anchor, owner.root),
+    )
+    layout.certificate(name).write_text(machine.certificate_pem, "ascii")
+    address = Address(
+        archive_id=anchor.archive_id,
+        host=HOST,
+        port=port,
+        certificate_pem=machine.certificate_pem,
+        name=name,
+    )
+    return archive, address
+
+
+def _entry(member: Mapping[str, str]) -> dict[str, str]:
+    return {**member, "certificate": f"members/{member['name']}.pem"}

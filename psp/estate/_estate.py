@@ -1,0 +1,113 @@
+"""An estate on the operator's machine: opened, served, and its grants kept fresh."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from psp.aggregator import Roster
+from psp.errors import EstateError
+
+from ._create import build_estate
+from ._draft import Draft
+from ._grants import Grants
+from ._layout import Layout, served
+from ._policy import OWNER, TenantPolicy
+from ._servers import Servers
+
+RENEW_EVERY_S: Final = 300.0
+"""A third of a grant's fifteen minutes, so that two renewals may fail before a view does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estate:
+    """What the operator holds: the roster, the policies, and the keys that grant.
+
+    Attributes:
+        rows_sealed: Rows sealed when it was made; 0 for an estate that was opened.
+    """
+
+    layout: Layout
+    roster: Roster
+    policies: tuple[TenantPolicy, ...]
+    grants: Grants
+    rows_sealed: int = 0
+
+    @classmethod
+    def open(cls, directory: str | Path) -> Estate:
+        """Open an estate that was made before.
+
+        Raises:
+            EstateError: There is none, or its files are damaged.
+            KeyFileError: A key is missing, or readable by others.
+        """
+        layout = Layout(Path(directory))
+        roster = Roster.load(layout.file)
+        return cls(
+            layout=layout,
+            roster=roster,
+            policies=layout.policies(tuple(roster.tenants)),
+            grants=Grants.load(layout),
+        )
+
+    @property
+    def table(self) -> str:
+        """The name of the estate's table, which every archive has."""
+        return next(iter(self.grants.tables))
+
+    def renew_grants(self) -> None:
+        """Give every tenant a fresh token for every member, as its policy says."""
+        for policy in self.policies:
+            for member in self.roster.members:
+                self.grants.write(policy, member)
+
+    def serve(
+        self,
+        members: Sequence[str] = (),
+        *,
+        on_ready: Callable[[str], None] = lambda name: None,
+    ) -> Servers:
+        """Serve the archives, or some of them, on this machine: a context manager.
+
+        Raises:
+            EstateError: The estate has no member of that name; on entering, a port is used or an
+                archive cannot be opened.
+        """
+        return Servers(served(self.roster, self.layout, members), on_ready=on_ready)
+
+    def renew_while(self, servers: Servers) -> None:
+        """Renew the grants again and again until every archive has ended."""
+        renewed_at = time.monotonic()
+        while servers.pids:
+            servers.poll(timeout_s=1.0)
+            if time.monotonic() - renewed_at > RENEW_EVERY_S:
+                self.renew_grants()
+                renewed_at = time.monotonic()
+        raise EstateError("every archive has ended; their messages are above. Start again: psp up")
+
+
+def create_estate(
+    draft: Draft,
+    *,
+    tenants: Sequence[TenantPolicy] = (OWNER,),
+    labels: Mapping[str, str] | None = None,
+    on_member: Callable[[str], None] = lambda name: None,
+) -> Estate:
+    """Make an estate that a person has approved, and give every tenant its first grants.
+
+    Raises:
+        EstateError: The directory exists, or the disk refused.
+        IntakeRefused: A row of a file does not fit the schema. Nothing was made.
+    """
+    rows = build_estate(draft, tenants=tenants, labels=labels, on_member=on_member)
+    opened = Estate.open(draft.root)
+    return Estate(
+        layout=opened.layout,
+        roster=opened.roster,
+        policies=opened.policies,
+        grants=opened.grants,
+        rows_sealed=rows,
+    )

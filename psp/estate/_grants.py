@@ -1,0 +1,162 @@
+"""The operator's side of every grant: from a policy in words to a token in a file."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from psp.aggregator import Member
+from psp.capability import (
+    Operation,
+    RowDomain,
+    Scope,
+    TableRule,
+    issue,
+    narrow,
+    one_of,
+    token_to_text,
+)
+from psp.errors import EstateError
+from psp.totebox import Manifest, Table
+from psp.transport import MachineKey
+
+from ._create import EPOCH_FIRST
+from ._layout import Layout
+from ._policy import TenantPolicy
+
+OPERATOR_S: Final = 24 * 3600
+"""Link 0 of a renewal. The format allows seven days; an operator who is here needs no more than
+today."""
+TENANT_S: Final = 15 * 60
+"""How long a stolen laptop of a tenant can still ask. Renewed every five minutes while `psp up`
+runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """The keys that grant, and the tables there are."""
+
+    layout: Layout
+    anchor: MachineKey
+    operator: MachineKey
+    tables: Mapping[str, Table]
+
+    @classmethod
+    def load(cls, layout: Layout) -> Grants:
+        """Read the keys, and the tables from the first archive's manifest: all have the same.
+
+        Raises:
+            KeyFileError: A key is missing, or readable by others.
+            EstateError: There is no archive in the estate.
+        """
+        manifests = sorted(layout.root.glob("archives/*/manifest.toml"))
+        if not manifests:
+            raise EstateError(f"{layout.root} has no archives. Were they moved? See docs/estate.md")
+        manifest = Manifest.from_toml(manifests[0].read_text("utf-8"))
+        return cls(
+            layout=layout,
+            anchor=MachineKey.load(layout.anchor_key),
+            operator=MachineKey.load(layout.operator_key),
+            tables={table.name: table for table in manifest.tables},
+        )
+
+    def write(self, policy: TenantPolicy, member: Member) -> None:
+        """Put a fresh token of one tenant for one member in its file; readers see old or new.
+
+        Raises:
+            EstateError: The policy names a column or an operation that does not exist.
+        """
+        tenant = MachineKey.load(self.layout.machine_key(policy.name))
+        token = self._token(member, self._scope(policy), tenant, seconds=TENANT_S)
+        path = self.layout.token(policy.name, member.name)
+        draft = path.with_suffix(".new")
+        draft.write_text(token_to_text(token), "ascii")
+        draft.replace(path)
+
+    def one_row(
+        self,
+        tenant: str,
+        member: Member,
+        *,
+        key: Mapping[str, str | int | date],
+        columns: Iterable[str],
+        seconds: int,
+    ) -> bytes:
+        """Make a token that reads one row, for so many seconds, and proves where it is sealed."""
+        (table,) = self.tables
+        rows: dict[str, RowDomain] = {column: one_of([value]) for column, value in key.items()}
+        rule = TableRule(
+            operations=frozenset({Operation.READ}),
+            output=frozenset(columns),
+            filters=frozenset(key),
+            rows=rows,
+            rows_max=1,
+        )
+        scope = Scope(tables={table: rule}, objects={"ledger": frozenset({"prove"})})
+        machine = MachineKey.load(self.layout.machine_key(tenant))
+        return self._token(member, scope, machine, seconds=seconds)
+
+    def _token(self, member: Member, scope: Scope, tenant: MachineKey, *, seconds: int) -> bytes:
+        now = int(time.time())
+        operator = issue(
+            self.anchor,
+            archive_id=member.address.archive_id,
+            epoch=EPOCH_FIRST,
+            holder=self.operator.public_bytes,
+            presenter=self.operator.spki_hash,
+            scope=scope,
+            not_before_s=now,
+            not_after_s=now + OPERATOR_S,
+            depth=1,
+            nonce=secrets.token_bytes(16),
+        )
+        # The holder is the presenter: mutual TLS has just proven its key, so calls need no
+        # signature of their own.
+        return narrow(
+            operator,
+            self.operator,
+            holder=tenant.public_bytes,
+            presenter=tenant.spki_hash,
+            scope=scope,
+            not_before_s=now,
+            not_after_s=now + seconds,
+            depth=0,
+            nonce=secrets.token_bytes(16),
+        )
+
+    def _scope(self, policy: TenantPolicy) -> Scope:
+        rules = {}
+        for name, table in self.tables.items():
+            columns = set(table.column_names)
+            chosen, by = set(policy.columns or columns), set(policy.by or columns)
+            if unknown := sorted((chosen | by) - columns):
+                raise EstateError(
+                    f"the policy of {policy.name!r} names the column {unknown[0]!r}; the table"
+                    f" {name!r} has {', '.join(table.column_names)}"
+                )
+            rules[name] = TableRule(
+                operations=frozenset(_operation(word, policy) for word in policy.operations),
+                output=frozenset(chosen),
+                filters=frozenset(by),
+                groups=frozenset(by),
+                aggregates_only=True,
+                floor=policy.floor,
+            )
+        return Scope(
+            tables=rules,
+            objects={name: frozenset(methods) for name, methods in policy.objects.items()},
+        )
+
+
+def _operation(word: str, policy: TenantPolicy) -> Operation:
+    try:
+        return Operation[word.upper()]
+    except KeyError:
+        words = ", ".join(operation.name.lower() for operation in Operation)
+        raise EstateError(
+            f"the policy of {policy.name!r} names the operation {word!r}; there are {words}"
+        ) from None

@@ -1,0 +1,73 @@
+"""The command as a user runs it: a real process in an empty directory."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOWNS = ("north", "south", "west")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One finished command."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line on standard error that a failed command leaves."""
+        lines = [line for line in self.err.splitlines() if line.startswith("psp: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+@pytest.fixture
+def psp(tmp_path: Path) -> Callable[..., Ran]:
+    """Run `psp` with these arguments in `tmp_path`."""
+
+    def run(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "psp", *map(str, arguments)],
+            cwd=tmp_path,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, **environment},
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Three towns' rents, 40 leases each, with cents."""
+    made = []
+    for number, town in enumerate(TOWNS):
+        path = tmp_path / f"{town}.csv"
+        with path.open("w", encoding="utf-8", newline="") as target:
+            writer = csv.writer(target)
+            writer.writerow(["lease", "signed", "rent", "area"])
+            for lease in range(40):
+                writer.writerow(
+                    [
+                        f"{town}-{lease}",
+                        f"2026-{lease % 12 + 1:02}-15",
+                        f"{1000 + 10 * number}.{lease:02}",
+                        50 + lease,
+                    ]
+                )
+        made.append(path)
+    return made

@@ -1,0 +1,144 @@
+"""From three CSV files to a view, as the README tells it: in a real terminal, in a minute."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from .conftest import TOWNS, Ran
+
+pytestmark = pytest.mark.slow
+
+QUESTION = "select member, count(*) as leases, sum(rent) as rent from homes group by member"
+
+
+@pytest.fixture
+def served(tmp_path: Path, psp: Callable[..., Ran], files: list[Path]) -> Iterator[Path]:
+    """An estate of three archives, being served."""
+    made = psp("estate", "new", "homes", "--yes", "--from", *files)
+    assert made.status == 0, made.err
+    up = subprocess.Popen(
+        [sys.executable, "-m", "psp", "up", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert up.stdout is not None
+    assert json.loads(up.stdout.readline())["serving"] == 3
+    yield tmp_path / "homes"
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=30)
+
+
+def test_four_commands_and_one_minute(tmp_path: Path, files: list[Path]) -> None:
+    """new, up, ask, status in a terminal, the schema approved by hand."""
+    started = time.monotonic()
+    names = " ".join(path.name for path in files)
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm-256color"}
+
+    def terminal(arguments: str) -> pexpect.spawn[str]:
+        return pexpect.spawn(
+            f"{sys.executable} -m psp {arguments}",
+            cwd=str(tmp_path),
+            env=environment,
+            encoding="utf-8",
+            timeout=60,
+        )
+
+    new = terminal(f"estate new homes --from {names}")
+    new.expect("Seal 3 archives under this schema")
+    new.sendline("y")
+    new.expect("3 archives sealed")
+    new.expect(pexpect.EOF)
+    up = terminal("up")
+    up.expect("3 serving")
+    ask = terminal(f"ask '{QUESTION}'")
+    for town in TOWNS:
+        ask.expect(town)
+    ask.expect("3")
+    ask.expect(pexpect.EOF)
+    status = terminal("status")
+    for town in TOWNS:
+        status.expect(town)
+    status.expect(pexpect.EOF)
+    up.sendintr()
+    up.expect(pexpect.EOF)
+    for process in (new, ask, status):
+        process.close()
+        assert process.exitstatus == 0
+    assert time.monotonic() - started < 60, "the README promises a minute"
+
+
+def test_money_is_summed_to_the_cent(served: Path, psp: Callable[..., Ran]) -> None:
+    answered = psp("ask", QUESTION, "--json")
+    assert answered.status == 0, answered.err
+    answer = json.loads(answered.out)
+    cents = sum(Decimal(lease).scaleb(-2) for lease in range(40))
+    assert answer["rows"] == [
+        [town, 40, str(40 * Decimal(1000 + 10 * number) + cents)]
+        for number, town in enumerate(TOWNS)
+    ]
+    assert answer["states"] == {"answered": 3}
+    assert answer["partial"] is False
+
+
+def test_the_schema_that_nobody_approves_seals_nothing(
+    psp: Callable[..., Ran], files: list[Path], tmp_path: Path
+) -> None:
+    refused = psp("estate", "new", "homes", "--from", *files, stdin="\n")
+    assert refused.status == 1
+    assert "not approved" in refused.sentence
+    assert not (tmp_path / "homes").exists()
+
+
+def test_a_column_that_is_not_there_is_named_and_a_near_one_offered(
+    served: Path, psp: Callable[..., Ran]
+) -> None:
+    refused = psp("ask", "select sum(rents) from homes")
+    assert refused.status == 1
+    assert "rents" in refused.sentence
+    assert "did you mean" in refused.sentence.lower()
+    assert "rent" in refused.sentence
+
+
+def test_a_used_port_is_named_by_up(served: Path, psp: Callable[..., Ran]) -> None:
+    """The fixture's archives hold the ports already, and their directories."""
+    refused = psp("up")
+    assert refused.status == 1
+    assert refused.sentence
+
+
+def test_status_tells_who_is_away_and_what_to_do(
+    psp: Callable[..., Ran], files: list[Path]
+) -> None:
+    assert psp("estate", "new", "homes", "--yes", "--from", *files).status == 0
+    away = psp("status", "--json")
+    assert away.status == 0, away.err
+    report = json.loads(away.out)
+    assert report["states"] == {"unreachable": 3}
+    asked = psp("ask", QUESTION)
+    assert asked.status == 1
+    assert "psp status" in asked.sentence
+
+
+@pytest.mark.parametrize("example", ["estate_blocking.py", "estate_async.py"])
+def test_the_examples_run_and_are_short(example: str, files: list[Path]) -> None:
+    path = Path(__file__).parents[2] / "examples" / example
+    assert len(path.read_text("utf-8").splitlines()) <= 30
+    done = subprocess.run(
+        [sys.executable, path, *map(str, files)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    for town in TOWNS:
+        assert town in done.stdout
+    assert "3 answered" in done.stdout

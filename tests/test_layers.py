@@ -1,0 +1,116 @@
+"""Who may import whom: the rule of the house, as data."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PSP = Path(__file__).parent.parent / "psp"
+
+BASE = {"errors", "_version"}
+VALUES = BASE | {"values"}
+SERVING = VALUES | {"capability", "ledger", "plan"}
+WIRE = VALUES | {"wire"}
+RPC = WIRE | {"rpc"}
+TRANSPORT = RPC | {"transport", "capability"}
+ENDPOINT = TRANSPORT | {"endpoint"}
+
+# Each part of psp, and the parts that it may import beside itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "_version": set(),
+    "values": BASE,
+    "capability": VALUES,
+    "ledger": VALUES,
+    "plan": VALUES | {"capability"},
+    "wire": VALUES,
+    "rpc": WIRE,
+    "transport": TRANSPORT,
+    "endpoint": ENDPOINT,
+    # These three never import each other: they meet on the wire.
+    "totebox": ENDPOINT | SERVING,
+    "aggregator": ENDPOINT | SERVING,
+    "console": VALUES,
+    "testing": ENDPOINT | SERVING,
+    "estate": ENDPOINT | SERVING | {"totebox", "aggregator"},
+    "demo": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "testing"},
+    "cli": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "demo"},
+    "__init__": ENDPOINT | SERVING | {"totebox", "aggregator", "estate"},
+}
+
+PURE = {"errors", "values", "capability", "wire", "rpc", "plan"}
+# What a pure part may not touch: waiting, the clock, chance, and the machine.
+IMPURE_MODULES = {
+    *("trio", "socket", "ssl", "time", "random", "secrets", "os", "threading"),
+    *("subprocess", "asyncio", "select", "pathlib", "tempfile", "shutil"),
+}
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that a source imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level < 2, "`..` is never needed: absolute imports cross a border"
+            if node.level == 0 and node.module:
+                yield node.module
+
+
+def violations(part: str, source: str) -> list[str]:
+    """The imports of one source that the rule forbids."""
+    found = []
+    for module in imports(source):
+        top, _, rest = module.partition(".")
+        if top == "psp":
+            target = rest.partition(".")[0]
+            if target and target != part and target not in MAY_IMPORT[part]:
+                found.append(f"{part} may not import {module}")
+            if "._" in rest:
+                found.append(f"{module} is private to its folder")
+        elif part in PURE and top in IMPURE_MODULES:
+            found.append(f"{part} is pure and may not import {module}")
+    return [line for line in found if "_version" not in line]
+
+
+def sources() -> list[tuple[str, Path]]:
+    return [
+        (path.relative_to(PSP).parts[0].removesuffix(".py"), path)
+        for path in sorted(PSP.rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "path"), [pytest.param(*s, id=str(s[1].relative_to(PSP))) for s in sources()]
+)
+def test_every_module_imports_only_what_its_layer_may(part: str, path: Path) -> None:
+    found = violations(part, path.read_text("utf-8"))
+    # Code that runs as a module of its own names itself; that is no import across a border.
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("rpc", "import trio"),
+        ("capability", "def now():\n    from time import time\n    return time()"),
+        ("totebox", "from psp.aggregator import Fleet"),
+        ("console", "import psp.totebox"),
+        ("wire", "from psp.rpc import Controller"),
+        ("endpoint", "from psp.rpc._tables import Table"),
+    ],
+)
+def test_a_planted_violation_is_found(part: str, source: str) -> None:
+    assert violations(part, source) != []
+
+
+def test_the_ledgers_tree_code_is_pure() -> None:
+    """Its files are read and written elsewhere, so the tree can be checked without a disk."""
+    for name in ("_tree.py",):
+        found = {
+            module.partition(".")[0] for module in imports((PSP / "ledger" / name).read_text())
+        }
+        assert found.isdisjoint(IMPURE_MODULES)
