@@ -168,11 +168,15 @@ class Connection:
 
     async def run(self) -> None:
         """Carry bytes in both directions until the connection ends. It never raises."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._sender.run)
-            nursery.start_soon(self._watch_time)
-            await self._read()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sender.run)
+                nursery.start_soon(self._watch_time)
+                await self._read()
+                nursery.cancel_scope.cancel()
+        finally:
+            # Cancelled from outside: a caller in a shielded scope must not wait for ever.
+            self.close()
 
     async def wait_for(self, answer: Answer) -> None:
         """Wait until an answer is there. Cancelling the last who waits gives the question up."""

@@ -25,6 +25,9 @@ DRAIN_S: Final = 5.0
 FLUSH_S: Final = 1.0
 """How long a closing connection waits for its last frames to leave."""
 
+FAREWELL_BYTES_MAX: Final = 256 * 1024
+"""What may still be on its way from a peer that is told why its connection ends: one frame."""
+
 ACCEPT_PAUSE_S: Final = 0.1
 """How long a listener rests when the machine has no more file descriptors; closing connections give
 some back, and trying at once again would take a whole core."""

@@ -23,7 +23,14 @@ from psp.transport import Peer, Sender, Tap, TlsStream, receive_buffer
 
 from ._dispatch import Log, report_fault, run_inline, run_waiting
 from ._exposed import Exposed, Result
-from ._limits import DRAIN_S, FLUSH_S, IDLE_WORKERS_MAX, INLINE_CALLS_MAX, INLINE_S_MAX
+from ._limits import (
+    DRAIN_S,
+    FAREWELL_BYTES_MAX,
+    FLUSH_S,
+    IDLE_WORKERS_MAX,
+    INLINE_CALLS_MAX,
+    INLINE_S_MAX,
+)
 
 Present = Callable[[Peer, bytes], Exposed]
 
@@ -102,9 +109,7 @@ class Served:
         while waiting:
             event = waiting.popleft()
             if isinstance(event, Aborted):
-                self._sender.send_now()  # If the fault was the peer's, it is told so.
-                with trio.move_on_after(FLUSH_S):
-                    await self._sender.wait_until_idle()
+                await self._say_farewell()
                 return False
             waiting.extendleft(reversed(self._handle(event)))
             left -= 1
@@ -114,6 +119,13 @@ class Served:
                 await trio.lowlevel.checkpoint()
                 turn_ends, left = trio.current_time() + INLINE_S_MAX, INLINE_CALLS_MAX
         return True
+
+    async def _say_farewell(self) -> None:
+        """Let the peer read why the connection ends: closing at once could reset it unread."""
+        self._sender.send_now()
+        with trio.move_on_after(FLUSH_S):
+            await self._sender.wait_until_idle()
+            await self._stream.refuse(drain_s=FLUSH_S, drain_bytes=FAREWELL_BYTES_MAX)
 
     def _handle(self, event: SubjectEvent) -> list[SubjectEvent]:
         """Do one thing; give what became possible by it."""
