@@ -136,10 +136,7 @@ def decide(
     # folded into it would be known to be empty, and "zero included" would be a phrase.
     while rules and not is_safe(other, published, floor):
         if not candidates:
-            raise Suppressed(
-                f"hidden: fewer than {floor} subjects stand behind this answer;"
-                " ask for a coarser question"
-            )
+            raise too_few(floor)
         cell = candidates.pop(0)
         folded.append(cell)
         rules[cell.key] = Rule.COMPLEMENT
@@ -149,6 +146,13 @@ def decide(
         other=_combined(folded, measures) if rules else None,
         hidden=tuple((key, rules[key]) for key in listed or () if key in rules),
         hidden_count=len(rules),
+    )
+
+
+def too_few(floor: int) -> Suppressed:
+    """Make the one refusal for too little and for nothing: its words must not tell them apart."""
+    return Suppressed(
+        f"hidden: fewer than {floor} subjects stand behind this answer; ask for a coarser question"
     )
 
 

@@ -21,7 +21,7 @@ import apsw
 import msgpack
 
 from psp.capability import Operation, TableRule
-from psp.errors import Denied, Invalid, LimitExceeded, Suppressed, Unimplemented
+from psp.errors import Denied, Invalid, LimitExceeded, Unimplemented
 from psp.plan import Figure, Plan
 from psp.values import Value, to_ext
 
@@ -36,7 +36,7 @@ from ._compile import (
     compile_view,
     output_columns,
 )
-from ._disclosure import Cell, Decision, Key, Part, decide, round_figure
+from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
 from ._manifest import Table
 from ._storage import SQLValue, from_storage, to_storage
 
@@ -80,11 +80,10 @@ class Engine:
         self._view = view_name or f"psp_{secrets.token_hex(16)}"
         # apsw refuses a connection that two worker threads enter at once; they take turns.
         self._turn = threading.Lock()
-        self._connection = apsw.Connection(
-            str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=0
-        )
+        self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         self._connection.set_busy_timeout(_BUSY_MS)
         self._connection.execute(compile_view(table, rule, self._view))
+        # Once, and never changed: statements prepared from here on may be kept and used again.
         self._connection.authorizer = self._authorize
 
     def query(self, plan: Plan) -> dict[str, Value]:
@@ -104,10 +103,7 @@ class Engine:
         with self._snapshot():
             cells = self._cells(compiled)
             if not cells and not self._may_say_empty():
-                raise Suppressed(
-                    f"hidden: fewer than {self._floor} subjects stand behind this answer;"
-                    " ask for a coarser question"
-                )
+                raise too_few(self._floor)
         decision = (
             decide(
                 cells,
