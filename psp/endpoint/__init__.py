@@ -1,12 +1,12 @@
 """The two ends of a connection: connect and hold promises, or expose objects and serve."""
 
 from ._address import Address as Address
+from ._connect import connect as connect
 from ._connection import Connection as Connection
 from ._connection import Statistics as Statistics
-from ._connection import connect as connect
-from ._connection import printable as printable
 from ._exposed import Exposed as Exposed
 from ._exposed import method as method
+from ._failures import printable as printable
 from ._portal import Portal as Portal
 from ._promise import Promise as Promise
 from ._promise import Reference as Reference

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
@@ -15,10 +13,8 @@ from psp.errors import (
     ConnectionLost,
     DeadlineExceeded,
     LocalProtocolError,
-    NotPaired,
     Processed,
     PSPError,
-    Unreachable,
 )
 from psp.rpc import (
     BOOTSTRAP,
@@ -34,11 +30,9 @@ from psp.rpc import (
     Target,
 )
 from psp.transport import (
-    MachineKey,
     Sender,
     Tap,
     TlsStream,
-    dial_peer,
     explain_refusal,
     receive_buffer,
 )
@@ -46,8 +40,9 @@ from psp.values import Value
 from psp.wire import REMAINING_MS_MAX, AbortCode
 
 from ._address import Address
+from ._failures import fresh, made_printable, other_archive, printable
 from ._limits import CALL_S_DEFAULT, FINISHED_WAITING_MAX, FLUSH_S
-from ._promise import Answer, Hold, Promise, Reference, fresh
+from ._promise import Answer, Hold, Promise, Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +88,7 @@ class Connection:
         self._dropped_exports: deque[ExportId] = deque()
         # Why the connection is over; None while it lives.
         self._ending: PSPError | None = None
+        self._ended = trio.Event()
         self._expiry_s = math.inf
         self._timer = trio.CancelScope()
         self._in_flight = 0
@@ -152,6 +148,15 @@ class Connection:
     def peer_hello(self) -> HelloReceived | None:
         """What the archive said of itself; None until its first answer."""
         return self._core.peer_hello
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over, for whatever reason."""
+        return self._ending is not None
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is over; it does not say why, the next call does."""
+        await self._ended.wait()
 
     def close(self) -> None:
         """End the connection at once; what still waits fails with `ConnectionLost`."""
@@ -280,7 +285,7 @@ class Connection:
         elif type(event) is HelloReceived:
             if event.archive_id != self.address.archive_id:
                 self._core.abort(AbortCode.CLOSING, "another archive was expected here")
-                self._end(_other_archive(self.address))
+                self._end(other_archive(self.address))
         elif type(event) is Aborted:
             self._sender.send_now()  # If it is ours, it tells the subject why.
             self._end(ConnectionLost(f"the connection was ended: {printable(event.text)}"))
@@ -295,7 +300,7 @@ class Connection:
             self._settle(answer, Reference(self, ExportId(payload)))
         elif status == ERROR:
             assert isinstance(payload, CallFailed)
-            self._settle(answer, _made_printable(payload))
+            self._settle(answer, made_printable(payload))
         else:
             assert not isinstance(payload, CallFailed)
             self._settle(answer, payload)
@@ -330,6 +335,7 @@ class Connection:
         if self._ending is not None:
             return
         self._ending = why
+        self._ended.set()
         for event in self._core.receive_eof():
             # Each question knows whether it may have been processed; before HELLO none was.
             if type(event) is Returned and isinstance(why, ConnectionLost):
@@ -340,71 +346,3 @@ class Connection:
     def _check_alive(self) -> None:
         if self._ending is not None:
             raise fresh(self._ending)
-
-
-@asynccontextmanager
-async def connect(
-    address: Address, *, key: MachineKey, timeout_s: float = 10.0, tap: Tap | None = None
-) -> AsyncIterator[Connection]:
-    """Open a connection to one archive.
-
-    HELLO waits for the first calls and leaves with them, so whether the archive knows this machine
-    is heard at the first `await`.
-
-    Args:
-        key: This machine's own key.
-        timeout_s: For TCP and TLS together.
-        tap: Sees every byte in the clear.
-
-    Raises:
-        Unreachable: Nobody listens there, or not in time.
-        NotPaired: Another machine answers, or it does not know this one.
-        EstateError: The certificate in the pairing record is damaged.
-    """
-    certificate = address.certificate
-    stream: TlsStream | None = None
-    with trio.move_on_after(timeout_s):
-        stream = await dial_peer(
-            address.host, address.port, key=key, expected=certificate, archive_id=address.archive_id
-        )
-    if stream is None:
-        raise Unreachable(
-            f"{address.host}:{address.port} did not answer within {timeout_s:g} seconds."
-            " Check the address and the network, or allow more time."
-        )
-    connection = Connection(address, stream, tap=tap)
-    raised: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.run)
-        try:
-            yield connection
-        except trio.Cancelled:
-            raise
-        except BaseException as exc:
-            # Carried around the nursery, which would wrap it in a group that no caller expects.
-            raised = exc
-        finally:
-            await connection.aclose()
-            nursery.cancel_scope.cancel()
-    if raised is not None:
-        raise raised
-
-
-def printable(text: str) -> str:
-    """Neutralise a peer's text: no control, bidi or invisible character survives."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
-
-
-def _made_printable(failure: CallFailed) -> CallFailed:
-    return type(failure)(
-        printable(str(failure)),
-        processed=failure.processed,
-        correlation_id=printable(failure.correlation_id),
-    )
-
-
-def _other_archive(address: Address) -> NotPaired:
-    return NotPaired(
-        f"the archive at {address.host}:{address.port} is not {address.name!r}: it has another id."
-        " Check the address; if the archive was made anew, pair with it again."
-    )

@@ -12,9 +12,11 @@ from typing import Protocol
 
 import trio
 
-from psp.errors import CallFailed, Disconnected, LocalProtocolError, PSPError
+from psp.errors import LocalProtocolError, PSPError
 from psp.rpc import ExportId, Path, QuestionId, Target
 from psp.values import Value
+
+from ._failures import fresh
 
 
 class Answer:
@@ -205,17 +207,6 @@ class Reference:
         if self._is_held:
             self._is_held = False
             self._asking.drop_reference(self._export)
-
-
-def fresh(failure: PSPError) -> PSPError:
-    """Copy an error, so that each task that raises it has a traceback of its own."""
-    if isinstance(failure, CallFailed):
-        return type(failure)(
-            str(failure), processed=failure.processed, correlation_id=failure.correlation_id
-        )
-    if isinstance(failure, Disconnected):
-        return type(failure)(*failure.args)
-    return failure
 
 
 def _step_into(value: Value, path: Path) -> Value:
