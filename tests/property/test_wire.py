@@ -1,0 +1,159 @@
+"""What a stranger's bytes can do to the decoder: become a frame, or raise one exception."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import pairwise
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psp.errors import MalformedFrame
+from psp.values import Value
+from psp.wire import (
+    CALL,
+    FINISH,
+    FRAMES,
+    Frame,
+    FrameReader,
+    FrameWriter,
+    Role,
+    decode_body_untrusted,
+    decode_value_untrusted,
+    encode_value,
+)
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(max_codepoint=0x2FF, exclude_categories=["Cs"]))
+    | st.binary(max_size=40)
+    | st.decimals(allow_nan=False, allow_infinity=False, places=4).filter(lambda d: abs(d) < 10**60)
+    | st.dates()
+    | st.datetimes(timezones=st.just(UTC))
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text("abcdefé", max_size=5), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+# Bytes that are nearly right: MessagePack of anything, then cut or changed.
+LOOSE = st.recursive(
+    SCALARS | st.just(float("nan")) | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary()),
+    lambda inner: (
+        st.lists(inner, max_size=9)
+        | st.dictionaries(st.text(max_size=3) | st.binary(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+def loosely_packed(fields: object) -> bytes:
+    packed: bytes = msgpack.packb(fields, default=_as_bin)
+    return packed
+
+
+def _as_bin(_: object) -> bytes:
+    return b"\x00"
+
+
+@given(st.binary(max_size=200), st.sampled_from(Role))
+def test_any_bytes_are_a_frame_or_malformed(body: bytes, receiver: Role) -> None:
+    try:
+        frame = decode_body_untrusted(body, receiver=receiver)
+    except MalformedFrame:
+        return
+    assert frame.kind in {shape.kind for shape in FRAMES if shape.sender is not receiver}
+
+
+@given(
+    st.sampled_from([shape.kind for shape in FRAMES]),
+    st.lists(LOOSE, max_size=8),
+    st.sampled_from(Role),
+    st.integers(0, 60),
+)
+def test_any_near_frame_is_a_frame_or_malformed(
+    kind: int, fields: list[object], receiver: Role, cut: int
+) -> None:
+    body = loosely_packed([kind, *fields])
+    for candidate in (body, body[:cut], body + b"\xc0"):
+        try:
+            decode_body_untrusted(candidate, receiver=receiver)
+        except MalformedFrame:
+            continue
+
+
+@given(VALUES)
+def test_a_value_arrives_as_it_left(value: Value) -> None:
+    arrived = decode_value_untrusted(encode_value(value))
+    # The wire's text is composed; everything else is the same, classes included.
+    assert encode_value(arrived) == encode_value(value)
+    if not isinstance(value, str | list | dict):
+        assert arrived == value
+        assert type(arrived) is type(value)
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_value_or_malformed(data: bytes) -> None:
+    try:
+        value = decode_value_untrusted(data)
+    except MalformedFrame:
+        return
+    encode_value(value)
+
+
+def stream() -> bytes:
+    """Frames of all sizes: below and above the length that is decoded the careful way."""
+    writer = FrameWriter()
+    for question, size in enumerate((0, 3, 900, 1100, 5000, 1), start=1):
+        writer.write((CALL, question, 0, "m", ["x" * size], 10, 10, 0))
+    writer.write((FINISH, [1, 2, 3]))
+    return writer.take()
+
+
+@given(st.sets(st.integers(0, len(stream()))))
+def test_frames_do_not_depend_on_how_the_bytes_were_cut(cuts: set[int]) -> None:
+    data = stream()
+    whole = list(FrameReader(Role.SUBJECT).receive_untrusted(data))
+    reader = FrameReader(Role.SUBJECT)
+    pieces: list[Frame] = []
+    for start, end in pairwise(sorted(cuts | {0, len(data)})):
+        pieces += reader.receive_untrusted(memoryview(data)[start:end])
+
+    assert len(whole) == 7
+    assert pieces == whole
+
+
+@given(st.binary(max_size=300), st.sets(st.integers(0, 300)))
+def test_any_stream_is_frames_until_it_is_malformed_however_cut(
+    data: bytes, cuts: set[int]
+) -> None:
+    def read(pieces: list[bytes]) -> tuple[list[Frame], bool]:
+        reader, frames = FrameReader(Role.CONTROLLER), list[Frame]()
+        try:
+            for piece in pieces:
+                for frame in reader.receive_untrusted(piece):
+                    frames.append(frame)
+        except MalformedFrame:
+            return frames, True
+        return frames, False
+
+    places = sorted({0, len(data)} | {cut for cut in cuts if cut < len(data)})
+    assert read([data]) == read([data[start:end] for start, end in pairwise(places)])
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal("1.50"), date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), b"\x00", ""]
+)
+def test_each_exact_class_arrives_as_itself(value: Value) -> None:
+    arrived = decode_value_untrusted(encode_value([value, {"k": value}]))
+    assert arrived == [value, {"k": value}]
+    assert str(arrived) == str([value, {"k": value}])
