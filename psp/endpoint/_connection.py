@@ -120,6 +120,7 @@ class Connection:
         *,
         timeout_s: float | None,
         is_last: bool,
+        is_step: bool,
         parent: Hold | None,
     ) -> Promise:
         """Ask; used by promises and references, which know what they are."""
@@ -129,7 +130,12 @@ class Connection:
         # Rounded up: an enclosing deadline must end the wait here before the subject says so.
         remaining_ms = min(max(math.ceil(left_s * 1000), 0), REMAINING_MS_MAX)
         question = self._core.call(
-            target, method, arguments, remaining_ms=remaining_ms, no_pipelining=is_last
+            target,
+            method,
+            arguments,
+            remaining_ms=remaining_ms,
+            no_result=is_step,
+            no_pipelining=is_last,
         )
         return self._opened(question, own_s, parent)
 

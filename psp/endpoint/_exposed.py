@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, TypeAlias, TypeVar, overload
 from psp.errors import Invalid
 from psp.values import Value
 
-Result: TypeAlias = "Value | Exposed"
+Result: TypeAlias = "Value | Exposed | Mapping[str, Value | Exposed]"
 Check: TypeAlias = Callable[[object], bool]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -111,7 +111,8 @@ class Exposed:
     """Base of every object whose marked methods a peer may call.
 
     A method takes values, checked against its annotations before it runs, and returns a value or
-    another `Exposed`, which the peer receives as a reference. It raises a `CallFailed` to refuse;
+    another `Exposed`, which the peer receives as a reference. (A map of several can only be stepped
+    into, by a caller that does not ask for the map itself.) It raises a `CallFailed` to refuse;
     anything else that it raises is a fault, of which the peer learns nothing but an id.
     """
 

@@ -54,6 +54,7 @@ class Asking(Protocol):
         *,
         timeout_s: float | None,
         is_last: bool,
+        is_step: bool,
         parent: Hold | None,
     ) -> Promise: ...
 
@@ -99,13 +100,20 @@ class Promise:
         return Promise(self._hold, (*self._path, step))
 
     def call(
-        self, method: str, *arguments: Value, timeout_s: float | None = None, is_last: bool = False
+        self,
+        method: str,
+        *arguments: Value,
+        timeout_s: float | None = None,
+        is_last: bool = False,
+        is_step: bool = False,
     ) -> Promise:
         """Call a method on what this will be; leaves at once, before the answer is there.
 
         Args:
             timeout_s: How long the call may take; 30 seconds, or the enclosing deadline.
             is_last: No call will be made on the answer: the subject need not keep it.
+            is_step: The answer is only called on, by `promise["key"].call(...)`: its value is not
+                sent, so it may hold objects.
 
         Raises:
             CallFailed: This promise has failed already, so the call would.
@@ -116,7 +124,13 @@ class Promise:
         if answer.is_done:
             target = self._settled_target()
         return self._hold.asking.call(
-            target, method, arguments, timeout_s=timeout_s, is_last=is_last, parent=self._hold
+            target,
+            method,
+            arguments,
+            timeout_s=timeout_s,
+            is_last=is_last,
+            is_step=is_step,
+            parent=self._hold,
         )
 
     def __await__(self) -> Generator[object, object, Value | Reference]:
@@ -184,11 +198,22 @@ class Reference:
         return self._export
 
     def call(
-        self, method: str, *arguments: Value, timeout_s: float | None = None, is_last: bool = False
+        self,
+        method: str,
+        *arguments: Value,
+        timeout_s: float | None = None,
+        is_last: bool = False,
+        is_step: bool = False,
     ) -> Promise:
         """Call a method; see `Promise.call`."""
         return self._asking.call(
-            self.target, method, arguments, timeout_s=timeout_s, is_last=is_last, parent=None
+            self.target,
+            method,
+            arguments,
+            timeout_s=timeout_s,
+            is_last=is_last,
+            is_step=is_step,
+            parent=None,
         )
 
     def release(self) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import cast
 
 import trio
 
@@ -15,11 +16,14 @@ from psp.rpc import (
     AnswerId,
     CallReady,
     Cancelled,
+    Exported,
+    Opaque,
     PresentReceived,
     Subject,
     SubjectEvent,
 )
 from psp.transport import Peer, Sender, Tap, TlsStream, receive_buffer
+from psp.values import Value
 
 from ._dispatch import Log, report_fault, run_inline, run_waiting
 from ._exposed import Exposed, Result
@@ -160,7 +164,7 @@ class Served:
         if isinstance(result, Exposed):
             return self._core.resolve_object(call.answer_id, result, call.grant_tag)
         try:
-            return self._core.resolve_value(call.answer_id, result)
+            return self._core.resolve_value(call.answer_id, _tagged(result, call.grant_tag))
         except Exception as exc:  # What the handler returned is no value: its fault, so ours.
             return self._core.fail(call.answer_id, report_fault(call.method, exc, self._log))
 
@@ -230,6 +234,17 @@ class Served:
             await self._sender.wait_until_idle()
         assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
+
+
+def _tagged(result: Result, tag: Opaque) -> Value | Exported:
+    """Give the objects in a map the grant that the map came from."""
+    if type(result) is dict and any(isinstance(item, Exposed) for item in result.values()):
+        tagged = {
+            key: Exported(item, tag) if isinstance(item, Exposed) else item
+            for key, item in result.items()
+        }
+        return cast(Value, tagged)  # The core knows `Exported` inside a value; the type does not.
+    return cast(Value, result)
 
 
 def _is_inline(call: CallReady) -> bool:

@@ -19,7 +19,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from psp.errors import EstateError
+from psp.capability import check_prime_order
+from psp.errors import CapabilityError, EstateError
 
 from ._limits import CERTIFICATE_BYTES_MAX
 
@@ -131,6 +132,11 @@ def check_certificate_untrusted(pem: str) -> PeerCertificate:
         raise _refusal(problem or "its key is not Ed25519")
     der = certificate.public_bytes(Encoding.DER)
     public_bytes = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    try:
+        # OpenSSL lets anybody sign under a key of small order: it would pin the whole world.
+        check_prime_order(public_bytes)
+    except CapabilityError as exc:
+        raise _refusal(str(exc)) from exc
     return PeerCertificate(
         pem=ssl.DER_cert_to_PEM_cert(der),
         der=der,

@@ -260,6 +260,19 @@ async def test_a_dropped_intermediate_promise_does_not_cancel_what_hangs_on_it()
         assert await connection.bootstrap.call("next").call("next").call("read_number") == 2
 
 
+async def test_a_step_into_a_map_of_objects_costs_no_round_trip_of_its_own() -> None:
+    async with connected() as (_, connection):
+        rooms = connection.bootstrap.call("rooms", is_step=True)
+        assert await rooms["next"].call("rooms", is_step=True)["next"].call("read_number") == 2
+        assert connection.statistics().round_trips == 1
+
+
+async def test_a_map_of_objects_cannot_be_asked_for_itself() -> None:
+    async with connected() as (_, connection):
+        with pytest.raises(HandlerFailed):
+            await connection.bootstrap.call("rooms")
+
+
 async def test_a_reference_can_be_awaited_called_released_and_then_no_more() -> None:
     async with connected() as (_, connection):
         room = await connection.bootstrap.call("next")

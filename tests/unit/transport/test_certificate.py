@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from datetime import datetime
 
@@ -71,6 +72,14 @@ def curve_certificate() -> str:
     )
 
 
+def anybodys_certificate() -> str:
+    """Carry the neutral point as a key: this one signature is valid for every message."""
+    der = x509.load_pem_x509_certificate(certificate().encode()).public_bytes(Encoding.DER)
+    neutral = b"\x01" + bytes(31)
+    own = OWN.public_key().public_bytes_raw()
+    return ssl.DER_cert_to_PEM_cert(der.replace(own, neutral)[:-64] + neutral + bytes(32))
+
+
 BAD: dict[str, tuple[Callable[[], str], str]] = {
     "a certificate authority": (lambda: certificate(ca=True), "CA:FALSE"),
     "no basic constraints": (lambda: certificate(ca=None), "CA:FALSE"),
@@ -84,6 +93,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     "issued by another": (lambda: certificate(issuer="them", signer=OTHER), "somebody else"),
     "signed by another": (lambda: certificate(signer=OTHER), "cannot be read"),
     "another kind of key": (curve_certificate, "not Ed25519"),
+    "a key under which anybody can sign": (anybodys_certificate, "anybody can sign"),
     "a foreign extension": (
         lambda: certificate(more=x509.SubjectAlternativeName([x509.DNSName("bank.example")])),
         "extensions that PSP does not use",
