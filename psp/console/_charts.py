@@ -7,9 +7,9 @@ enters an expression or a scale; it is only ever the value of a text mark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import altair as alt
 import vl_convert
@@ -19,7 +19,8 @@ from ._figures import month, share, short_money
 from ._svg import clean_svg
 from ._view import Period, Tenant
 
-Json = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
+Picture: TypeAlias = alt.LayerChart | alt.FacetChart
 
 WIDE: Final = 560
 NARROW: Final = 330
@@ -81,7 +82,7 @@ def _bar(period: Period, tenant: Tenant) -> Json:
     }
 
 
-def _trend(bars: Sequence[Json], width: int) -> alt.LayerChart:
+def _trend(bars: Sequence[Json], width: int) -> Picture:
     last_year = ""
     for index, bar in enumerate(bars):
         bar["index"] = index
@@ -91,23 +92,23 @@ def _trend(bars: Sequence[Json], width: int) -> alt.LayerChart:
     highest = max((bar["value"] for bar in bars), default=0.0)
     peak = [bar for bar in bars if bar["value"] == highest][:1]
     x = alt.X("index:O", axis=None, scale=alt.Scale(paddingInner=0.22, paddingOuter=0.05))
-    base = alt.Chart(alt.Data(values=list(bars))).encode(x=x)
+    base = alt.Chart({"values": list(bars)}).encode(x=x)
     columns = base.mark_bar(cornerRadiusTopLeft=2, cornerRadiusTopRight=2).encode(
         y=_amount(highest * 1.12), fill=alt.Fill("colour:N", scale=None)
     )
     figures = (
-        alt.Chart(alt.Data(values=peak))
+        alt.Chart({"values": peak})
         .mark_text(dy=-7, fontSize=11, fontWeight=600, fill="var(--ink)")
         .encode(x=x, y=_amount(highest * 1.12), text="words:N")
     )
-    layers = columns + figures + _below(base, "name", 13) + _below(base, "year", 27)
-    return layers.properties(height=_TREND_HEIGHT)
+    names, years = _below(base, "name", 13), _below(base, "year", 27)
+    return alt.layer(columns, figures, names, years).properties(height=_TREND_HEIGHT)
 
 
-def _sizes(figures: Sequence[Json], width: int) -> alt.LayerChart:
+def _sizes(figures: Sequence[Json], width: int) -> Picture:
     highest = max((figure["value"] for figure in figures), default=0.0)
     x = alt.X("index:O", axis=None, scale=alt.Scale(paddingInner=0.25, paddingOuter=0))
-    base = alt.Chart(alt.Data(values=list(figures))).encode(x=x)
+    base = alt.Chart({"values": list(figures)}).encode(x=x)
     return alt.layer(
         base.mark_bar().encode(y=_amount(highest), fill=alt.Fill("colour:N", scale=None))
     ).properties(height=_SIZES_HEIGHT)
@@ -119,12 +120,15 @@ def _amount(highest: float) -> alt.Y:
 
 
 def _below(base: alt.Chart, field: str, distance: int) -> alt.Chart:
-    return base.mark_text(fontSize=11, fill=_TEXT).encode(
+    text: alt.Chart = base.mark_text(fontSize=11, fill=_TEXT).encode(
         y=alt.value(_TREND_HEIGHT + distance), text=f"{field}:N"
     )
+    return text
 
 
-def _both(figures: list[Json], draw: Any, title: str) -> Markup:
+def _both(
+    figures: list[Json], draw: Callable[[Sequence[Json], int], Picture], title: str
+) -> Markup:
     if not figures:
         return Markup("")
     return Markup("").join(
@@ -133,7 +137,7 @@ def _both(figures: list[Json], draw: Any, title: str) -> Markup:
     )
 
 
-def _svg(chart: alt.LayerChart, width: int, css_class: str, title: str) -> Markup:
+def _svg(chart: Picture, width: int, css_class: str, title: str) -> Markup:
     spec = (
         chart.properties(width=width, padding=2, background="transparent")
         .configure_view(stroke=None, fill=None)

@@ -15,8 +15,11 @@ from markupsafe import Markup, escape
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _DRAWN: Final = frozenset({"g", "path", "rect", "line", "circle", "text", "tspan"})
 _KEPT: Final = frozenset(
-    "d x y x1 y1 x2 y2 dx dy cx cy r width height transform fill fill-opacity stroke stroke-width"
-    " stroke-dasharray stroke-linecap stroke-miterlimit text-anchor font-size font-weight".split()
+    {
+        *("d", "x", "y", "x1", "y1", "x2", "y2", "dx", "dy", "cx", "cy", "r"),
+        *("width", "height", "transform", "text-anchor", "font-size", "font-weight"),
+        *("fill", "fill-opacity", "stroke", "stroke-width", "stroke-linecap"),
+    }
 )
 
 

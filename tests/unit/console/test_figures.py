@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from psp.console import _figures as figures
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ("11672925008", "$11.67 bn"),
+        ("999996000", "$1.00 bn"),
+        ("429828885", "$429.8 m"),
+        ("999940", "$999,940"),
+        ("0.4", "$0"),
+        ("-11672925008", "−$11.67 bn"),
+        ("1E+999999", "$1.000E+999999"),
+    ],
+)
+def test_an_amount_is_written_as_one_says_it(amount: str, words: str) -> None:
+    assert figures.short_money(Decimal(amount), "USD") == words
+
+
+def test_an_exact_amount_keeps_every_digit() -> None:
+    assert figures.money(Decimal("11672925008.05"), "USD") == "$11,672,925,008.05"
+    assert figures.money(Decimal("-12345"), "CHF") == "−CHF 12,345"
+    assert figures.money(Decimal("12345"), "") == "12,345"
+
+
+def test_a_rate_has_two_places() -> None:
+    assert figures.rate(Decimal("264.144"), "EUR") == "€264.14"
+    assert figures.rate(Decimal("1E+99"), "EUR") == "€1.000E+99"
+
+
+def test_no_figure_is_a_dash_and_not_a_zero() -> None:
+    shown = {figures.count(None), figures.money(None, "USD"), figures.rate(None, "USD")}
+    assert shown | {figures.short_money(None, "USD")} == {figures.DASH}
+
+
+@pytest.mark.parametrize("value", [None, True, "NaN", "Infinity", "<b>", [], "0x10"])
+def test_what_is_not_a_finite_number_is_no_figure(value: object) -> None:
+    assert figures.decimal_or_none(value) is None
+
+
+def test_a_hostile_exponent_does_not_become_a_megabyte() -> None:
+    for text in ("1E+999999", "1E-999999", "9" * 5000):
+        figure = Decimal(text)
+        for words in (figures.count(figure), figures.short_money(figure, "USD")):
+            assert len(words) < 100
+        assert len(figures.rate(figure, "USD")) < 100
+
+
+def test_a_month_is_named() -> None:
+    assert figures.period_words("2014-05") == "May 2014"
+    assert figures.period_words("2014-13") == "2014-13"
+    assert figures.period_words("week 7") == "week 7"
+
+
+def test_an_instant_is_told_in_one_zone() -> None:
+    assert figures.instant("2015-05-28T11:41:07+02:00") == "28 May 2015, 09:41 UTC"
+    assert figures.since("2015-05-28T09:38:52Z") == "09:38 UTC, 28 May"
+    assert figures.instant("\x1b[2J") == "␛[2J"
+    assert figures.since("0001-01-01T00:00:00+14:00") == "0001-01-01T00:00:00+14:00"
+
+
+def test_a_share_is_whole_per_cent() -> None:
+    assert figures.share(Decimal(1), Decimal(3)) == "33\u00a0%"
