@@ -3,6 +3,14 @@
 Pure: no clock, no entropy, no file, no socket. docs/capabilities.md tells how to think about it.
 """
 
+from ._anchor import Anchor as Anchor
+from ._anchor import archive_id_of as archive_id_of
+from ._anchor import sign_anchor as sign_anchor
+from ._anchor import verify_anchor_untrusted as verify_anchor_untrusted
+from ._ceiling import CEILING_OPERATIONS as CEILING_OPERATIONS
+from ._ceiling import Pairing as Pairing
+from ._ceiling import ceiling as ceiling
+from ._describe import describe as describe
 from ._domain import NOTHING as NOTHING
 from ._domain import Between as Between
 from ._domain import Bound as Bound
@@ -14,8 +22,26 @@ from ._domain import StartsWith as StartsWith
 from ._domain import between as between
 from ._domain import one_of as one_of
 from ._domain import starts_with as starts_with
+from ._issue import issue as issue
+from ._issue import narrow as narrow
+from ._keys import SigningKey as SigningKey
+from ._keys import Verifier as Verifier
+from ._keys import check_prime_order as check_prime_order
+from ._keys import check_public_key as check_public_key
+from ._keys import verify_signature as verify_signature
 from ._limits import UNLIMITED as UNLIMITED
+from ._link import NEVER_SEEN as NEVER_SEEN
+from ._link import Chain as Chain
+from ._link import Link as Link
+from ._link import Seen as Seen
+from ._link import decode_chain_untrusted as decode_chain_untrusted
 from ._scope import ROUNDING_LADDER as ROUNDING_LADDER
 from ._scope import Operation as Operation
 from ._scope import Scope as Scope
 from ._scope import TableRule as TableRule
+from ._sentence import domain_words as domain_words
+from ._sentence import scope_sentence as scope_sentence
+from ._text import token_from_text_untrusted as token_from_text_untrusted
+from ._text import token_to_text as token_to_text
+from ._verify import Grant as Grant
+from ._verify import verify_untrusted as verify_untrusted
