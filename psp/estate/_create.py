@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from psp.capability import Anchor, sign_anchor
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from psp.capability import archive_id_of, sign_anchor
 from psp.endpoint import Address
 from psp.errors import EstateError
 from psp.totebox import Archive, Manifest
@@ -105,32 +107,36 @@ def _make_archive(
     layout: Layout, draft: Draft, name: str, label: str, owner: _Owner, port: int
 ) -> tuple[Archive, Address]:
     directory = layout.archive(name)
-    machine = MachineKey.create(layout.root / "keys" / f".{name}.machine")
-    ledger = MachineKey.create(layout.root / "keys" / f".{name}.ledger")
-    anchor = Anchor.found(
-        root_key=owner.root.public_bytes,
-        nonce=secrets.token_bytes(16),
-        anchor_keys=(owner.anchor.public_bytes,),
+    # These two keys are the archive's own: their only files are in its directory.
+    machine = MachineKey(Ed25519PrivateKey.generate())
+    ledger = MachineKey(Ed25519PrivateKey.generate())
+    nonce = secrets.token_bytes(16)
+    statement = sign_anchor(
+        owner.root,
+        anchor_keys=[owner.anchor.public_bytes],
         ledger_key=ledger.public_bytes,
         epoch=EPOCH_FIRST,
+        version=1,
+        nonce=nonce,
     )
+    archive_id = archive_id_of(owner.root.public_bytes, nonce)
     archive = Archive.create(
         directory,
         Manifest(
             name=name,
             title=label,
-            archive_id=anchor.archive_id,
+            archive_id=archive_id,
             module_id=draft.root.name,
             tables=(draft.table,),
             floor=1,
         ),
         machine_key=machine,
         ledger_key=ledger,
-        anchor_statement=sign_anchor(anchor, owner.root),
+        anchor_statement=statement,
     )
     layout.certificate(name).write_text(machine.certificate_pem, "ascii")
     address = Address(
-        archive_id=anchor.archive_id,
+        archive_id=archive_id,
         host=HOST,
         port=port,
         certificate_pem=machine.certificate_pem,

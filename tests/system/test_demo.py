@@ -200,7 +200,7 @@ def must_be_hidden(
         floor.update(small)
         shown = sorted((key for key in cells if key not in small), key=lambda k: subjects(raw, [k]))
         folded, sizes = list(small), set()
-        while 0 < subjects(raw, folded) < FLOOR:
+        while folded and shown and subjects(raw, folded) < FLOOR:
             sizes.add(subjects(raw, shown[:1]))
             folded.append(shown.pop(0))
         needed[code] = (len(folded) - len(small), sizes)
