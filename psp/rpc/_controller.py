@@ -115,7 +115,7 @@ class Controller:
                 f"a token of {len(token)} bytes; the subject takes {self.peer_limits.token_bytes}."
                 " Present a shorter chain"
             )
-        self._check_open()
+        self._make_ready()
         question = self._last_question + 1
         self._writer.write((PRESENT, question, token))
         return self._opened(question, AWAITING)
@@ -145,7 +145,7 @@ class Controller:
             LimitExceeded: The call is larger than a frame may be.
             ConnectionLost: The connection has ended or takes no new questions; nothing was sent.
         """
-        self._check_open()
+        self._make_ready()
         wire_target = self._wire_target(target)
         if not 0 < len(method) <= METHOD_CHARACTERS_MAX:
             raise LocalProtocolError(
@@ -277,11 +277,20 @@ class Controller:
         self.open_questions += 1
         return opened
 
-    def _check_open(self) -> None:
+    def _make_ready(self) -> None:
+        """Before a question is written: may it be, and does it need the room we have given up?"""
         if self._has_ended:
             raise ConnectionLost("the connection has ended; reconnect and ask again")
         if self._going_away:
             raise ConnectionLost("the subject is going away; reconnect and ask again")
+        limits = self.peer_limits
+        if (
+            len(self._questions) + len(self._finished) >= limits.answers_retained
+            or len(self._imports) + len(self._released) >= limits.exports
+        ):
+            # Usually they wait for the end of the flight, to share a frame. Here the subject would
+            # refuse the call for what we no longer hold.
+            self._write_batches()
 
     def _write_batches(self) -> None:
         if not self._has_ended:
