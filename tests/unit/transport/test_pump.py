@@ -42,9 +42,10 @@ async def running(sender: Sender) -> AsyncIterator[None]:
 
 async def read_all(stream: TlsStream, count: int) -> bytes:
     received = bytearray()
-    while len(received) < count:
-        buffer = receive_buffer()
-        received += buffer[: await stream.receive_into(buffer)]
+    with trio.fail_after(10):  # Lost bytes would never come.
+        while len(received) < count:
+            buffer = receive_buffer()
+            received += buffer[: await stream.receive_into(buffer)]
     return bytes(received)
 
 
