@@ -49,6 +49,18 @@ class AnswerTable:
         self._answers[answer.answer_id] = answer
         self.room.admit(answer)
 
+    def queue(self, answer: Answer, parent: Answer, events: list[SubjectEvent]) -> None:
+        """Take in a call on another answer: it waits, or starts or fails at once."""
+        self.admit(answer)
+        answer.state = WAITING
+        if parent.is_settled:
+            self.start(answer, parent.outcome, events)
+            return
+        answer.parent = parent
+        if parent.queue is None:
+            parent.queue = {}
+        parent.queue[answer.answer_id] = answer
+
     def refuse(self, answer: Answer, failure: CallFailed) -> None:
         """Answer a call that does not start: never by ceasing to read."""
         self._write_failure(answer.answer_id, failure)

@@ -49,7 +49,7 @@ from psp.wire import (
 )
 
 from ._answer_table import AnswerTable
-from ._answers import RUNNING_UNWANTED, WAITING, Answer, Exported, not_kept
+from ._answers import RUNNING_UNWANTED, Answer, Exported, not_kept
 from ._events import Aborted, CallReady, Opaque, PresentReceived, SubjectEvent
 from ._ids import BOOTSTRAP, AnswerId, ExportId
 
@@ -231,48 +231,45 @@ class Subject:
         )
         if answer is None:
             return
-        refusal = self._answers.room.refusal(answer)
         deadline_ms = self._now_ms + remaining_ms
-        if isinstance(target, int):
-            exported = self._exported(target)
-            if refusal is None and exported is not None:
-                self._answers.admit(answer)
-                answer.tag = exported.tag
-                events.append(
-                    CallReady(
-                        answer.answer_id,
-                        exported.object,
-                        method,
-                        arguments,
-                        deadline_ms,
-                        answer.tag,
-                    )
-                )
-            else:
-                self._answers.refuse(answer, refusal or Invalid("that reference was released"))
+        if not isinstance(target, int):
+            self._receive_pipelined(answer, frame, deadline_ms, events)
             return
-        parent_id, steps = target
+        exported = self._exported(target)
+        refusal = self._answers.room.refusal(answer)
+        if refusal is None and exported is not None:
+            self._answers.admit(answer)
+            answer.tag = exported.tag
+            events.append(
+                CallReady(
+                    answer.answer_id, exported.object, method, arguments, deadline_ms, exported.tag
+                )
+            )
+        else:
+            self._answers.refuse(answer, refusal or Invalid("that reference was released"))
+
+    def _receive_pipelined(
+        self, answer: Answer, frame: Call, deadline_ms: int, events: list[SubjectEvent]
+    ) -> None:
+        assert isinstance(frame.target, list)
+        parent_id, path = frame.target
         assert isinstance(parent_id, int)
-        assert isinstance(steps, list)
-        parent = self._parent(AnswerId(parent_id), answer)
-        if refusal is None:
-            refusal = self._answers.room.queue_refusal(parent, len(steps))
+        assert isinstance(path, list)
+        if parent_id >= answer.answer_id:
+            raise RemoteProtocolError(
+                f"question {answer.answer_id} is made on {parent_id}, which was not asked before it"
+            )
+        parent = self._answers.parent(AnswerId(parent_id))
+        room = self._answers.room
+        refusal = room.refusal(answer) or room.queue_refusal(parent, len(path))
         if refusal is not None or parent is None:
             self._answers.refuse(answer, refusal or not_kept())
             return
-        self._answers.admit(answer)
-        answer.state = WAITING
-        answer.parent = parent
-        answer.path = tuple(steps)
-        answer.method = method
-        answer.arguments = arguments
+        answer.path = tuple(path)
+        answer.method = frame.method
+        answer.arguments = frame.arguments
         answer.deadline_ms = deadline_ms
-        if parent.is_settled:
-            self._answers.start(answer, parent.outcome, events)
-        elif parent.queue is None:
-            parent.queue = {answer.answer_id: answer}
-        else:
-            parent.queue[answer.answer_id] = answer
+        self._answers.queue(answer, parent, events)
 
     def _receive_present(self, frame: Present, events: list[SubjectEvent]) -> None:
         answer = self._open(
@@ -392,13 +389,6 @@ class Subject:
                 f"CALL on reference {target}; the last one given is {self._last_export}"
             )
         return self._exports.get(ExportId(target))
-
-    def _parent(self, parent_id: AnswerId, answer: Answer) -> Answer | None:
-        if parent_id >= answer.answer_id:
-            raise RemoteProtocolError(
-                f"question {answer.answer_id} is made on {parent_id}, which was not asked before it"
-            )
-        return self._answers.parent(parent_id)
 
     def _end(self) -> list[SubjectEvent]:
         self._has_ended = True
