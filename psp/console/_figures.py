@@ -20,21 +20,28 @@ MONTHS: Final = (
 )
 
 _SHORT: Final = ((Decimal(10**12), "tn"), (Decimal(10**9), "bn"), (Decimal(10**6), "m"))
-_DIGITS_MAX: Final = 60
-"""A decimal of more digits is shown in scientific form: `1E+999999` must not become a megabyte."""
+MAGNITUDE_MAX: Final = 76
+"""Digits before or after the point: what the widest decimal on the wire can have (psp.values)."""
+_DIGITS_MAX: Final = 40
+"""A figure of more digits is shown in scientific form, so that it keeps to its column."""
 # Rounds for the eye only. Exact figures never pass through here on their way to another figure.
 _EYE: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 
 def decimal_or_none(value: object) -> Decimal | None:
-    """Read a figure of a view; None for anything that is not a finite number."""
+    """Read a figure of a view; None for anything that is not a number of a sane size.
+
+    `1E+999999` is a short text and a long number: it would overflow the sum it is added to.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
         figure = Decimal(str(value))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):  # ValueError: Python refuses to print a huge int.
         return None
-    return figure if figure.is_finite() else None
+    if not figure.is_finite() or abs(figure.adjusted()) > MAGNITUDE_MAX:
+        return None
+    return figure
 
 
 def count(figure: Decimal | int | None) -> str:
@@ -57,8 +64,6 @@ def rate(figure: Decimal | None, currency: str) -> str:
     """Write a ratio to two places: `$264.14`."""
     if figure is None:
         return DASH
-    if figure.adjusted() > _DIGITS_MAX:
-        return _with_currency(count(figure), currency)
     return _with_currency(count(figure.quantize(Decimal("0.01"), context=_EYE)), currency)
 
 
@@ -66,13 +71,11 @@ def short_money(figure: Decimal | None, currency: str) -> str:
     """Write an amount as one says it: `$11.67 bn`, `$81.1 m`, `$998,000`."""
     if figure is None:
         return DASH
-    if figure.adjusted() > _DIGITS_MAX:
-        return _with_currency(count(figure), currency)
     for unit, word in _SHORT:
         scaled = _EYE.divide(figure, unit)
         # 999,996,000 rounds up to 1,000.00 m: ask the next unit first whether it takes it.
         if abs(scaled) >= Decimal("0.99995"):
-            return f"{_with_currency(_three_digits(scaled), currency)} {word}"
+            return f"{_with_currency(_three_digits(scaled), currency)}\N{NO-BREAK SPACE}{word}"
     return _with_currency(count(figure.quantize(Decimal(1), context=_EYE)), currency)
 
 

@@ -18,6 +18,7 @@ from ._neutral import neutral
 # A view arrives as parsed JSON: its shape is the aggregator's promise, its strings are strangers'.
 Json: TypeAlias = Mapping[str, Any]
 
+WORD_CHARACTERS_MAX: Final = 16  # The head of a column of figures, which does not wrap.
 LABEL_CHARACTERS_MAX: Final = 40
 SENTENCE_CHARACTERS_MAX: Final = 300
 ANSWERED: Final = "answered"
@@ -190,7 +191,7 @@ class Answer:
 def read_view(view: Json) -> View:
     """Take a view's plain dict in; what comes out is safe to draw."""
     words = DEFAULT_WORDS | {
-        name: neutral(str(word), LABEL_CHARACTERS_MAX)
+        name: neutral(str(word), WORD_CHARACTERS_MAX)
         for name, word in view.get("words", {}).items()
     }
     return View(
@@ -225,7 +226,7 @@ def read_answer(answer: Json) -> Answer:
 
 
 def _tenant(tenant: Json, words: Mapping[str, str]) -> Tenant:
-    currency = neutral(tenant.get("currency") or "", 3)
+    currency = _currency(tenant.get("currency"))
     labels = {member["member"]: _label(member["label"]) for member in tenant["members"]}
     members = [_member(member, currency) for member in tenant["members"]]
     return Tenant(
@@ -355,6 +356,12 @@ def _cells(number: int, words: str) -> str:
     return f"{count(number)} cell{'' if number == 1 else 's'} {words}"
 
 
+def _currency(code: object) -> str:
+    """Take an ISO 4217 code; anything else stands before no figure."""
+    text = str(code)
+    return text if len(text) == 3 and text.isascii() and text.isupper() else ""
+
+
 def _label(text: object) -> str:
     return neutral(str(text), LABEL_CHARACTERS_MAX)
 
@@ -362,4 +369,4 @@ def _label(text: object) -> str:
 def _point(value: object) -> float | None:
     figure = decimal_or_none(value)
     # For the eye: a position on a screen has no use for more than a float holds.
-    return None if figure is None or figure.adjusted() > 300 else float(figure)
+    return None if figure is None else float(figure)

@@ -16,11 +16,10 @@ from psp.console import _figures as figures
         ("999940", "$999,940"),
         ("0.4", "$0"),
         ("-11672925008", "−$11.67 bn"),
-        ("1E+999999", "$1.000E+999999"),
     ],
 )
 def test_an_amount_is_written_as_one_says_it(amount: str, words: str) -> None:
-    assert figures.short_money(Decimal(amount), "USD") == words
+    assert figures.short_money(Decimal(amount), "USD").replace("\u00a0", " ") == words
 
 
 def test_an_exact_amount_keeps_every_digit() -> None:
@@ -31,7 +30,6 @@ def test_an_exact_amount_keeps_every_digit() -> None:
 
 def test_a_rate_has_two_places() -> None:
     assert figures.rate(Decimal("264.144"), "EUR") == "€264.14"
-    assert figures.rate(Decimal("1E+99"), "EUR") == "€1.000E+99"
 
 
 def test_no_figure_is_a_dash_and_not_a_zero() -> None:
@@ -39,17 +37,27 @@ def test_no_figure_is_a_dash_and_not_a_zero() -> None:
     assert shown | {figures.short_money(None, "USD")} == {figures.DASH}
 
 
-@pytest.mark.parametrize("value", [None, True, "NaN", "Infinity", "<b>", [], "0x10"])
-def test_what_is_not_a_finite_number_is_no_figure(value: object) -> None:
+@pytest.mark.parametrize(
+    "value", [None, True, "NaN", "Infinity", "<b>", [], "0x10", "1E+999999", "1E-999999"]
+)
+def test_what_is_not_a_number_of_a_sane_size_is_no_figure(value: object) -> None:
     assert figures.decimal_or_none(value) is None
 
 
-def test_a_hostile_exponent_does_not_become_a_megabyte() -> None:
-    for text in ("1E+999999", "1E-999999", "9" * 5000):
-        figure = Decimal(text)
-        for words in (figures.count(figure), figures.short_money(figure, "USD")):
-            assert len(words) < 100
-        assert len(figures.rate(figure, "USD")) < 100
+def test_an_integer_that_python_refuses_to_print_is_no_figure() -> None:
+    assert figures.decimal_or_none(10**5000) is None
+
+
+def test_the_largest_figure_there_can_be_keeps_to_its_column() -> None:
+    for text in ("9" * 76, "-" + "9" * 38 + "." + "9" * 38, "1E-76"):
+        figure = figures.decimal_or_none(text)
+        for words in (
+            figures.count(figure),
+            figures.money(figure, "USD"),
+            figures.short_money(figure, "USD"),
+            figures.rate(figure, "USD"),
+        ):
+            assert len(words) < 60
 
 
 def test_a_month_is_named() -> None:

@@ -109,7 +109,7 @@ def test_a_reader_of_screens_is_told_what_a_chart_shows() -> None:
     charts = re.findall('<svg class="chart[^>]*>', text)
     assert len(charts) == 8
     assert all('role="img"' in chart and 'aria-label="' in chart for chart in charts)
-    assert "May 2014 $956.8 m" in charts[0]
+    assert "May 2014 $956.8\u00a0m" in charts[0]
     headers = re.findall("<th[ >][^>]*>", text)
     assert headers
     assert all('scope="' in header for header in headers)

@@ -61,7 +61,25 @@ def test_a_hostile_member_reaches_the_terminal_as_plain_characters() -> None:
     text = drawn(views.hostile(), 150)
     assert not [character for character in text if character < " " and character != "\n"]
     assert not set(text) & {"\u202e", "\u200b", "\x9b"}
-    assert "[red]x[/red]" in text  # Markup in data is five characters, not a colour.
+
+
+def test_markup_in_data_is_characters_and_not_a_colour() -> None:
+    view = views.portfolio()
+    tenant = view["tenants"][0]
+    for target, key in (
+        (view, "title"),
+        (view, "data_note"),
+        (tenant, "name"),
+        (tenant, "sentence"),
+        (tenant["exceptions"][0], "sentence"),
+        (tenant["members"][3], "label"),
+        (tenant["absent"][0], "label"),
+        (tenant["absent"][0], "cause"),
+    ):
+        target[key] = f"[b]{key}[/b]:smile:"
+    text = drawn(view, 100)
+    assert text.count("[b]label[/b]:smile:") == 3
+    assert text.count("[/b]:smile:") == 9
 
 
 def test_an_answer_is_a_table_with_its_gaps_explained() -> None:

@@ -32,6 +32,7 @@ def test_no_string_gets_in_as_it_came() -> None:
 def test_a_hostile_figure_is_no_figure() -> None:
     tenant = read_view(views.hostile()).tenants[0]
     assert tenant.total.sales is None
+    assert tenant.total.volume is None
     assert tenant.total.ppsf is None
     assert tenant.members[0].trend == (1.0, None, None)
 
