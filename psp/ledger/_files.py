@@ -38,7 +38,10 @@ class Files:
         with self._told(path), (self.directory / path).open("rb") as file:
             data = file.read(bytes_max + 1)
         if len(data) > bytes_max:
-            raise LedgerError(f"{self.name(path)} is damaged: longer than {bytes_max:,} bytes.")
+            raise LedgerError(
+                f"{self.name(path)} is damaged: longer than {bytes_max:,} bytes. Restore it from a"
+                " copy; nothing was changed."
+            )
         return data
 
     def exists(self, path: str) -> bool:
@@ -138,5 +141,9 @@ class Files:
     def _told(self, path: str) -> Iterator[None]:
         try:
             yield
+        except FileNotFoundError as exc:
+            raise LedgerError(
+                f"{self.name(path)} is missing. Restore it from a copy; nothing was changed."
+            ) from exc
         except OSError as exc:
             raise LedgerError(f"{self.name(path)}: {exc.strerror or exc}.") from exc

@@ -135,7 +135,11 @@ def decode_journal_untrusted(data: bytes) -> Journal:
 
 
 def _check_stamps(data: bytes, stamps: bytes) -> None:
-    for sector, stamp in enumerate(stamps):
+    used = len(stamps.rstrip(b"\0"))
+    rest = data[used * SECTOR_BYTES :]
+    if rest != bytes(len(rest)):  # One comparison for what is most of most journals.
+        raise LedgerError(f"bytes after sector {used}, where nothing was written")
+    for sector, stamp in enumerate(stamps[:used]):
         if stamp == UNWRITTEN:
             start = sector * SECTOR_BYTES
             if data.count(0, start, start + SECTOR_BYTES) != SECTOR_BYTES:
