@@ -53,10 +53,10 @@ class AnswerTable:
         """Take in a call on another answer: it waits, or starts or fails at once."""
         self.admit(answer)
         answer.state = WAITING
+        answer.parent = parent
         if parent.is_settled:
             self.start(answer, parent.outcome, events)
             return
-        answer.parent = parent
         if parent.queue is None:
             parent.queue = {}
         parent.queue[answer.answer_id] = answer

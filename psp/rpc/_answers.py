@@ -74,6 +74,13 @@ class Answer:
         "wants_result",
     )
 
+    # These five are of a waiting call: unset before it is queued, and let go when it starts.
+    parent: Answer | None
+    path: Path
+    method: str
+    arguments: list[Value]
+    deadline_ms: int
+
     def __init__(
         self,
         answer_id: AnswerId,
@@ -97,12 +104,6 @@ class Answer:
         self.outcome: object = None
         # Made with the first call that waits; most answers never need it.
         self.queue: dict[AnswerId, Answer] | None = None
-        # These five are of a waiting call; they are let go when it starts or fails.
-        self.parent: Answer | None = None
-        self.path: Path = ()
-        self.method = ""
-        self.arguments: list[Value] = []
-        self.deadline_ms = 0
 
     def advance(self, step: AnswerStep) -> None:
         """Move to the state that the table gives; a pair it does not have is a bug of ours."""

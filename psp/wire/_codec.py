@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from struct import Struct
 from typing import Final
 
 import msgpack
@@ -15,6 +16,7 @@ from ._limits import BODY_BYTES_MAX, BODY_BYTES_SMALL, MAP_KEYS_MAX, NODES_MAX
 from ._value import ValueFault, check_value, compose
 
 HEADER_BYTES: Final = 4
+_HEADER: Final = Struct(">I")
 
 _KEPT_BYTES_MAX: Final = 16 * 1024
 """A packer keeps its buffer at the largest size it ever had. After a body above this it is
@@ -65,14 +67,12 @@ def _to_frame_untrusted(decoded: object, receivable: Mapping[int, FrameShape]) -
         raise MalformedFrame(f"frame kind {decoded[0]} cannot be received here")
     if len(decoded) != len(shape.fields) + 1:
         raise MalformedFrame(f"{shape.name} has {len(shape.fields) + 1} places, not {len(decoded)}")
+    if shape.is_plain is not None and shape.is_plain(decoded):
+        return shape.make(decoded)
     try:
-        # Each field stands after the kind; zip would be shorter and costs a copy of the frame.
-        place = 0
-        for _, (words, accepts) in shape.fields:
-            place += 1
-            if not accepts(decoded[place]):
-                name = shape.fields[place - 1][0]
-                raise MalformedFrame(f"{shape.name}.{name} must be: {words}")
+        for place, (name, field) in enumerate(shape.fields, start=1):
+            if not field.accepts(decoded[place]):
+                raise MalformedFrame(f"{shape.name}.{name} must be: {field.words}")
     except ValueFault as exc:
         raise MalformedFrame(f"{shape.name} holds {exc}") from exc
     if shape.agrees is not None and not shape.agrees(decoded):
@@ -256,7 +256,7 @@ class FrameReader:
 
 
 def _body_length(view: memoryview, start: int) -> int:
-    length = int.from_bytes(view[start : start + HEADER_BYTES], "big")
+    length: int = _HEADER.unpack_from(view, start)[0]
     if length > BODY_BYTES_MAX:
         raise MalformedFrame(f"a body of {length} bytes; the limit is {BODY_BYTES_MAX}")
     return length

@@ -19,6 +19,7 @@ from psp.wire import (
     FRAMES,
     Frame,
     FrameReader,
+    FrameShape,
     FrameWriter,
     Role,
     decode_body_untrusted,
@@ -89,6 +90,24 @@ def test_any_near_frame_is_a_frame_or_malformed(
             decode_body_untrusted(candidate, receiver=receiver)
         except MalformedFrame:
             continue
+
+
+ODD = st.sampled_from([0, 1, 2, 3, 4, -1, 2**63, True, None, "m", "", "m" * 129, 1.5, b"", "é"])
+
+
+@given(
+    st.sampled_from([shape for shape in FRAMES if shape.is_plain]),
+    st.lists(ODD | st.lists(ODD | st.just(float("nan")), max_size=2), min_size=7, max_size=7),
+)
+def test_the_shortcut_allows_only_what_the_table_allows(
+    shape: FrameShape, fields: list[object]
+) -> None:
+    frame = [shape.kind, *fields[: len(shape.fields)]]
+    assert shape.is_plain is not None
+    if shape.is_plain(frame):
+        pairs = zip(shape.fields, frame[1:], strict=True)
+        assert all(field.accepts(found) for (_, field), found in pairs)
+        assert shape.agrees is None or shape.agrees(frame)
 
 
 @given(VALUES)
