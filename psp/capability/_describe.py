@@ -32,6 +32,8 @@ def describe(token: bytes) -> str:
     allowed: Scope | None = None
     for index, link in enumerate(links):
         lines += ["", f"link {index}", *_link_lines(link)]
+        if link.archive_id != links[0].archive_id:
+            lines.append(f"  archive    {link.archive_id.hex()}, another one: it will be refused")
         met = link.scope if allowed is None else allowed.meet(link.scope)
         if allowed is not None:
             gone = removed(allowed, met)

@@ -123,7 +123,8 @@ class OneOf(RowDomain):
         return not self.values
 
     def contains(self, value: object) -> bool:
-        return kind_of(value) is self.kind and value in self.values
+        # The empty set first: a value of no kind, like a list, cannot even be looked up.
+        return bool(self.values) and kind_of(value) is self.kind and value in self.values
 
     def in_order(self) -> list[DomainValue]:
         """The values, rising; text by code point."""
