@@ -43,6 +43,7 @@ from ._limits import BODY_BYTES_MAX as BODY_BYTES_MAX
 from ._limits import CORRELATION_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX
 from ._limits import IDS_PER_FRAME_MAX as IDS_PER_FRAME_MAX
 from ._limits import INITIAL_LIMITS as INITIAL_LIMITS
+from ._limits import LIMIT_REASONS as LIMIT_REASONS
 from ._limits import METHOD_CHARACTERS_MAX as METHOD_CHARACTERS_MAX
 from ._limits import REMAINING_MS_MAX as REMAINING_MS_MAX
 from ._limits import TEXT_CHARACTERS_MAX as TEXT_CHARACTERS_MAX

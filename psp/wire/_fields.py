@@ -1,4 +1,4 @@
-"""What may stand in one place of a frame: in words for the document, as a predicate for the code."""
+"""What may stand in one place of a frame: words for the document, a predicate for the code."""
 
 from __future__ import annotations
 
