@@ -56,8 +56,8 @@ def _limits() -> str:
     return _table(("limit", "initial", "counts, for each connection"), rows)
 
 
-def _transitions(transitions: Mapping[tuple[str, str], str]) -> str:
-    rows = ((state, step, following) for (state, step), following in transitions.items())
+def _transitions(transitions: Iterable[tuple[tuple[str, str], str]]) -> str:
+    rows = ((state, step, following) for (state, step), following in transitions)
     return _table(("state", "what happens", "then"), rows)
 
 
@@ -65,8 +65,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "frames": _frames,
     "errors": _errors,
     "limits": _limits,
-    "questions": lambda: _transitions(QUESTION_TRANSITIONS),
-    "answers": lambda: _transitions(ANSWER_TRANSITIONS),
+    "questions": lambda: _transitions(QUESTION_TRANSITIONS.items()),
+    "answers": lambda: _transitions(ANSWER_TRANSITIONS.items()),
 }
 
 

@@ -8,7 +8,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "protocol.md"
 
 
 def test_the_documents_tables_are_the_codes() -> None:
-    """If not: python -m psp.rpc._document < docs/protocol.md > /tmp/p && mv /tmp/p docs/protocol.md"""
+    """If they are not, `python -m psp.rpc._document < docs/protocol.md` writes it anew."""
     text = DOCUMENT.read_text("utf-8")
     assert fill(text) == text
     for name in TABLES:
