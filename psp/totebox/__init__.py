@@ -1,0 +1,15 @@
+"""The archive: one directory that takes files in, seals them, and answers about them."""
+
+from __future__ import annotations
+
+from ._archive import Archive as Archive
+from ._ingest import Ingested as Ingested
+from ._manifest import Column as Column
+from ._manifest import ColumnType as ColumnType
+from ._manifest import Manifest as Manifest
+from ._manifest import State as State
+from ._manifest import Table as Table
+from ._manifest_file import read_manifest as read_manifest
+from ._pairing import Pairing as Pairing
+from ._schema import propose_table as propose_table
+from ._serve import serve_archive as serve_archive

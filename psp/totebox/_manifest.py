@@ -1,4 +1,4 @@
-"""What an archive says about itself: its names, its tables, its policy. `_manifest_file` keeps it."""
+"""What an archive says about itself: names, tables, policy. `_manifest_file` keeps it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,199 @@
+"""One cell of a file becomes one stored value, or a reason why it cannot.
+
+Strict on purpose: whatever is read here is what every later sum is made of. A cell that could mean
+two things ("1,200", "007" in a number column, "3/4/2015") is refused, never guessed. The same cell
+gives the same value for ever, because an index is rebuilt from sealed originals.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, TypeAlias
+
+from ._manifest import Column, ColumnType
+
+Stored: TypeAlias = "int | float | str | bytes | None"
+"""As SQLite keeps it. No column holds bytes yet; the type is the one of the engine."""
+Converter: TypeAlias = "Callable[[object], Stored]"
+"""Takes a text, or a typed value out of Parquet. Raises `CellRefused`, and nothing else."""
+
+TEXT_CHARACTERS_MAX: Final = 100_000
+"""A text cell. csv stops at 131,072 characters; longer texts are documents."""
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+
+_SHOWN_MAX: Final = 40
+
+# [0-9], not \d: \d also takes the digits of forty other scripts.
+_INTEGER: Final = re.compile(r" *(-?(?:0|[1-9][0-9]{0,18})) *")
+_DECIMAL: Final = re.compile(r" *(-?)([0-9]{1,19})(?:\.([0-9]{1,38}))? *")
+_FLOAT: Final = re.compile(r" *-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})? *")
+# Spreadsheets write a day as midnight of that day.
+_DATE: Final = re.compile(r" *([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?Z?)? *")
+_TRUTHS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1"), 1),
+    **dict.fromkeys(("false", "f", "no", "n", "0"), 0),
+}
+
+
+class CellRefused(ValueError):
+    """A cell does not fit its column; the message completes "the cell …"."""
+
+
+def converter(column: Column, *, null: str | None) -> Converter:
+    """Make the function that turns a column's cells into what the index stores.
+
+    Args:
+        null: The text that stands for "no value"; None where the file has nulls of its own.
+    """
+    convert, nullable = _CONVERTERS[column.type](column), column.nullable
+    listed = frozenset(column.values)
+
+    def checked(cell: object) -> Stored:
+        # None first: inside a row of Parquet it is the one null.
+        if cell is None or cell == null:
+            if not nullable:
+                raise CellRefused("is empty, and the column must have a value")
+            return None
+        stored = convert(cell if type(cell) is str else _text_of(cell))
+        if listed and _as_listed(column, stored) not in listed:
+            raise CellRefused(
+                f"holds {_shown(cell)}, which is not among the column's listed values"
+            )
+        return stored
+
+    return checked
+
+
+def _as_listed(column: Column, stored: Stored) -> Stored:
+    return bool(stored) if column.type is ColumnType.BOOLEAN else stored
+
+
+def _integer(_column: Column) -> Callable[[str], Stored]:
+    def convert(text: str) -> Stored:
+        if (match := _INTEGER.fullmatch(text)) is None:
+            if re.fullmatch(r" *-?0[0-9]+ *", text):
+                raise CellRefused(
+                    f"holds {_shown(text)}: leading zeros, so it is a code; make the column text"
+                )
+            raise CellRefused(f"holds {_shown(text)}, which is not a whole number")
+        return _in_range(int(match[1]), text)
+
+    return convert
+
+
+def _decimal(column: Column) -> Callable[[str], Stored]:
+    scale, unit = column.scale, 10**column.scale
+
+    def convert(text: str) -> Stored:
+        if (match := _DECIMAL.fullmatch(text)) is None:
+            raise CellRefused(
+                f"holds {_shown(text)}, which is not a decimal number such as 1234.50"
+            )
+        sign, whole, fraction = match.groups()
+        digits = (fraction or "").rstrip("0")
+        if len(digits) > scale:
+            raise CellRefused(
+                f"holds {_shown(text)}, with {len(digits)} digits after the point;"
+                f" the column keeps {scale}"
+            )
+        unscaled = int(whole) * unit + int(digits.ljust(scale, "0") or "0")
+        return _in_range(-unscaled if sign else unscaled, text)
+
+    return convert
+
+
+def _float(_column: Column) -> Callable[[str], Stored]:
+    def convert(text: str) -> Stored:
+        if _FLOAT.fullmatch(text) is None or not math.isfinite(value := float(text)):
+            raise CellRefused(f"holds {_shown(text)}, which is not a finite number")
+        return value
+
+    return convert
+
+
+def _date(column: Column) -> Callable[[str], Stored]:
+    def convert(text: str) -> Stored:
+        match = _DATE.fullmatch(text)
+        try:
+            day = date.fromisoformat(match[1] if match else "")
+        except ValueError:
+            raise CellRefused(
+                f"holds {_shown(text)}, which is not a date such as 2014-05-02"
+            ) from None
+        if column.from_ and column.to and not column.from_ <= day <= column.to:
+            raise CellRefused(
+                f"holds {_shown(text)}, outside the column's days {column.from_} to {column.to}"
+            )
+        return day.isoformat()
+
+    return convert
+
+
+def _boolean(_column: Column) -> Callable[[str], Stored]:
+    def convert(text: str) -> Stored:
+        try:
+            return _TRUTHS[text.strip(" ").lower()]
+        except KeyError:
+            raise CellRefused(f"holds {_shown(text)}, which is neither true nor false") from None
+
+    return convert
+
+
+def _text(_column: Column) -> Callable[[str], Stored]:
+    def convert(text: str) -> Stored:
+        if len(text) > TEXT_CHARACTERS_MAX:
+            raise CellRefused(f"holds {len(text)} characters; a text has {TEXT_CHARACTERS_MAX}")
+        if "\0" in text:
+            raise CellRefused("holds a NUL byte, which no text has")
+        # One form for one text, or an equal filter would miss it. The original keeps its own.
+        return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+    return convert
+
+
+_CONVERTERS: Final[Mapping[ColumnType, Callable[[Column], Callable[[str], Stored]]]] = {
+    ColumnType.INTEGER: _integer,
+    ColumnType.DECIMAL: _decimal,
+    ColumnType.FLOAT: _float,
+    ColumnType.DATE: _date,
+    ColumnType.BOOLEAN: _boolean,
+    ColumnType.TEXT: _text,
+}
+
+
+def _text_of(value: object) -> str:
+    """Write a typed value of Parquet as a CSV of it would, so that both are judged alike."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return str(int(value))
+        case float():
+            # repr is the shortest text of this float; 'f' keeps 1e-05 out of the decimal columns.
+            return format(Decimal(repr(value)), "f") if math.isfinite(value) else repr(value)
+        case Decimal():
+            return format(value, "f")
+        case datetime() | date():
+            return value.isoformat()
+        case int() | str():
+            return str(value)
+    raise CellRefused(f"holds a {type(value).__name__}, which has no place in a table here")
+
+
+def _in_range(value: int, text: str) -> int:
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise CellRefused(f"holds {_shown(text)}, which is more than 64 bits can hold")
+    return value
+
+
+def _shown(cell: object) -> str:
+    # ascii: the reason is printed on a terminal, and a file may hold escape sequences.
+    text = ascii(cell if type(cell) is str else _text_of(cell))
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"

@@ -1,0 +1,270 @@
+"""The SQLite index: what the sealed originals say now, in a form that can be asked.
+
+Derived: ledger and assets rebuild it, and deleting it loses nothing. It records which archive, tree
+size and root it was built from, so that a copied or stale one is noticed. Each table has the
+manifest's columns and two of ours: the ledger entry a row came with, and its line in the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import apsw
+
+from psp.errors import ArchiveError
+
+from ._cells import Stored
+from ._manifest import Column, ColumnType, Table
+
+INDEX_FILE: Final = "index.sqlite"
+LAYOUT: Final = 1
+"""Raised when the tables below change: an index of another layout is rebuilt."""
+
+_BATCH_ROWS: Final = 2_000
+"""Rows for one executemany: large enough to amortise, small enough to look through again."""
+_CACHE_KIB: Final = 16 * 1024
+"""Pages kept in memory; a larger transaction spills to the file, so memory does not grow."""
+
+_SQL_TYPES: Final = {
+    ColumnType.INTEGER: "INTEGER",
+    ColumnType.DECIMAL: "INTEGER",
+    ColumnType.DATE: "TEXT",
+    ColumnType.TEXT: "TEXT",
+    ColumnType.BOOLEAN: "INTEGER",
+    ColumnType.FLOAT: "REAL",
+}
+
+Row: TypeAlias = "tuple[Stored, ...]"
+"""The stored values in the manifest's order, then the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The ledger state that an index stands for."""
+
+    tree_size: int
+    root_hash: bytes
+
+
+class Index:
+    """An open index. One writer at a time: the archive's lock sees to it."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(
+        cls, path: Path, tables: Sequence[Table], archive_id: bytes, *, read_only: bool
+    ) -> Index:
+        """Open the index, or make it anew where it is missing, damaged or of another archive.
+
+        Raises:
+            ArchiveError: It would have to be made anew and `read_only` forbids it.
+        """
+        expected = (LAYOUT, archive_id, _schema_text(tables))
+        try:
+            connection = _connect(path, read_only=read_only)
+            if _identity(connection) == expected:
+                return cls(connection)
+            connection.close()
+        except (apsw.CantOpenError, apsw.NotADBError, apsw.CorruptError):
+            pass  # Missing or damaged: it is derived.
+        if read_only:
+            raise ArchiveError(
+                f"the index {path} is missing or not this archive's, and was opened only to read."
+                " Serve the archive or ingest once: that rebuilds it."
+            )
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        connection = _connect(path, read_only=False)
+        with connection:
+            for statement in _layout_sql(tables):
+                connection.execute(statement)
+            connection.execute("INSERT INTO psp_build VALUES (?, ?, ?, 0, zeroblob(32))", expected)
+        return cls(connection)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @property
+    def built(self) -> Built:
+        found = self._connection.execute("SELECT tree_size, root FROM psp_build").fetchone()
+        assert found is not None  # `open` has seen the row.
+        return Built(int(found[0]), bytes(found[1]))
+
+    def count(self, table: Table) -> int:
+        """Say how many rows a table has now."""
+        sql = f"SELECT count(*) FROM {_quoted(table.name)}"
+        found = self._connection.execute(sql).fetchone()
+        assert found is not None
+        assert isinstance(found[0], int)
+        return found[0]
+
+    def locate(self, table: Table, key: Sequence[Stored]) -> tuple[int, int] | None:
+        """Say which ledger entry and which line of its original the row of a key came from."""
+        sql = f"SELECT psp_entry, psp_line FROM {_quoted(table.name)} WHERE {_key_is(table)}"
+        found = self._connection.execute(sql, tuple(key)).fetchone()
+        return None if found is None else (int(found[0]), int(found[1]))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction: everything in it, or, after an exception, nothing."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Touched now, its page is in the rollback journal and in the file before the ledger is
+            # asked: after the ledger's yes the commit needs no more room on the disk.
+            self._connection.execute("UPDATE psp_build SET tree_size = -1, root = zeroblob(32)")
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # SQLite may have rolled back by itself: a full disk does that.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def load(
+        self,
+        table: Table,
+        entry: int,
+        rows: Iterable[Row],
+        *,
+        refuse: Callable[[Row, int], None],
+        on_batch: Callable[[int], None],
+    ) -> int:
+        """Put the rows of one file into their table; a key from an earlier file gets the new row.
+
+        Args:
+            refuse: Takes a row whose key this file has had already, and on which line.
+            on_batch: Takes the number of rows so far.
+
+        Returns:
+            How many rows were accepted.
+        """
+        accepted, iterator = 0, iter(rows)
+        sql = _upsert_sql(table, entry)
+        while batch := list(islice(iterator, _BATCH_ROWS)):
+            accepted += self._load_batch(table, sql, batch, refuse)
+            on_batch(accepted)
+        return accepted
+
+    def mark(self, built: Built) -> None:
+        """Record the ledger state that the rows stand for; inside `writing`."""
+        self._connection.execute(
+            "UPDATE psp_build SET tree_size = ?, root = ?", (built.tree_size, built.root_hash)
+        )
+
+    def flush(self) -> None:
+        """Write every changed page, uncommitted: the place where a full disk is noticed."""
+        self._connection.cache_flush()
+
+    def clear(self, tables: Sequence[Table]) -> None:
+        """Remove all rows; inside `writing`."""
+        for table in tables:
+            self._connection.execute(f"DELETE FROM {_quoted(table.name)}")
+
+    def _load_batch(
+        self,
+        table: Table,
+        sql: str,
+        batch: Sequence[Row],
+        refuse: Callable[[Row, int], None],
+    ) -> int:
+        connection = self._connection
+        connection.execute("SAVEPOINT batch")
+        before = connection.total_changes()
+        connection.executemany(sql, batch)
+        accepted = connection.total_changes() - before
+        if accepted < len(batch):  # A key twice: go again, one by one, to learn which.
+            connection.execute("ROLLBACK TO batch")
+            accepted = sum(self._load_row(table, sql, row, refuse) for row in batch)
+        connection.execute("RELEASE batch")
+        return accepted
+
+    def _load_row(
+        self, table: Table, sql: str, row: Row, refuse: Callable[[Row, int], None]
+    ) -> bool:
+        self._connection.execute(sql, row)
+        if self._connection.changes():
+            return True
+        found = self.locate(table, [row[table.column_names.index(name)] for name in table.key])
+        assert found is not None
+        refuse(row, found[1])
+        return False
+
+
+def _connect(path: Path, *, read_only: bool) -> apsw.Connection:
+    flags = (
+        apsw.SQLITE_OPEN_READONLY
+        if read_only
+        else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    )
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    return connection
+
+
+def _identity(connection: apsw.Connection) -> tuple[int, bytes, str] | None:
+    try:
+        found = connection.execute("SELECT layout, archive_id, tables FROM psp_build").fetchone()
+    except apsw.SQLError:
+        return None
+    return None if found is None else (int(found[0]), bytes(found[1]), str(found[2]))
+
+
+def _layout_sql(tables: Sequence[Table]) -> Iterator[str]:
+    yield (
+        "CREATE TABLE psp_build"
+        " (layout INTEGER, archive_id BLOB, tables TEXT, tree_size INTEGER, root BLOB) STRICT"
+    )
+    for table in tables:
+        yield _table_sql(table)
+        keys = ", ".join(map(_quoted, table.key))
+        name = _quoted(f"psp_key_{table.name}")
+        yield f"CREATE UNIQUE INDEX {name} ON {_quoted(table.name)} ({keys})"
+
+
+def _table_sql(table: Table) -> str:
+    columns = ", ".join(_column_sql(column) for column in table.columns)
+    # A rowid table: an engine without a subject column counts rowids.
+    return (
+        f"CREATE TABLE {_quoted(table.name)}"
+        f" ({columns}, psp_entry INTEGER NOT NULL, psp_line INTEGER NOT NULL) STRICT"
+    )
+
+
+def _column_sql(column: Column) -> str:
+    return f"{_quoted(column.name)} {_SQL_TYPES[column.type]}"
+
+
+def _schema_text(tables: Sequence[Table]) -> str:
+    """Everything about the tables that changes what is stored; labels and floors do not."""
+    return "\n".join(f"{_table_sql(table)} {table.key} {_scales(table)}" for table in tables)
+
+
+def _scales(table: Table) -> str:
+    return ",".join(f"{column.type}:{column.scale}" for column in table.columns)
+
+
+def _upsert_sql(table: Table, entry: int) -> str:
+    names = [*map(_quoted, table.column_names), "psp_line"]
+    values = ", ".join("?" * len(names))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in (*names, "psp_entry"))
+    # The last WHERE: a key that this very file has had is not changed, and so is counted out.
+    return (
+        f"INSERT INTO {_quoted(table.name)} ({', '.join(names)}, psp_entry)"
+        f" VALUES ({values}, {entry:d}) ON CONFLICT ({', '.join(map(_quoted, table.key))})"
+        f" DO UPDATE SET {updates} WHERE psp_entry <> excluded.psp_entry"
+    )
+
+
+def _key_is(table: Table) -> str:
+    return " AND ".join(f"{_quoted(name)} = ?" for name in table.key)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

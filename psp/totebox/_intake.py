@@ -1,0 +1,162 @@
+"""Rows of a file, each accepted or refused with its line and reason. Silence is never acceptance.
+
+Deterministic: the same bytes, table and null text give the same rows and the same refusals, today
+and when an index is rebuilt from the sealed original years later.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from psp.errors import IntakeRefused
+
+from ._cells import CellRefused, Converter, converter
+from ._index import Row
+from ._manifest import Table
+from ._readers import Source, column_order
+
+REFUSALS_SHOWN: Final = 3
+"""In one sentence; the quarantine file has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row that was not accepted.
+
+    Attributes:
+        column: Empty if the row as a whole is at fault.
+        reason: Completes "the cell …", or "the row …".
+        cells: The row, for the quarantine file alone: never in a message.
+    """
+
+    line: int
+    column: str
+    reason: str
+    cells: Sequence[object]
+
+    def __str__(self) -> str:
+        where = (
+            f"line {self.line}, column {self.column!r}: the cell"
+            if self.column
+            else (f"line {self.line}: the row")
+        )
+        return f"{where} {self.reason}"
+
+
+class TypedRows:
+    """The rows of a source as its table stores them; a refused row goes to `refuse`."""
+
+    def __init__(
+        self, source: Source, table: Table, *, null: str, refuse: Callable[[Refusal], None]
+    ) -> None:
+        """Compare the columns of the file with the table's.
+
+        Raises:
+            IntakeRefused: They are not the same.
+        """
+        order = column_order(source, table.column_names)
+        self._source = source
+        self._names = table.column_names
+        marker = None if source.has_nulls else null
+        self._steps: list[tuple[int, Converter]] = [
+            (at, converter(column, null=marker))
+            for at, column in zip(order, table.columns, strict=True)
+        ]
+        self._refuse = refuse
+
+    def __iter__(self) -> Iterator[Row]:
+        width, steps = len(self._source.header), self._steps
+        for line, cells in self._source.rows:
+            # Counted first: a row of another width has shifted cells, which may well convert.
+            if len(cells) != width:
+                reason = f"has {len(cells)} cells; the first line names {width} columns"
+                self._refuse(Refusal(line, "", reason, cells))
+                continue
+            try:
+                row = (*(convert(cells[at]) for at, convert in steps), line)
+            except CellRefused:
+                self._refuse(self._explain(line, cells))
+                continue
+            yield row
+
+    def _explain(self, line: int, cells: Sequence[object]) -> Refusal:
+        """Convert again, cell by cell, to name the column: only refused rows pay for it."""
+        for name, (at, convert) in zip(self._names, self._steps, strict=True):
+            try:
+                convert(cells[at])
+            except CellRefused as refused:
+                ordered = [cells[at] for at, _ in self._steps]
+                return Refusal(line, name, str(refused), ordered)
+        raise AssertionError("a converter refused a cell once and took it the second time")
+
+
+class Quarantine:
+    """The file beside the input that holds every refused row, with its line and reason.
+
+    It appears only when the whole file has been looked at, under its final name.
+    """
+
+    def __init__(self, beside: Path, table: Table) -> None:
+        self.path = beside.with_name(f"{beside.name}.refused.csv")
+        self.first: list[Refusal] = []
+        self.count = 0
+        self._draft = self.path.with_name(f".{self.path.name}.draft")
+        self._header = ["line", "column", "reason", *table.column_names]
+        self._file: TextIO | None = None
+        # Why the file could not be written; the refusal itself must not be lost over it.
+        self.unwritable: str | None = None
+
+    def add(self, refusal: Refusal) -> None:
+        self.count += 1
+        if len(self.first) < REFUSALS_SHOWN:
+            self.first.append(refusal)
+        if self.unwritable is None:
+            try:
+                self._write(refusal)
+            except OSError as exc:
+                self.unwritable = exc.strerror or type(exc).__name__
+
+    def keep(self) -> None:
+        """Give the file its name, if anything was refused; an older one is replaced."""
+        if self._file is None or self.unwritable is not None:
+            return
+        try:
+            self._file.close()
+            self._draft.rename(self.path)
+            self._file = None
+        except OSError as exc:  # The last lines did not fit on the disk.
+            self.unwritable = exc.strerror or type(exc).__name__
+
+    def discard(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._draft.unlink(missing_ok=True)
+            self._file = None
+
+    def refused(self, name: str) -> IntakeRefused:
+        """Make the error for a file with refused rows, of which nothing was sealed."""
+        more = self.count - len(self.first)
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        return IntakeRefused(
+            f"{name}: {rows} refused, nothing sealed. {'; '.join(map(str, self.first))}"
+            f"{f'; and {more:,} more' if more else ''}. {self._listing()}"
+            " Correct the file, or say that the other rows are to be accepted without these."
+        )
+
+    def _listing(self) -> str:
+        if self.unwritable is None:
+            return f"All of them are in {self.path}."
+        return f"They could not be listed in {self.path} ({self.unwritable})."
+
+    def _write(self, refusal: Refusal) -> None:
+        if self._file is None:
+            self._file = self._draft.open("w", encoding="utf-8", newline="")
+            csv.writer(self._file).writerow(self._header)
+        cells = ["" if cell is None else str(cell) for cell in refusal.cells]
+        csv.writer(self._file).writerow([refusal.line, refusal.column, refusal.reason, *cells])

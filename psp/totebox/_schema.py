@@ -1,0 +1,225 @@
+"""A table proposed from a file: types, key, subject. A person approves it once.
+
+The proposal looks at every row, because one late cell decides ("n/a" in row 90,000). It never
+guesses wider than what it saw: a column without a blank must keep having a value.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Final
+
+from psp.errors import IntakeRefused
+
+from ._assets import open_input
+from ._cells import CellRefused, Converter, converter
+from ._manifest import DECIMAL_SCALE_MAX, Column, ColumnType, Table
+from ._readers import Source, open_source
+
+KEY_COLUMNS_MAX: Final = 16
+"""Columns looked at for a key: 120 pairs. Keys stand at the left of real tables."""
+KEY_ROWS_MAX: Final = 1_000_000
+"""Rows looked at for a key: 8 bytes each per column. Intake itself checks every row."""
+
+# From the narrowest to the widest; a column moves right until every cell fits.
+_WIDER: Final[Mapping[ColumnType, ColumnType]] = {
+    ColumnType.INTEGER: ColumnType.DECIMAL,
+    ColumnType.DECIMAL: ColumnType.FLOAT,
+    ColumnType.FLOAT: ColumnType.TEXT,
+    ColumnType.DATE: ColumnType.TEXT,
+    ColumnType.BOOLEAN: ColumnType.TEXT,
+}
+_FIRST_TRIES: Final = (ColumnType.INTEGER, ColumnType.DATE, ColumnType.BOOLEAN)
+
+_IDENTIFIER: Final = re.compile(
+    r"(.*_)?(id|key|code|number|no|nr|uuid|guid|sku|iban|isbn|vin)", re.IGNORECASE
+)
+_MONEY: Final = re.compile(
+    r"(.*_)?(price|amount|cost|value|rent|fee|total|balance|salary|revenue|paid|due|tax)(_.*)?",
+    re.IGNORECASE,
+)
+# A date and a truth are never numbers, so no number in these columns is an identifier either.
+_KEY_TYPES: Final = (ColumnType.INTEGER, ColumnType.TEXT, ColumnType.DATE)
+
+
+def propose_table(path: Path, name: str, *, null: str = "", currency: str | None = None) -> Table:
+    """Read a whole CSV or Parquet file and propose the table it could be.
+
+    Args:
+        null: The text that stands for "no value" in a CSV.
+        currency: Marks columns named like money; without it no column is money.
+
+    Raises:
+        IntakeRefused: The file cannot be read as a table, has no rows, or no columns identify one.
+        MissingExtra: It is Parquet and pyarrow is not installed.
+    """
+    with open_input(path) as file:
+        source = open_source(file, shown_name=path.name)
+        guesses = [_Guess(column, None if source.has_nulls else null) for column in source.header]
+        rows = _look_at(source, guesses)
+    if not rows:
+        raise IntakeRefused(
+            f"{path.name} has no rows; a table is proposed from its rows. Add some."
+        )
+    columns = tuple(guess.column(currency) for guess in guesses)
+    key = _propose_key(columns, guesses)
+    if not key:
+        raise IntakeRefused(
+            f"no columns of {path.name} identify a row: some rows are the same in every column that"
+            " always has a value. Remove the repeated rows, or add a column that numbers them."
+        )
+    subject = key[0] if _looks_like_id(key[0], columns) else None
+    return Table(name=name, columns=columns, key=key, subject=subject)
+
+
+def _look_at(source: Source, guesses: Sequence[_Guess]) -> int:
+    rows = 0
+    for line, cells in source.rows:
+        if len(cells) != len(guesses):
+            raise IntakeRefused(
+                f"{source.shown_name}, line {line}: {len(cells)} cells where the first line names"
+                f" {len(guesses)} columns. Correct the line."
+            )
+        rows += 1
+        for guess, cell in zip(guesses, cells, strict=True):
+            guess.look_at(cell)
+    return rows
+
+
+class _Guess:
+    """What one column can still be, after the cells seen so far."""
+
+    def __init__(self, name: str, null: str | None) -> None:
+        self._name = name
+        self._null = null
+        self._type: ColumnType | None = None
+        self._nullable = False
+        self._scale = 0
+        self._fits: Converter | None = None
+        self.hashes: array[int] | None = array("q")
+
+    def look_at(self, cell: object) -> None:
+        if cell is None or cell == self._null:
+            self._nullable, self.hashes = True, None
+            return
+        if self.hashes is not None and len(self.hashes) < KEY_ROWS_MAX:
+            self.hashes.append(hash(cell))
+        while not self._accepts(cell):
+            self._move_on(cell)
+
+    def column(self, currency: str | None) -> Column:
+        """Give the column as it stands now; one without a single value is text."""
+        kind = self._type or ColumnType.TEXT
+        money = currency is not None and _MONEY.fullmatch(self._name) is not None
+        if money and kind is ColumnType.INTEGER:
+            kind = ColumnType.DECIMAL
+        return Column(
+            name=self._name,
+            type=kind,
+            scale=self._scale if kind is ColumnType.DECIMAL else 0,
+            currency=currency if money and kind is ColumnType.DECIMAL else None,
+            nullable=self._nullable,
+        )
+
+    def _accepts(self, cell: object) -> bool:
+        if self._fits is None:
+            return False
+        if self._type is ColumnType.TEXT:
+            return True  # Text takes what nothing else did; intake refuses what is no text.
+        try:
+            self._fits(cell)
+        except CellRefused:
+            return False
+        return True
+
+    def _move_on(self, cell: object) -> None:
+        """Take the next type that could hold everything seen so far and this cell."""
+        if self._type is None:
+            tries = [kind for kind in _FIRST_TRIES if _fits(kind, 0, cell)]
+            self._become(tries[0] if tries else _WIDER[ColumnType.INTEGER], 0)
+            return
+        if self._type is ColumnType.DECIMAL and (scale := _scale_of(cell)) is not None:
+            self._become(ColumnType.DECIMAL, max(scale, self._scale))
+            return
+        # "007" is no number of any kind: a code whose zeros count.
+        wider = ColumnType.TEXT if _is_code(cell) else _WIDER[self._type]
+        self._become(wider, 0)
+
+    def _become(self, kind: ColumnType, scale: int) -> None:
+        self._type, self._scale = kind, scale
+        self._fits = _converter_of(kind, scale)
+
+
+def _converter_of(kind: ColumnType, scale: int) -> Converter:
+    return converter(Column(name="x", type=kind, scale=scale), null=None)
+
+
+def _fits(kind: ColumnType, scale: int, cell: object) -> bool:
+    if kind is ColumnType.BOOLEAN and isinstance(cell, str) and len(cell.strip()) == 1:
+        return False  # Y and N may be two of several codes: only whole words are truths.
+    try:
+        _converter_of(kind, scale)(cell)
+    except CellRefused:
+        return False
+    return True
+
+
+def _scale_of(cell: object) -> int | None:
+    """How many digits after the point a decimal needs for this cell; None if none will do."""
+    if _is_code(cell):
+        return None
+    return next(
+        (n for n in range(DECIMAL_SCALE_MAX + 1) if _fits(ColumnType.DECIMAL, n, cell)), None
+    )
+
+
+def _is_code(cell: object) -> bool:
+    return isinstance(cell, str) and re.fullmatch(r" *-?0[0-9]+ *", cell) is not None
+
+
+def _propose_key(columns: Sequence[Column], guesses: Sequence[_Guess]) -> tuple[str, ...]:
+    """Find the fewest columns that tell all rows apart, names like identifiers first."""
+    usable = [
+        (column.name, guess.hashes)
+        for column, guess in zip(columns, guesses, strict=True)
+        if guess.hashes is not None and column.type in _KEY_TYPES
+    ]
+    usable.sort(key=lambda one: _IDENTIFIER.fullmatch(one[0]) is None)  # Stable: else in order.
+    hashes = dict(usable[:KEY_COLUMNS_MAX])
+    few = chain(combinations(hashes, 1), combinations(hashes, 2))
+    found = next((names for names in few if _tells_apart(names, hashes)), None)
+    found = found or _narrowed(tuple(hashes), hashes)
+    return tuple(column.name for column in columns if column.name in found)
+
+
+def _narrowed(names: tuple[str, ...], hashes: Mapping[str, array[int]]) -> tuple[str, ...]:
+    """Drop columns from the right as long as the rest still tells all rows apart."""
+    if not names or not _tells_apart(names, hashes):
+        return ()
+    for name in reversed(names):
+        fewer = tuple(other for other in names if other != name)
+        if fewer and _tells_apart(fewer, hashes):
+            names = fewer
+    return names
+
+
+def _tells_apart(names: Sequence[str], hashes: Mapping[str, array[int]]) -> bool:
+    seen: set[int] = set()
+    for row in _hashed(names, hashes):
+        if row in seen:
+            return False
+        seen.add(row)
+    return True
+
+
+def _hashed(names: Sequence[str], hashes: Mapping[str, array[int]]) -> Iterator[int]:
+    return map(hash, zip(*(hashes[name] for name in names), strict=True))
+
+
+def _looks_like_id(name: str, columns: Sequence[Column]) -> bool:
+    kind = next(column.type for column in columns if column.name == name)
+    return kind is not ColumnType.DATE and _IDENTIFIER.fullmatch(name) is not None

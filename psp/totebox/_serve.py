@@ -1,0 +1,53 @@
+"""Serving one archive: open it, let the paired machines in, answer until cancelled."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import trio
+
+from psp.endpoint import serve
+from psp.transport import Tap
+
+from ._archive import Archive
+from ._service import Desk, Log
+
+_logger = logging.getLogger("psp.totebox")
+
+
+async def serve_archive(
+    directory: Path,
+    *,
+    host: str,
+    port: int,
+    tap: Tap | None = None,
+    log: Log = _logger.warning,
+    task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve one archive until cancelled. Meanwhile nobody else can write it.
+
+    Args:
+        port: 0 for any; `task_status` gives the address that was bound.
+        tap: Sees every byte in the clear.
+        log: Takes one text for each refusal and fault; it is for the owner alone.
+
+    Raises:
+        ArchiveError: No archive is here, it is in use, or its parts disagree.
+        LedgerError: The ledger is damaged or not signed by its key.
+        EstateError: A key cannot be read, or the port is in use.
+    """
+    with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
+        desk = Desk(archive, log)
+        await serve(
+            key=archive.machine_key(),
+            archive_id=archive.manifest.archive_id,
+            pins=[pairing.pin for pairing in archive.pairings()],
+            bootstrap=desk.bootstrap,
+            present=desk.present,
+            host=host,
+            port=port,
+            tap=tap,
+            log=log,
+            task_status=task_status,
+        )

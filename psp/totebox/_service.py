@@ -1,0 +1,375 @@
+"""What an archive shows on the wire: health to a paired machine, tables to the holder of a grant.
+
+    Bootstrap ── health, describe           follows from the pairing alone
+    GrantObject ── describe, table          what one verified grant shows
+      TableObject ── describe, query, row
+        RowObject ── values, original       needs `read`
+          OriginalObject ── info, proof     needs the object `ledger`, method `prove`
+
+A row that is not there, a table that is not there and a table that is not granted are refused in
+the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import apsw
+import msgpack
+import trio
+
+from psp.capability import Grant, Operation, Scope, TableRule, ceiling, verify_untrusted
+from psp.endpoint import Exposed, method
+from psp.errors import CallFailed, Denied, GrantRefused
+from psp.plan import Plan
+from psp.transport import Peer
+from psp.values import Value, to_ext
+
+from ._archive import Archive
+from ._clocks import Clocks, GrantTime, instant, read_clocks
+from ._engine import Engine
+from ._manifest import Column, State, Table
+from ._storage import to_storage
+
+Log: TypeAlias = Callable[[str], None]
+ReadClocks: TypeAlias = Callable[[], Clocks]
+
+_PROVE: Final = ("ledger", "prove")
+
+_INTERRUPT_EVERY_S: Final = 0.01
+
+
+@dataclass(slots=True)
+class Counters:
+    """Bytes that left since the archive was started: records, and what was computed about them."""
+
+    record_bytes: int = 0
+    result_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Desk:
+    """What all objects of one served archive share.
+
+    Attributes:
+        log: For the owner alone: it names the check at which a token was refused.
+    """
+
+    archive: Archive
+    log: Log
+    clocks: ReadClocks = read_clocks
+    counters: Counters = field(default_factory=Counters)
+    # By the key that the handshake proves, never by a name.
+    _ceilings: dict[bytes, Scope] = field(init=False)
+
+    def __post_init__(self) -> None:
+        tables = {table.name: table.column_names for table in self.archive.manifest.tables}
+        floor = self.archive.manifest.floor
+        pairings = self.archive.pairings()
+        self._ceilings = {
+            one.pin.certificate.spki_hash: ceiling(one.ceiling, tables, floor) for one in pairings
+        }
+
+    def bootstrap(self, peer: Peer) -> Bootstrap:
+        """Make what a peer can call by its pairing alone."""
+        return Bootstrap(self, self._ceilings[peer.spki_hash])
+
+    def present(self, peer: Peer, token: bytes) -> GrantObject:
+        """Verify a token and make what it grants.
+
+        Raises:
+            Denied: Whatever is wrong with it; the reason goes to the owner's log.
+        """
+        now = self.clocks()
+        try:
+            grant = verify_untrusted(
+                token,
+                anchor=self.archive.anchor,
+                presenter=peer.spki_hash,
+                ceiling=self._ceilings[peer.spki_hash],
+                now_s=int(now.wall_s),
+            )
+        except GrantRefused as exc:
+            self.log(f"a token of {peer.name} was refused at the check {exc.step!r}")
+            raise Denied from None
+        return GrantObject(self, grant, GrantTime(grant, now))
+
+
+class Bootstrap(Exposed):
+    """What a paired machine can ask without a grant: how the archive is, and what it is called."""
+
+    def __init__(self, desk: Desk, scope: Scope) -> None:
+        self._desk = desk
+        self._scope = scope
+
+    @method
+    def health(self) -> Mapping[str, Value]:
+        archive, counters = self._desk.archive, self._desk.counters
+        checkpoint = archive.ledger.checkpoint
+        return {
+            "name": archive.manifest.name,
+            "state": archive.manifest.state.value,
+            "time": instant(self._desk.clocks()),
+            "tree_size": checkpoint.tree_size,
+            "root": checkpoint.root_hash,
+            "checkpoint": archive.ledger.note,
+            "record_bytes": counters.record_bytes,
+            "result_bytes": counters.result_bytes,
+        }
+
+    @method
+    def describe(self) -> Mapping[str, Value]:
+        """Say what there is to be granted: the tables as far as the pairing shows them."""
+        manifest = self._desk.archive.manifest
+        return {
+            "name": manifest.name,
+            "title": manifest.title or manifest.name,
+            "kind": manifest.kind,
+            "module_id": manifest.module_id,
+            "labels": dict(manifest.labels),
+            "tables": _describe_tables(manifest.tables, self._scope),
+        }
+
+
+class _Granted(Exposed):
+    """An object under a grant: every call on it asks both clocks first."""
+
+    def __init__(self, desk: Desk, time: GrantTime) -> None:
+        self._desk = desk
+        self._time = time
+
+    def check(self, method: str) -> None:
+        self._time.check(self._desk.clocks())
+        if (state := self._desk.archive.manifest.state) is not State.ACTIVE:
+            raise Denied(f"this archive is {state.value}: it answers health only")
+
+
+class GrantObject(_Granted):
+    """What one grant shows. Each table's engine is made once, at the first call for it."""
+
+    def __init__(self, desk: Desk, grant: Grant, time: GrantTime) -> None:
+        super().__init__(desk, time)
+        self._scope = grant.scope
+        self._not_after_s = grant.not_after_s
+        self._tables: dict[str, TableObject] = {}
+
+    @method
+    def describe(self) -> Mapping[str, Value]:
+        manifest = self._desk.archive.manifest
+        return {
+            "archive": manifest.name,
+            "scope": str(self._scope),
+            "not_after": instant(Clocks(self._not_after_s, 0)),
+            "tables": _describe_tables(manifest.tables, self._scope),
+        }
+
+    @method
+    def table(self, name: str) -> TableObject:
+        if (found := self._tables.get(name)) is not None:
+            return found
+        rule = self._scope.tables.get(name)
+        try:
+            table = self._desk.archive.manifest.table(name)
+        except KeyError:
+            rule = None
+        if rule is None:
+            raise Denied
+        may_prove = self._scope.allows_method(*_PROVE)
+        self._tables[name] = TableObject(self._desk, self._time, table, rule, may_prove)
+        return self._tables[name]
+
+
+class TableObject(_Granted):
+    """One table, as one grant shows it."""
+
+    def __init__(
+        self, desk: Desk, time: GrantTime, table: Table, rule: TableRule, may_prove: bool
+    ) -> None:
+        super().__init__(desk, time)
+        self._table = table
+        self._rule = rule
+        self._may_prove = may_prove
+        self._engine = self._open_engine()
+        # Rows have a connection of their own: behind a scan on the same one, a keyed read would
+        # hold up the reader of every other call.
+        self._row_engine: Engine | None = None
+        self._scanning = trio.Lock()
+
+    @method
+    def describe(self) -> Mapping[str, Value]:
+        return _describe_table(self._table, self._rule)
+
+    @method
+    async def query(self, plan: list[Value]) -> Mapping[str, Value]:
+        """Answer a plan, in a thread: a scan must not stop the reader of other calls."""
+        parsed = Plan.from_wire_untrusted(plan)
+        checkpoint = self._desk.archive.ledger.checkpoint
+        answer = {
+            **await self._in_thread(parsed),
+            "as_of": checkpoint.tree_size,
+            "root": checkpoint.root_hash,
+        }
+        self._desk.counters.result_bytes += _wire_size(answer)
+        return answer
+
+    @method
+    def row(self, key: list[Value]) -> RowObject:
+        """Give the row of a key: a keyed read takes microseconds, so it runs in the reader."""
+        # First of all: whether a row is there may be learnt only by those who may read it.
+        if Operation.READ not in self._rule.allowed_operations:
+            raise Denied
+        if self._row_engine is None:
+            self._row_engine = self._open_engine()
+        values = self._row_engine.row(key)
+        if values is None:
+            raise Denied
+        return RowObject(self, key, values)
+
+    def original_of(self, key: Sequence[Value]) -> OriginalObject:
+        """Find the sealed file that the row of a key stands in."""
+        if not self._may_prove:
+            raise Denied
+        archive = self._desk.archive
+        stored = [
+            to_storage(self._table.column(name), value)
+            for name, value in zip(self._table.key, key, strict=True)
+        ]
+        if (found := archive.index.locate(self._table, stored)) is None:
+            raise Denied
+        return OriginalObject(self._desk, self._time, *found)
+
+    def count_record(self, values: Mapping[str, Value]) -> None:
+        self._desk.counters.record_bytes += _wire_size(values)
+
+    def _open_engine(self) -> Engine:
+        archive = self._desk.archive
+        return Engine(
+            archive.index_path, self._table, self._rule, entity_floor=archive.manifest.floor
+        )
+
+    async def _in_thread(self, plan: Plan) -> dict[str, Value]:
+        """Run a query in a thread, one at a time, and end it when the call is cancelled."""
+        answer: dict[str, Value] = {}
+        failure: CallFailed | None = None
+        finished = trio.Event()
+        async with self._scanning, trio.open_nursery() as nursery:
+            nursery.start_soon(self._interrupt_if_cancelled, finished)
+            try:
+                answer = await trio.to_thread.run_sync(self._engine.query, plan)
+            except CallFailed as exc:
+                failure = exc  # Kept: out of a nursery it would come as a group.
+            except apsw.InterruptError:
+                pass  # Cancelled, as the other task knows.
+            finally:
+                finished.set()
+        if failure is not None:
+            raise failure
+        return answer
+
+    async def _interrupt_if_cancelled(self, finished: trio.Event) -> None:
+        try:
+            await finished.wait()
+        except trio.Cancelled:
+            # The call keeps its slot until the thread has ended, or a peer could start threads
+            # without end. Again and again: the thread may not have come to its query yet.
+            with trio.CancelScope(shield=True):
+                while not finished.is_set():
+                    self._engine.interrupt()
+                    with trio.move_on_after(_INTERRUPT_EVERY_S):
+                        await finished.wait()
+            raise
+
+
+class RowObject(_Granted):
+    """One row, as it was when it was asked for."""
+
+    def __init__(
+        self, table: TableObject, key: Sequence[Value], values: Mapping[str, Value]
+    ) -> None:
+        super().__init__(table._desk, table._time)
+        self._table = table
+        self._key = key
+        self._values = values
+
+    @method
+    def values(self) -> Mapping[str, Value]:
+        self._table.count_record(self._values)
+        return self._values
+
+    @method
+    def original(self) -> OriginalObject:
+        return self._table.original_of(self._key)
+
+
+class OriginalObject(_Granted):
+    """The sealed file that a row came with, and the proof that the ledger holds it."""
+
+    def __init__(self, desk: Desk, time: GrantTime, entry_index: int, line: int) -> None:
+        super().__init__(desk, time)
+        self._entry_index = entry_index
+        self._line = line
+
+    @method
+    def info(self) -> Mapping[str, Value]:
+        ingest = self._desk.archive.original_of(self._entry_index)
+        return {
+            "sha256": ingest.asset,
+            "file": ingest.file,
+            "bytes": ingest.size_bytes,
+            "sealed": ingest.time,
+            "entry": self._entry_index,
+            "line": self._line,
+        }
+
+    @method
+    def proof(self) -> Mapping[str, Value]:
+        """Prove the file's entry against the newest checkpoint; `verify_inclusion` checks it."""
+        ledger, index = self._desk.archive.ledger, self._entry_index
+        size = ledger.checkpoint.tree_size
+        (entry,) = ledger.entries(index, index + 1)
+        return {
+            "index": index,
+            "tree_size": size,
+            "hashes": ledger.prove_inclusion(index, size),
+            "checkpoint": ledger.note,
+            "entry": entry,
+        }
+
+
+def _describe_tables(tables: Sequence[Table], scope: Scope) -> list[Value]:
+    return [
+        _describe_table(table, scope.tables[table.name])
+        for table in tables
+        if table.name in scope.tables
+    ]
+
+
+def _describe_table(table: Table, rule: TableRule) -> Mapping[str, Value]:
+    """Describe what a rule shows of a table; a column that it does not show is not there."""
+    if Operation.META not in rule.allowed_operations:
+        return {"name": table.name, "columns": []}
+    visible = rule.columns
+    return {
+        "name": table.name,
+        "key": [name for name in table.key if name in visible],
+        "subject": table.subject if table.subject in visible else None,
+        "columns": [_describe_column(one) for one in table.columns if one.name in visible],
+        "operations": sorted(operation.value for operation in rule.allowed_operations),
+        "floor": rule.floor,
+    }
+
+
+def _describe_column(column: Column) -> Mapping[str, Value]:
+    return {
+        "name": column.name,
+        "type": column.type.value,
+        "scale": column.scale,
+        "currency": column.currency,
+        "nullable": column.nullable,
+    }
+
+
+def _wire_size(value: object) -> int:
+    return len(msgpack.packb(value, default=to_ext))
