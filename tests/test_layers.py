@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "estate": ENDPOINT | SERVING | {"totebox", "aggregator"},
     "demo": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "testing"},
     "cli": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "demo"},
+    "__main__": {"cli"},
     "__init__": ENDPOINT | SERVING | {"totebox", "aggregator", "estate"},
 }
 

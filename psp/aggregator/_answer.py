@@ -85,6 +85,7 @@ class Answer:
         """The plain form, ready for JSON: decimals and dates as text."""
         return {
             "columns": self.columns,
+            "kinds": [output.kind for output in self.question.outputs],
             "rows": [[plain(value) for value in row] for row in self.rows],
             "other": [plain(value) for value in self.other] if self.other else None,
             "members_asked": len(self.outcomes),

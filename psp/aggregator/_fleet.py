@@ -165,6 +165,7 @@ async def open_fleet(
     roster = estate if isinstance(estate, Roster) else Roster.load(estate)
     asking = roster.tenant(tenant)
     key = MachineKey.load(asking.key_file)
+    raised: Exception | None = None
     async with trio.open_nursery() as nursery:
         lines = {
             member.name: Line(
@@ -174,8 +175,12 @@ async def open_fleet(
         }
         try:
             yield TrioFleet(roster=roster, lines=lines)
-        finally:
-            nursery.cancel_scope.cancel()
+        except Exception as exc:
+            # Carried around the nursery, which would wrap it in a group that no caller expects.
+            raised = exc
+        nursery.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
 
 
 def _check_question(question: Question, outcomes: tuple[Outcome[Reply], ...]) -> None:

@@ -1,4 +1,4 @@
-"""The three ways to draw. Each loads its library when it is used, never before.
+"""The four ways to draw. Each loads its library when it is used, never before.
 
 `neutral` is wanted everywhere, also where nothing optional is installed; and altair alone takes
 half a second to import, which `psp status` must not pay.
@@ -38,6 +38,17 @@ def render_answer(answer: Json, console: Console) -> None:
     with _needed_for("an answer in the terminal"):
         from ._terminal import print_answer
     print_answer(answer, console)
+
+
+def render_status(report: Json, console: Console) -> None:
+    """Print how each archive of an estate is, and what to do about those that are away.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("the status in the terminal"):
+        from ._status import print_status
+    print_status(report, console)
 
 
 def render_page(view: Json) -> str:

@@ -23,6 +23,7 @@ class Programme:
             twice and there is no second answer from which to subtract the first.
         listed: Columns whose whole domain is public. The manifest lists them, so that a month with
             nothing in it is told apart from a month that nobody asked about.
+        names: What the two tenants are called on the page, the owner first.
         words: What the three figures, a member and a subject are called.
         falls: Whether a fall of the ratio is an exception; a fall of a delay is not.
         scene_member: The archive that the scenes about one archive use.
@@ -39,6 +40,7 @@ class Programme:
     words: Mapping[str, str]
     subjects: str
     currency: str
+    names: tuple[str, str]
     falls: bool
     scene_member: str
     shown_of_row: tuple[str, ...]
@@ -101,10 +103,10 @@ ESTATE: Final = Programme(
     owner=_owner(
         "date",
         ("id", "date", "price", "sqft_living"),
-        "owner's office: every month of its own companies, no coordinates",
+        "It sees every month of its own companies, and no coordinates.",
     ),
     lender=_lender(
-        "date", ("price", "sqft_living"), "lender: aggregates of ten properties or more"
+        "date", ("price", "sqft_living"), "It sees aggregates of ten properties or more."
     ),
     question=(
         "select member, date_trunc('month', date) as month, count(*) as sales,"
@@ -120,6 +122,7 @@ ESTATE: Final = Programme(
     words={},
     subjects="properties",
     currency="USD",
+    names=("owner's office", "lender"),
     falls=True,
     scene_member="98103",
     shown_of_row=("id", "date", "price"),
@@ -131,10 +134,10 @@ SCALE: Final = Programme(
     owner=_owner(
         "month",
         ("month", "distance", "arr_delay"),
-        "operations: every month of every carrier",
+        "It sees every month of every carrier.",
     ),
     lender=_lender(
-        "month", ("distance", "arr_delay"), "regulator: aggregates of ten aircraft or more"
+        "month", ("distance", "arr_delay"), "It sees aggregates of ten aircraft or more."
     ),
     question=(
         "select member, month, count(*) as sales, sum(distance) as volume,"
@@ -151,6 +154,7 @@ SCALE: Final = Programme(
     },
     subjects="aircraft",
     currency="",
+    names=("operations", "regulator"),
     falls=False,
     scene_member="UA",
     shown_of_row=("year", "month", "day", "flight", "distance"),

@@ -28,14 +28,19 @@ def tenant_view(
         period = programme.period(part.key[0]) if part.key else None
         by_member.setdefault(part.member, {})[period] = part
     periods = sorted({period for parts in by_member.values() for period in parts if period})
+    # The last month has only begun: it is compared with nothing.
+    exceptions = _exceptions(answer, programme, by_member, periods[:-1])
+    absent = [
+        {**entry, "label": labels[entry["member"]]} for entry in absent_to_dict(answer.outcomes)
+    ]
     return {
-        "name": policy.name,
-        "sentence": policy.sentence,
+        "name": programme.names[programme.tenants.index(policy)],
+        "sentence": f"{_headline(answer, programme, periods, exceptions)} {policy.sentence}",
         "floor": policy.floor,
         "currency": programme.currency,
         "members_asked": len(answer.outcomes),
         "states": answer.states,
-        "absent": absent_to_dict(answer.outcomes),
+        "absent": absent,
         "partial": bool(answer.absent),
         "total": _figures(answer, answer.parts),
         "trend": [_period(answer, period, by_member) for period in periods],
@@ -43,8 +48,7 @@ def tenant_view(
             _member(answer, member, labels[member], by_member[member], periods)
             for member in sorted(by_member)
         ],
-        # The last month has only begun: it is compared with nothing.
-        "exceptions": _exceptions(answer, programme, by_member, periods[:-1]),
+        "exceptions": exceptions,
         "withheld": [
             {
                 "member": entry.member,
@@ -55,6 +59,24 @@ def tenant_view(
             for entry in answer.withheld
         ],
     }
+
+
+def _headline(
+    answer: Answer,
+    programme: Programme,
+    periods: Sequence[str],
+    exceptions: Sequence[Mapping[str, Any]],
+) -> str:
+    """The one sentence for somebody who reads no further."""
+    asked, answered = len(answer.outcomes), len(answer.outcomes) - len(answer.absent)
+    members = programme.words.get("members", "companies")
+    at = answer.asked_at.strftime("%H:%M")
+    sales = answer.total()["sales"] or 0
+    what = programme.words.get("sales", "Sales").lower()
+    return (
+        f"{answered} of {asked} {members} answered, as of {at} UTC: {sales:,} {what} in"
+        f" {len(periods)} months, {len(exceptions) or 'no'} exceptions."
+    )
 
 
 def _figures(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:

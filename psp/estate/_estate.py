@@ -104,6 +104,7 @@ def create_estate(
     """
     rows = build_estate(draft, tenants=tenants, labels=labels, on_member=on_member)
     opened = Estate.open(draft.root)
+    opened.renew_grants()
     return Estate(
         layout=opened.layout,
         roster=opened.roster,

@@ -21,7 +21,7 @@ from psp.capability import (
     token_to_text,
 )
 from psp.errors import EstateError
-from psp.totebox import Manifest, Table
+from psp.totebox import Table, read_manifest
 from psp.transport import MachineKey
 
 from ._create import EPOCH_FIRST
@@ -56,7 +56,7 @@ class Grants:
         manifests = sorted(layout.root.glob("archives/*/manifest.toml"))
         if not manifests:
             raise EstateError(f"{layout.root} has no archives. Were they moved? See docs/estate.md")
-        manifest = Manifest.from_toml(manifests[0].read_text("utf-8"))
+        manifest = read_manifest(manifests[0].read_text("utf-8"))
         return cls(
             layout=layout,
             anchor=MachineKey.load(layout.anchor_key),

@@ -42,6 +42,12 @@ _TRUTHS: Final[Mapping[str, int]] = {
 }
 
 
+_REMEMBERED_MAX: Final = 4_096
+_REMEMBERED_CHARACTERS_MAX: Final = 32
+"""Cells of a column repeat: months, carriers, postal codes. Both limits bound the memory: some
+300 KiB a column."""
+
+
 class CellRefused(ValueError):
     """A cell does not fit its column; the message completes "the cell …"."""
 
@@ -68,7 +74,22 @@ def converter(column: Column, *, null: str | None) -> Converter:
             )
         return stored
 
-    return checked
+    # In Parquet True, 1 and 1.0 are three cells and one key of a dict; in a CSV all is text.
+    return checked if null is None else _Remembering(checked).__getitem__
+
+
+class _Remembering(dict[object, Stored]):
+    """A converter that looks a cell up before it converts: a hit costs no Python call at all."""
+
+    def __init__(self, convert: Converter) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __missing__(self, cell: object) -> Stored:
+        stored = self._convert(cell)
+        if len(self) < _REMEMBERED_MAX and len(str(cell)) <= _REMEMBERED_CHARACTERS_MAX:
+            self[cell] = stored
+        return stored
 
 
 def _as_listed(column: Column, stored: Stored) -> Stored:

@@ -10,6 +10,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -70,7 +71,8 @@ class TypedRows:
         self._refuse = refuse
 
     def __iter__(self) -> Iterator[Row]:
-        width, steps = len(self._source.header), self._steps
+        width, converters = len(self._source.header), [convert for _, convert in self._steps]
+        in_order = itemgetter(*(at for at, _ in self._steps), 0)
         for line, cells in self._source.rows:
             # Counted first: a row of another width has shifted cells, which may well convert.
             if len(cells) != width:
@@ -78,11 +80,15 @@ class TypedRows:
                 self._refuse(Refusal(line, "", reason, cells))
                 continue
             try:
-                row = (*(convert(cells[at]) for at, convert in steps), line)
+                # The getter's last cell is a spare, so that it gives a tuple for one column too.
+                row = [
+                    convert(cell)
+                    for convert, cell in zip(converters, in_order(cells), strict=False)
+                ]
             except CellRefused:
                 self._refuse(self._explain(line, cells))
                 continue
-            yield row
+            yield (*row, line)
 
     def _explain(self, line: int, cells: Sequence[object]) -> Refusal:
         """Convert again, cell by cell, to name the column: only refused rows pay for it."""
