@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
+from psp.console import neutral
 from psp.errors import EstateError
 from psp.estate import Draft, Estate, create_estate, draft_estate
 
@@ -92,7 +93,7 @@ def up(
     opened.renew_grants()
     with _progress(json) as bar:
         task = bar.add_task("starting archives", total=len(members) or len(opened.roster.members))
-        servers = opened.serve(members, on_ready=lambda name: bar.advance(task))
+        servers = opened.serve(members, on_ready=lambda name: bar.advance(task), on_log=_say_log)
         servers.__enter__()
     try:
         ready = {"serving": len(servers.pids), "estate": str(opened.layout.root)}
@@ -107,6 +108,11 @@ def up(
         opened.renew_while(servers)
     finally:
         servers.stop()
+
+
+def _say_log(member: str, text: str) -> None:
+    """What an archive tells its owner: whom it refused and why. Peers' names may be in it."""
+    err().print(f"{member}: {neutral(text)}")
 
 
 def _pairs(items: Sequence[str]) -> dict[str, str]:

@@ -69,6 +69,7 @@ class Estate:
         members: Sequence[str] = (),
         *,
         on_ready: Callable[[str], None] = lambda name: None,
+        on_log: Callable[[str, str], None] = lambda name, text: None,
     ) -> Servers:
         """Serve the archives, or some of them, on this machine: a context manager.
 
@@ -76,7 +77,7 @@ class Estate:
             EstateError: The estate has no member of that name; on entering, a port is used or an
                 archive cannot be opened.
         """
-        return Servers(served(self.roster, self.layout, members), on_ready=on_ready)
+        return Servers(served(self.roster, self.layout, members), on_ready, on_log)
 
     def renew_while(self, servers: Servers) -> None:
         """Renew the grants again and again until every archive has ended."""

@@ -32,7 +32,7 @@ class Servers:
     """A context in which archives are served, one process each.
 
     Entering starts them and returns when each is ready; leaving stops them, and so does the end of
-    this process in whatever way it ends.
+    this process in whatever way it ends. `poll` hands what archives tell their owner to `on_log`.
 
     Raises:
         EstateError: One could not be served; the others have been stopped again.
@@ -40,6 +40,7 @@ class Servers:
 
     members: Sequence[Served]
     on_ready: Callable[[str], None] = lambda name: None
+    on_log: Callable[[str, str], None] = lambda name, text: None
     pids: dict[str, int] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _unfinished: bytes = b""
@@ -83,7 +84,10 @@ class Servers:
         """Wait for news of the archives, at most so long; forget those that have ended."""
         for event in self._events(timeout_s):
             if event["event"] == "ended":
+                self.on_log(event["member"], f"has ended with status {event['status']}")
                 self.pids.pop(event["member"], None)
+            elif event["event"] == "log":
+                self.on_log(event["member"], event["text"])
 
     def memory_bytes(self) -> int:
         """Proportional set size of all archives together: shared pages counted once."""

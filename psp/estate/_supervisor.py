@@ -4,8 +4,8 @@ Run as `python -m psp.estate._supervisor`. It reads one JSON line from standard 
 
     {"members": [{"name": "98001", "directory": "…", "host": "127.0.0.1", "port": 7411}, …]}
 
-and writes one JSON line per event to standard output: `ready` with pid and port, `failed` with a
-sentence, `ended` with the exit status. When its input ends (its own parent stopped, or was killed)
+and writes one JSON line per event to standard output: `ready` with pid and port, `log` with what an
+archive tells its owner, `failed` with a sentence, `ended` with the exit status. When its input ends (its own parent stopped, or was killed)
 it stops every archive and leaves; an archive whose supervisor was killed sees its lifeline end and
 leaves as well. So no way of dying leaves a process behind.
 
@@ -32,6 +32,9 @@ import trio
 
 from psp.errors import PSPError
 from psp.totebox import serve_archive
+
+TEXT_CHARACTERS_MAX: Final = 600
+"""Six bytes each in JSON's worst case, so 3,600 of a pipe's 4,096."""
 
 STOP_S: Final = 5.0
 """How long archives may take to answer what is in flight. An answer takes milliseconds; five
@@ -92,6 +95,7 @@ async def _serve(member: dict[str, Any], status: int, lifeline: int) -> int:
                     Path(member["directory"]),
                     host=member["host"],
                     port=member["port"],
+                    log=lambda text: _say(status, event="log", text=text),
                     task_status=task_status,
                 )
             )
@@ -118,7 +122,13 @@ async def _cancel_at_end_of(lifeline: int, scope: trio.CancelScope) -> None:
 
 
 def _say(fd: int, **event: object) -> None:
-    os.write(fd, (json.dumps(event) + "\n").encode())
+    line = json.dumps({name: _shortened(value) for name, value in event.items()})
+    os.write(fd, (line + "\n").encode())
+
+
+def _shortened(value: object) -> object:
+    """Keep a line below what a pipe takes in one piece (4,096 bytes): it is never torn apart."""
+    return value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
 
 
 def _supervise(children: dict[int, _Child]) -> None:

@@ -25,6 +25,9 @@ KEY_COLUMNS_MAX: Final = 16
 KEY_ROWS_MAX: Final = 1_000_000
 """Rows looked at for a key: 8 bytes each per column. Intake itself checks every row."""
 
+_FITTED_MAX: Final = 4_096
+"""Cells remembered per column, so that a month is looked at twelve times and not once a row."""
+
 # From the narrowest to the widest; a column moves right until every cell fits.
 _WIDER: Final[Mapping[ColumnType, ColumnType]] = {
     ColumnType.INTEGER: ColumnType.DECIMAL,
@@ -100,6 +103,7 @@ class _Guess:
         self._nullable = False
         self._scale = 0
         self._fits: Converter | None = None
+        self._fitted: set[object] = set()
         self.hashes: array[int] | None = array("q")
 
     def look_at(self, cell: object) -> None:
@@ -108,8 +112,13 @@ class _Guess:
             return
         if self.hashes is not None and len(self.hashes) < KEY_ROWS_MAX:
             self.hashes.append(hash(cell))
+        # What fitted once fits for ever: types only widen.
+        if cell in self._fitted:
+            return
         while not self._accepts(cell):
             self._move_on(cell)
+        if len(self._fitted) < _FITTED_MAX:
+            self._fitted.add(cell)
 
     def column(self, currency: str | None) -> Column:
         """Give the column as it stands now; one without a single value is text."""

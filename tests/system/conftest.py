@@ -26,10 +26,9 @@ class Ran:
     @property
     def sentence(self) -> str:
         """The one line on standard error that a failed command leaves."""
-        lines = [line for line in self.err.splitlines() if line.startswith("psp: ")]
-        assert len(lines) == 1, self.err
+        assert self.err.count("psp: ") == 1, self.err
         assert "Traceback" not in self.err
-        return lines[0]
+        return self.err[self.err.index("psp: ") :]
 
 
 @pytest.fixture

@@ -105,9 +105,7 @@ def write(path: Path, text: str = CSV) -> Path:
 
 
 def ingest(archive: Archive, file: Path, *, accept_partial: bool = False) -> Ingested:
-    return archive.ingest(
-        file, "sales", operator="jane", now=NOW, accept_partial=accept_partial
-    )
+    return archive.ingest(file, "sales", operator="jane", now=NOW, accept_partial=accept_partial)
 
 
 def stored(archive: Archive) -> list[tuple[object, ...]]:
