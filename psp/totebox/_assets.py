@@ -113,9 +113,10 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
         raise IntakeRefused(
             f"the file {path} cannot be read ({exc.strerror}). Check the path and its permissions."
         ) from exc
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise IntakeRefused(f"{path} is not a file. Name one CSV or Parquet file.")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise IntakeRefused(f"{path} is not a file. Name one CSV or Parquet file.")
         yield file
 
 

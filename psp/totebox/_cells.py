@@ -32,8 +32,9 @@ _SHOWN_MAX: Final = 40
 
 # [0-9], not \d: \d also takes the digits of forty other scripts.
 _INTEGER: Final = re.compile(r" *(-?(?:0|[1-9][0-9]{0,18})) *")
-_DECIMAL: Final = re.compile(r" *(-?)([0-9]{1,19})(?:\.([0-9]{1,38}))? *")
-_FLOAT: Final = re.compile(r" *-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})? *")
+_DECIMAL: Final = re.compile(r" *(-?)(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,38}))? *")
+_FLOAT: Final = re.compile(r" *-?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})? *")
+_CODE: Final = re.compile(r" *-?0[0-9]+ *")
 # Spreadsheets write a day as midnight of that day.
 _DATE: Final = re.compile(r" *([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?Z?)? *")
 _TRUTHS: Final[Mapping[str, int]] = {
@@ -99,11 +100,7 @@ def _as_listed(column: Column, stored: Stored) -> Stored:
 def _integer(_column: Column) -> Callable[[str], Stored]:
     def convert(text: str) -> Stored:
         if (match := _INTEGER.fullmatch(text)) is None:
-            if re.fullmatch(r" *-?0[0-9]+ *", text):
-                raise CellRefused(
-                    f"holds {_shown(text)}: leading zeros, so it is a code; make the column text"
-                )
-            raise CellRefused(f"holds {_shown(text)}, which is not a whole number")
+            raise _no_number(text, "a whole number")
         return _in_range(int(match[1]), text)
 
     return convert
@@ -114,9 +111,7 @@ def _decimal(column: Column) -> Callable[[str], Stored]:
 
     def convert(text: str) -> Stored:
         if (match := _DECIMAL.fullmatch(text)) is None:
-            raise CellRefused(
-                f"holds {_shown(text)}, which is not a decimal number such as 1234.50"
-            )
+            raise _no_number(text, "a decimal number such as 1234.50")
         sign, whole, fraction = match.groups()
         digits = (fraction or "").rstrip("0")
         if len(digits) > scale:
@@ -133,7 +128,7 @@ def _decimal(column: Column) -> Callable[[str], Stored]:
 def _float(_column: Column) -> Callable[[str], Stored]:
     def convert(text: str) -> Stored:
         if _FLOAT.fullmatch(text) is None or not math.isfinite(value := float(text)):
-            raise CellRefused(f"holds {_shown(text)}, which is not a finite number")
+            raise _no_number(text, "a finite number")
         return value
 
     return convert
@@ -206,6 +201,19 @@ def _text_of(value: object) -> str:
         case int() | str():
             return str(value)
     raise CellRefused(f"holds a {type(value).__name__}, which has no place in a table here")
+
+
+def is_code(cell: object) -> bool:
+    """Say whether a cell looks like a number whose zeros count: 007 is not 7."""
+    return isinstance(cell, str) and _CODE.fullmatch(cell) is not None
+
+
+def _no_number(text: str, wanted: str) -> CellRefused:
+    if is_code(text):
+        return CellRefused(
+            f"holds {_shown(text)}: leading zeros, so it is a code; make the column text"
+        )
+    return CellRefused(f"holds {_shown(text)}, which is not {wanted}")
 
 
 def _in_range(value: int, text: str) -> int:

@@ -16,7 +16,7 @@ from typing import Final
 from psp.errors import IntakeRefused
 
 from ._assets import open_input
-from ._cells import CellRefused, Converter, converter
+from ._cells import CellRefused, Converter, converter, is_code
 from ._manifest import DECIMAL_SCALE_MAX, Column, ColumnType, Table
 from ._readers import Source, open_source
 
@@ -89,6 +89,11 @@ def _look_at(source: Source, guesses: Sequence[_Guess]) -> int:
             )
         rows += 1
         for guess, cell in zip(guesses, cells, strict=True):
+            if isinstance(cell, list | dict):
+                raise IntakeRefused(
+                    f"{source.shown_name}, row {line}: the column {guess.name!r} holds lists or"
+                    " maps; a table holds one value in a cell. Flatten the column."
+                )
             guess.look_at(cell)
     return rows
 
@@ -97,7 +102,7 @@ class _Guess:
     """What one column can still be, after the cells seen so far."""
 
     def __init__(self, name: str, null: str | None) -> None:
-        self._name = name
+        self.name = name
         self._null = null
         self._type: ColumnType | None = None
         self._nullable = False
@@ -123,11 +128,11 @@ class _Guess:
     def column(self, currency: str | None) -> Column:
         """Give the column as it stands now; one without a single value is text."""
         kind = self._type or ColumnType.TEXT
-        money = currency is not None and _MONEY.fullmatch(self._name) is not None
+        money = currency is not None and _MONEY.fullmatch(self.name) is not None
         if money and kind is ColumnType.INTEGER:
             kind = ColumnType.DECIMAL
         return Column(
-            name=self._name,
+            name=self.name,
             type=kind,
             scale=self._scale if kind is ColumnType.DECIMAL else 0,
             currency=currency if money and kind is ColumnType.DECIMAL else None,
@@ -155,7 +160,7 @@ class _Guess:
             self._become(ColumnType.DECIMAL, max(scale, self._scale))
             return
         # "007" is no number of any kind: a code whose zeros count.
-        wider = ColumnType.TEXT if _is_code(cell) else _WIDER[self._type]
+        wider = ColumnType.TEXT if is_code(cell) else _WIDER[self._type]
         self._become(wider, 0)
 
     def _become(self, kind: ColumnType, scale: int) -> None:
@@ -179,15 +184,11 @@ def _fits(kind: ColumnType, scale: int, cell: object) -> bool:
 
 def _scale_of(cell: object) -> int | None:
     """How many digits after the point a decimal needs for this cell; None if none will do."""
-    if _is_code(cell):
+    if is_code(cell):
         return None
     return next(
         (n for n in range(DECIMAL_SCALE_MAX + 1) if _fits(ColumnType.DECIMAL, n, cell)), None
     )
-
-
-def _is_code(cell: object) -> bool:
-    return isinstance(cell, str) and re.fullmatch(r" *-?0[0-9]+ *", cell) is not None
 
 
 def _propose_key(columns: Sequence[Column], guesses: Sequence[_Guess]) -> tuple[str, ...]:
