@@ -29,7 +29,7 @@ def tenant_view(
         by_member.setdefault(part.member, {})[period] = part
     periods = sorted({period for parts in by_member.values() for period in parts if period})
     # The last month has only begun: it is compared with nothing.
-    exceptions = _exceptions(answer, programme, by_member, periods[:-1])
+    exceptions = _exceptions(answer, programme, by_member, labels, periods[:-1])
     absent = [
         {**entry, "label": labels[entry["member"]]} for entry in absent_to_dict(answer.outcomes)
     ]
@@ -115,6 +115,7 @@ def _exceptions(
     answer: Answer,
     programme: Programme,
     by_member: Mapping[str, Mapping[str | None, Part]],
+    labels: Mapping[str, str],
     periods: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Name who is missing, then whose ratio fell most."""
@@ -122,7 +123,7 @@ def _exceptions(
         {
             "member": entry["member"],
             "severity": "high",
-            "sentence": f"is {entry['state']}: {entry['cause']}",
+            "sentence": f"{labels[entry['member']]} is {entry['state']}: {entry['cause']}",
         }
         for entry in absent_to_dict(answer.outcomes)
     ]
@@ -137,8 +138,8 @@ def _exceptions(
             "member": member,
             "severity": "high" if change <= -FALL_HIGH else "medium",
             "sentence": (
-                f"price per square foot fell {-change:.1%} ({last[0]} to {last[-1]} against"
-                f" {before[0]} to {before[-1]})"
+                f"{labels[member]}: price per square foot fell {-change:.1%} ({last[0]} to"
+                f" {last[-1]} against {before[0]} to {before[-1]})"
             ),
         }
         for change, member in sorted(changes)

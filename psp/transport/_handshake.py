@@ -97,6 +97,14 @@ async def dial_peer(
     try:
         await stream.do_handshake()
         _check_pinned(stream.tls, expected)
+    except (ssl.SSLEOFError, ConnectionError) as exc:
+        # In TLS 1.3 our handshake ends before the subject has seen our certificate, so this is no
+        # verdict on our key: a forwarder with nobody behind it, or a listener that is going down.
+        stream.close()
+        raise Unreachable(
+            f"{where} took the connection and closed it before any TLS: nobody serves behind it,"
+            " or it is too busy. Check that the archive is served, then try again."
+        ) from exc
     except (OSError, ValueError) as exc:
         stream.close()
         raise explain_refusal(where, exc) from exc

@@ -160,21 +160,44 @@ def test_no_record_left_the_archives_for_the_views(demo: dict[str, Any]) -> None
     assert facts["archives_memory_mib"] < 1536
 
 
-def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path, raw: Cells) -> None:
+@pytest.mark.parametrize("moment", ["sealing", "serving"])
+def test_ctrl_c_leaves_no_process_and_no_half_written_file(
+    tmp_path: Path, raw: Cells, moment: str
+) -> None:
+    arguments = {"sealing": ["--keep", "kept"], "serving": []}[moment]
     process = subprocess.Popen(
-        [sys.executable, "-m", "psp", "demo", "--keep", "kept"],
+        [sys.executable, "-m", "psp", "demo", *arguments],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         start_new_session=True,
     )
-    wait_until(lambda: len(group_of(process.pid)) > 20)
+    if moment == "sealing":
+        wait_until(lambda: len(list(tmp_path.glob(".kept.making/archives/*/manifest.toml"))) > 5)
+    else:
+        wait_until(lambda: len(group_of(process.pid)) > 20)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
     wait_until(lambda: group_of(process.pid) == [])
     assert sorted(path.name for path in tmp_path.iterdir()) == []
+
+
+def test_a_killed_demo_leaves_no_process(tmp_path: Path, raw: Cells) -> None:
+    """SIGKILL cannot be handled: the archives see that their supervisor's lifeline has ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "psp", "demo"],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    wait_until(lambda: len(group_of(process.pid)) > 20)
+    process.kill()
+    process.wait(timeout=30)
+    wait_until(lambda: group_of(process.pid) == [])
 
 
 def assert_figures(figures: dict[str, Any], sales: list[tuple[int, int, int]]) -> None:
