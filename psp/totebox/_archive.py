@@ -58,6 +58,8 @@ class Archive:
             )
             opened.callback(self.ledger.close)
             self._assets = Assets(directory / "assets")
+            if not read_only:
+                self._assets.remove_drafts()
             self.index = self._open_index()
             opened.callback(self.index.close)
             self._opened = opened.pop_all()
@@ -96,6 +98,8 @@ class Archive:
             with disk_errors(f"the archive {directory} was not made", ArchiveError):
                 _lay_out(making, manifest, machine_key, ledger_key, anchor_statement)
                 _begin_ledger(making, manifest, ledger_key, anchor_statement, now)
+                # Opened once before it has its name: what does not open is never there.
+                cls.open(making).close()
                 making.rename(directory)
                 sync_directory(directory.parent)
         finally:
@@ -287,7 +291,6 @@ class Archive:
                 f"the index of {self.directory} is not at the ledger's state, and was opened only"
                 " to read. Serve the archive or ingest once: that rebuilds it."
             )
-        self._assets.remove_drafts()
         what = f"the index of {self.directory} was not rebuilt"
         with disk_errors(what, ArchiveError), index.writing():
             if not self._extends(built):

@@ -49,6 +49,7 @@ class DirectoryLock:
                 f"the archive {directory} is in use by {ascii(holder.strip())[1:-1] or 'a reader'}."
                 " Stop that process first, then try again."
             ) from None
+        self._shared = shared
         if not shared:
             self.say(doing)
 
@@ -60,6 +61,8 @@ class DirectoryLock:
 
     def close(self) -> None:
         if self._fd >= 0:
+            if not self._shared:
+                os.ftruncate(self._fd, 0)  # Or a later reader would be taken for this process.
             os.close(self._fd)
             self._fd = -1
 
