@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import apsw
+import pytest
+import trio
+
+from psp.capability import Operation, Scope, TableRule, issue, one_of
+from psp.endpoint import Exposed
+from psp.errors import CallFailed, Denied, Expired, Invalid, Suppressed
+from psp.ledger import hash_leaf, verify_checkpoint_untrusted, verify_inclusion
+from psp.plan import GroupKey, Measure, Plan
+from psp.totebox import Archive, State
+from psp.totebox._archive import ledger_origin
+from psp.totebox._clocks import Clocks
+from psp.totebox._service import Desk, GrantObject, TableObject
+from psp.transport import MachineKey, Peer
+from psp.values import Value
+
+from .conftest import OWNER, ingest, machine, write
+
+START_S = 1_800_000_000
+LASTS_S = 900
+READER = TableRule(
+    operations=frozenset({Operation.META, Operation.COUNT, Operation.SUM, Operation.READ}),
+    output=frozenset({"id", "price", "rooms"}),
+    filters=frozenset({"id"}),
+    groups=frozenset({"rooms"}),
+    rows_max=10,
+)
+PROVE = {"ledger": frozenset({"prove"})}
+COUNT = Plan(table="sales", measures=(Measure(Operation.COUNT),))
+
+
+@dataclass
+class Clock:
+    """Two clocks that stand still until they are moved."""
+
+    wall_s: float = START_S
+    boot_s: float = 1_000
+
+    def __call__(self) -> Clocks:
+        return Clocks(self.wall_s, self.boot_s)
+
+
+@dataclass
+class Bench:
+    """A served archive without a network: what peers would call, called."""
+
+    archive: Archive
+    clock: Clock = field(default_factory=Clock)
+    logged: list[str] = field(default_factory=list)
+    user: MachineKey = field(default_factory=machine)
+    interface: MachineKey = field(default_factory=machine)
+
+    def __post_init__(self) -> None:
+        self.archive.pair("user", self.user.certificate_pem, "USER")
+        self.archive.pair("interface", self.interface.certificate_pem, "INTERFACE")
+        self.desk = Desk(self.archive, self.logged.append, self.clock)
+
+    def token(self, key: MachineKey, scope: Scope, *, lasts_s: int = LASTS_S) -> bytes:
+        return issue(
+            OWNER.anchor,
+            archive_id=OWNER.archive_id,
+            epoch=1,
+            holder=key.public_bytes,
+            presenter=key.spki_hash,
+            scope=scope,
+            not_before_s=START_S,
+            not_after_s=START_S + lasts_s,
+            depth=0,
+            nonce=bytes(16),
+        )
+
+    def grant(self, rule: TableRule = READER, *, key: MachineKey | None = None) -> GrantObject:
+        key = key or self.user
+        return self.present(key, self.token(key, Scope({"sales": rule}, PROVE)))
+
+    def present(self, key: MachineKey, token: bytes) -> GrantObject:
+        return self.desk.present(peer(key), token)
+
+    def table(self, rule: TableRule = READER) -> TableObject:
+        return self.grant(rule).table("sales")
+
+
+def peer(key: MachineKey) -> Peer:
+    return Peer(key.spki_hash, key.public_bytes, "somebody")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, archive: Archive) -> Bench:
+    ingest(archive, write(tmp_path / "in.csv"))
+    return Bench(archive)
+
+
+def test_health_needs_a_pairing_and_no_grant(bench: Bench) -> None:
+    health = bench.desk.bootstrap(peer(bench.interface)).health()
+
+    assert health["state"] == "active"
+    assert health["tree_size"] == 4
+    assert (health["record_bytes"], health["result_bytes"]) == (0, 0)
+
+
+def test_a_description_lists_what_a_pairing_may_be_granted(bench: Bench) -> None:
+    described = bench.desk.bootstrap(peer(bench.interface)).describe()
+
+    tables = described["tables"]
+    assert isinstance(tables, list)
+    (table,) = tables
+    assert [column["name"] for column in table["columns"]] == ["id", "date", "price", "rooms"]
+    assert "read" not in table["operations"]
+
+
+def test_a_grant_describes_only_the_columns_that_it_shows(bench: Bench) -> None:
+    grant = bench.grant(replace(READER, output=frozenset({"price"}), groups=frozenset()))
+    bare = bench.grant(replace(READER, operations=frozenset({Operation.COUNT})))
+
+    described = grant.describe()
+    assert "'date'" not in repr(described)
+    assert [column["name"] for column in grant.table("sales").describe()["columns"]] == [  # type: ignore[union-attr,index,call-overload]
+        "id",
+        "price",
+    ]
+    assert bare.table("sales").describe() == {"name": "sales", "columns": []}
+
+
+async def test_a_query_names_the_ledger_state_that_it_answered_at(bench: Bench) -> None:
+    answer = await bench.table().query(COUNT.to_wire())
+
+    checkpoint = bench.archive.ledger.checkpoint
+    assert (answer["as_of"], answer["root"]) == (checkpoint.tree_size, checkpoint.root_hash)
+    assert answer["cells"] == [[[], [3]]]
+
+
+async def test_results_and_records_are_counted_apart(bench: Bench) -> None:
+    table, counters = bench.table(), bench.desk.counters
+
+    await table.query(COUNT.to_wire())
+    assert (counters.record_bytes, counters.result_bytes > 0) == (0, True)
+
+    results = counters.result_bytes
+    row = table.row(["0016"])
+    assert counters.record_bytes == 0  # Nothing has left yet.
+    row.values()
+    assert (counters.record_bytes > 0, counters.result_bytes) == (True, results)
+
+
+async def test_a_failed_query_fails_as_itself_and_not_as_a_group(bench: Bench) -> None:
+    unknown = replace(COUNT, group=(GroupKey("date"),))
+    floored = bench.table(replace(READER, floor=10))
+
+    with pytest.raises(Invalid):
+        await bench.table().query([])
+    with pytest.raises(CallFailed):
+        await bench.table().query(unknown.to_wire())
+    with pytest.raises(Suppressed):
+        await floored.query(COUNT.to_wire())
+
+
+async def test_a_cancelled_query_ends_in_its_thread_and_the_next_one_answers(bench: Bench) -> None:
+    table = bench.table()
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+    connection = apsw.Connection(":memory:")
+    engine = table._engine
+
+    class Endless:
+        """An engine whose query never ends by itself."""
+
+        def query(self, plan: Plan) -> dict[str, Value]:
+            connection.execute(endless).fetchall()
+            raise AssertionError("unreachable")
+
+        def interrupt(self) -> None:
+            connection.interrupt()
+
+    table._engine = Endless()  # type: ignore[assignment]
+    with trio.move_on_after(0.05) as scope:
+        await table.query(COUNT.to_wire())
+    assert scope.cancelled_caught
+
+    table._engine = engine
+    assert (await table.query(COUNT.to_wire()))["cells"] == [[[], [3]]]
+
+
+def test_a_row_shows_the_granted_columns_alone(bench: Bench) -> None:
+    values = bench.table(replace(READER, output=frozenset({"rooms"}))).row(["0016"]).values()
+
+    assert values == {"rooms": 3}
+
+
+def test_no_row_no_table_and_not_allowed_are_refused_alike(bench: Bench) -> None:
+    unread = replace(READER, operations=frozenset({Operation.COUNT}))
+    one_row = replace(READER, rows={"id": one_of(["0017"])})
+    refusals: list[Callable[[], object]] = [
+        lambda: bench.table().row(["9999"]),
+        lambda: bench.table(one_row).row(["0016"]),
+        lambda: bench.table(unread).row(["0016"]),
+        lambda: bench.table(unread).row(["9999"]),
+        lambda: bench.grant().table("rents"),
+        lambda: bench.present(
+            bench.user, bench.token(bench.user, Scope({"rents": READER}, PROVE))
+        ).table("sales"),
+        lambda: bench.present(
+            bench.user, bench.token(bench.user, Scope({"sales": READER}))
+        ).table("sales").row(["0016"]).original(),
+    ]  # fmt: skip
+
+    said = set()
+    for refused in refusals:
+        with pytest.raises(Denied) as caught:
+            refused()
+        said.add(str(caught.value))
+    assert said == {Denied.default_text}
+
+
+def test_an_interface_pairing_reads_no_row_whatever_was_signed(bench: Bench) -> None:
+    table = bench.grant(key=bench.interface).table("sales")
+
+    with pytest.raises(Denied):
+        table.row(["0016"])
+
+
+def test_a_row_leads_to_its_original_and_its_proof(bench: Bench) -> None:
+    original = bench.table().row(["0017"]).original()
+    info, proof = original.info(), original.proof()
+
+    assert (info["file"], info["line"], info["entry"]) == ("in.csv", 3, 1)
+    checkpoint = verify_checkpoint_untrusted(
+        proof["checkpoint"],  # type: ignore[arg-type]
+        origin=ledger_origin(OWNER.archive_id),
+        public_key=OWNER.ledger.public_bytes,
+    )
+    verify_inclusion(
+        hash_leaf(proof["entry"]),  # type: ignore[arg-type]
+        proof["index"],  # type: ignore[arg-type]
+        proof["hashes"],  # type: ignore[arg-type]
+        checkpoint,
+    )
+    assert info["sha256"].hex().encode() in proof["entry"]  # type: ignore[union-attr,operator]
+
+
+def all_objects(bench: Bench) -> Iterator[Exposed]:
+    grant = bench.grant()
+    table = grant.table("sales")
+    row = table.row(["0016"])
+    yield from (grant, table, row, row.original())
+
+
+@pytest.mark.parametrize("clock", ["wall", "boot"])
+def test_either_clock_ends_every_object_of_a_grant(bench: Bench, clock: str) -> None:
+    objects = list(all_objects(bench))
+
+    bench.clock.wall_s += LASTS_S - 1
+    bench.clock.boot_s += LASTS_S - 1
+    for held in objects:
+        held.check("describe")
+    if clock == "wall":
+        bench.clock.wall_s += 1
+    else:  # Somebody sets the wall clock back: the other one goes on.
+        bench.clock.boot_s, bench.clock.wall_s = bench.clock.boot_s + 1, START_S
+    for held in objects:
+        with pytest.raises(Expired):
+            held.check("describe")
+
+
+def test_a_suspended_archive_answers_health_only(bench: Bench) -> None:
+    objects = list(all_objects(bench))
+    bench.archive.manifest = replace(bench.archive.manifest, state=State.SUSPENDED)
+
+    for held in objects:
+        with pytest.raises(Denied, match="suspended"):
+            held.check("describe")
+    assert bench.desk.bootstrap(peer(bench.user)).health()["state"] == "suspended"
+
+
+def test_a_refused_token_is_explained_to_the_owner_alone(bench: Bench) -> None:
+    token = bench.token(bench.user, Scope({"sales": READER}))
+    late = Bench.token(bench, bench.user, Scope({"sales": READER}), lasts_s=1)
+
+    with pytest.raises(Denied) as stolen:
+        bench.present(bench.interface, token)
+    bench.clock.wall_s += 1
+    with pytest.raises(Denied) as expired:
+        bench.present(bench.user, late)
+
+    assert str(stolen.value) == str(expired.value) == Denied.default_text
+    assert bench.logged == [
+        "a token of somebody was refused at the check 'presenter'",
+        "a token of somebody was refused at the check 'time'",
+    ]
+    assert stolen.value.__suppress_context__
+
+
+def test_a_grant_keeps_one_engine_for_a_table(bench: Bench) -> None:
+    grant = bench.grant()
+
+    assert grant.table("sales") is grant.table("sales")
