@@ -7,7 +7,7 @@
     │       └── MalformedFrame        its bytes are not a frame
     ├── CapabilityError
     │   ├── NarrowingError            a holder tried to widen; local
-    │   └── GrantRefused              bad chain, wrong presenter, expired; the reason stays with the owner
+    │   └── GrantRefused              bad chain, wrong presenter, expired; the owner hears why
     ├── LedgerError
     │   ├── InclusionProofInvalid   ├── ConsistencyProofInvalid   └── CheckpointRejected
     ├── ArchiveError                  the directory of an archive is not what it must be

@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 import msgpack
 
 Value: TypeAlias = (
-    "None | bool | int | float | str | bytes | Decimal | date | datetime"
-    " | Sequence[Value] | Mapping[str, Value]"
+    "bool | int | float | str | bytes | Decimal | date | datetime"
+    " | Sequence[Value] | Mapping[str, Value] | None"
 )
 
 DECIMAL_EXT: Final = 1

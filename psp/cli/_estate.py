@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,9 @@ def new(
     from_: Annotated[list[Path], Parameter(name="--from", consume_multiple=True)],
     table: str | None = None,
     currency: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    text: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     null: str = "",
+    accept_partial: Annotated[bool, Parameter(negative=())] = False,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -41,16 +44,26 @@ def new(
         What the table is called in questions; by default the name of the estate.
     currency
         Columns that are money, as in price=USD.
+    text
+        Columns that are text, whatever they look like.
     null
         What stands for "no value" in CSV files, beside the empty text.
+    accept_partial
+        Seal files although some of their rows do not fit; those are kept beside the file.
     yes
         Approve the proposed schema without being asked.
     json
         Print the result as one JSON object.
     """
     draft = draft_estate(
-        Path(name), from_, table=table, currencies=_pairs(currency or []), null=null
+        Path(name),
+        from_,
+        table=table,
+        currencies=_pairs(currency or []),
+        null=null,
+        text=text or [],
     )
+    draft = replace(draft, accept_partial=accept_partial)
     if not yes:
         _show(draft)
         _approve(len(draft.files))

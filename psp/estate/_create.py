@@ -94,7 +94,12 @@ def _build(
                     tenant.name, owner.tenants[tenant.name].certificate_pem, tenant.pairing
                 )
             sealed = archive.ingest(
-                file, draft.table.name, operator="operator", now=datetime.now(UTC), null=draft.null
+                file,
+                draft.table.name,
+                operator="operator",
+                now=datetime.now(UTC),
+                null=draft.null,
+                accept_partial=draft.accept_partial,
             )
         rows += sealed.rows
         members.append({"name": name, "label": label, "address": address.to_text()})

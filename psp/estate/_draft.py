@@ -17,12 +17,15 @@ class Draft:
 
     Attributes:
         files: One source per archive, by the archive's name.
+        null: What stands for "no value" in a CSV file, beside the empty text.
+        accept_partial: Seal a file although some of its rows do not fit.
     """
 
     root: Path
     files: Mapping[str, Path]
     table: Table
     null: str
+    accept_partial: bool = False
 
 
 def draft_estate(
@@ -32,6 +35,7 @@ def draft_estate(
     table: str | None = None,
     currencies: Mapping[str, str] | None = None,
     null: str = "",
+    text: Sequence[str] = (),
 ) -> Draft:
     """Look at the files and propose one schema for all of them. Nothing is written.
 
@@ -57,7 +61,7 @@ def draft_estate(
     return Draft(
         root=root,
         files=named,
-        table=_with_currencies(_merge_all(proposals), currencies or {}),
+        table=_with_choices(_merge_all(proposals), currencies or {}, text),
         null=null,
     )
 
@@ -108,17 +112,20 @@ def _merge_column(left: Column, right: Column) -> Column:
     )
 
 
-def _with_currencies(table: Table, currencies: Mapping[str, str]) -> Table:
-    if unknown := [name for name in currencies if name not in table.column_names]:
-        raise EstateError(
-            f"--currency names the column {unknown[0]!r}; there are {', '.join(table.column_names)}"
-        )
-    return replace(
-        table,
-        columns=tuple(
-            replace(column, type=ColumnType.DECIMAL, currency=currencies[column.name])
-            if column.name in currencies
-            else column
-            for column in table.columns
-        ),
-    )
+def _with_choices(table: Table, currencies: Mapping[str, str], text: Sequence[str]) -> Table:
+    """The proposal with what the operator knows better than the files."""
+    for option, names in (("--currency", currencies), ("--text", text)):
+        if unknown := [name for name in names if name not in table.column_names]:
+            raise EstateError(
+                f"{option} names the column {unknown[0]!r}; there are"
+                f" {', '.join(table.column_names)}"
+            )
+
+    def chosen(column: Column) -> Column:
+        if column.name in currencies:
+            return replace(column, type=ColumnType.DECIMAL, currency=currencies[column.name])
+        if column.name in text:
+            return replace(column, type=ColumnType.TEXT, scale=0)
+        return column
+
+    return replace(table, columns=tuple(map(chosen, table.columns)))

@@ -2,12 +2,13 @@
 
 Run as `python -m psp.estate._supervisor`. It reads one JSON line from standard input,
 
-    {"members": [{"name": "98001", "directory": "…", "host": "127.0.0.1", "port": 7411}, …]}
+    {"members": [{"name": "98001", "directory": "…", "host": "::1", "port": 7411}, …]}
 
 and writes one JSON line per event to standard output: `ready` with pid and port, `log` with what an
-archive tells its owner, `failed` with a sentence, `ended` with the exit status. When its input ends (its own parent stopped, or was killed)
-it stops every archive and leaves; an archive whose supervisor was killed sees its lifeline end and
-leaves as well. So no way of dying leaves a process behind.
+archive tells its owner, `failed` with a sentence, `ended` with the exit status. When its input ends
+(its own parent stopped, or was killed) it stops every archive and leaves; an archive whose
+supervisor was killed sees its lifeline end and leaves as well. So no way of dying leaves a process
+behind.
 
 Forking beats starting seventy interpreters: the imports, about 0.4 s and 40 MB each, are made once
 and their pages are shared. This process therefore starts no thread and no event loop of its own.

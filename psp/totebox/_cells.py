@@ -71,7 +71,7 @@ def converter(column: Column, *, null: str | None) -> Converter:
         stored = convert(cell if type(cell) is str else _text_of(cell))
         if listed and _as_listed(column, stored) not in listed:
             raise CellRefused(
-                f"holds {_shown(cell)}, which is not among the column's listed values"
+                f"has the form {_form(cell)}, which is not among the column's listed values"
             )
         return stored
 
@@ -116,7 +116,7 @@ def _decimal(column: Column) -> Callable[[str], Stored]:
         digits = (fraction or "").rstrip("0")
         if len(digits) > scale:
             raise CellRefused(
-                f"holds {_shown(text)}, with {len(digits)} digits after the point;"
+                f"has the form {_form(text)}, with {len(digits)} digits after the point;"
                 f" the column keeps {scale}"
             )
         unscaled = int(whole) * unit + int(digits.ljust(scale, "0") or "0")
@@ -141,11 +141,12 @@ def _date(column: Column) -> Callable[[str], Stored]:
             day = date.fromisoformat(match[1] if match else "")
         except ValueError:
             raise CellRefused(
-                f"holds {_shown(text)}, which is not a date such as 2014-05-02"
+                f"has the form {_form(text)}, which is not a date such as 2014-05-02"
             ) from None
         if column.from_ and column.to and not column.from_ <= day <= column.to:
             raise CellRefused(
-                f"holds {_shown(text)}, outside the column's days {column.from_} to {column.to}"
+                f"has the form {_form(text)}, and its day is outside the column's,"
+                f" {column.from_} to {column.to}"
             )
         return day.isoformat()
 
@@ -157,7 +158,9 @@ def _boolean(_column: Column) -> Callable[[str], Stored]:
         try:
             return _TRUTHS[text.strip(" ").lower()]
         except KeyError:
-            raise CellRefused(f"holds {_shown(text)}, which is neither true nor false") from None
+            raise CellRefused(
+                f"has the form {_form(text)}, which is neither true nor false"
+            ) from None
 
     return convert
 
@@ -211,18 +214,30 @@ def is_code(cell: object) -> bool:
 def _no_number(text: str, wanted: str) -> CellRefused:
     if is_code(text):
         return CellRefused(
-            f"holds {_shown(text)}: leading zeros, so it is a code; make the column text"
+            f"has the form {_form(text)}: leading zeros, so it is a code; make the column text"
         )
-    return CellRefused(f"holds {_shown(text)}, which is not {wanted}")
+    return CellRefused(f"has the form {_form(text)}, which is not {wanted}")
 
 
 def _in_range(value: int, text: str) -> int:
     if not INT64_MIN <= value <= INT64_MAX:
-        raise CellRefused(f"holds {_shown(text)}, which is more than 64 bits can hold")
+        raise CellRefused(f"has the form {_form(text)}, which is more than 64 bits can hold")
     return value
 
 
-def _shown(cell: object) -> str:
-    # ascii: the reason is printed on a terminal, and a file may hold escape sequences.
-    text = ascii(cell if type(cell) is str else _text_of(cell))
-    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+def _form(cell: object) -> str:
+    """Describe a cell without telling it: letters become a, digits 9; a row is never in a message.
+
+    `9,999.99` says what is wrong with an amount, and nothing about whose.
+    """
+    text = cell if type(cell) is str else _text_of(cell)
+    form = "".join(map(_form_of, text[:_SHOWN_MAX]))
+    return repr(form if len(text) <= _SHOWN_MAX else f"{form}…")
+
+
+def _form_of(letter: str) -> str:
+    if letter.isdigit():
+        return "9"
+    if letter.isalpha():
+        return "a"
+    return letter if letter.isascii() and letter.isprintable() else "?"

@@ -152,7 +152,7 @@ class Quarantine:
         return IntakeRefused(
             f"{name}: {rows} refused, nothing sealed. {'; '.join(map(str, self.first))}"
             f"{f'; and {more:,} more' if more else ''}. {self._listing()}"
-            " Correct the file, or say that the other rows are to be accepted without these."
+            " Correct the file, or accept the other rows without these (--accept-partial)."
         )
 
     def _listing(self) -> str:

@@ -1,7 +1,8 @@
 """A table proposed from a file: types, key, subject. A person approves it once.
 
-The proposal looks at every row, because one late cell decides ("n/a" in row 90,000). It never
-guesses wider than what it saw: a column without a blank must keep having a value.
+The proposal looks at every row, because a late cell may decide. It never guesses wider than what it
+saw: a column without a blank must keep having a value. One word among a thousand numbers does not
+make a column text: it is a mistake in the file, and intake will say in which line.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ KEY_COLUMNS_MAX: Final = 16
 """Columns looked at for a key: 120 pairs. Keys stand at the left of real tables."""
 KEY_ROWS_MAX: Final = 1_000_000
 """Rows looked at for a key: 8 bytes each per column. Intake itself checks every row."""
+
+STRAYS_PER_CELL: Final = 0.001
+"""Cells that may disagree with all others before a column is text. Typing mistakes are rarer than
+one in a thousand; codes and remarks in a column are not."""
 
 _FITTED_MAX: Final = 4_096
 """Cells remembered per column, so that a month is looked at twelve times and not once a row."""
@@ -107,6 +112,8 @@ class _Guess:
         self._type: ColumnType | None = None
         self._nullable = False
         self._scale = 0
+        self._cells = 0
+        self._strays = 0
         self._fits: Converter | None = None
         self._fitted: set[object] = set()
         self.hashes: array[int] | None = array("q")
@@ -115,12 +122,16 @@ class _Guess:
         if cell is None or cell == self._null:
             self._nullable, self.hashes = True, None
             return
+        self._cells += 1
         if self.hashes is not None and len(self.hashes) < KEY_ROWS_MAX:
             self.hashes.append(hash(cell))
         # What fitted once fits for ever: types only widen.
         if cell in self._fitted:
             return
         while not self._accepts(cell):
+            if self._is_stray(cell):
+                self._strays += 1
+                return
             self._move_on(cell)
         if len(self._fitted) < _FITTED_MAX:
             self._fitted.add(cell)
@@ -128,6 +139,8 @@ class _Guess:
     def column(self, currency: str | None) -> Column:
         """Give the column as it stands now; one without a single value is text."""
         kind = self._type or ColumnType.TEXT
+        if self._strays > self._cells * STRAYS_PER_CELL:
+            kind = ColumnType.TEXT
         money = currency is not None and _MONEY.fullmatch(self.name) is not None
         if money and kind is ColumnType.INTEGER:
             kind = ColumnType.DECIMAL
@@ -149,6 +162,17 @@ class _Guess:
         except CellRefused:
             return False
         return True
+
+    def _is_stray(self, cell: object) -> bool:
+        """Whether this cell would make text of a column that holds numbers, dates or truths."""
+        if self._type is None or self._type is ColumnType.TEXT or not isinstance(cell, str):
+            return False
+        if is_code(cell):
+            return False  # "007" among numbers says that none of them is one.
+        return not any(
+            _fits(kind, _scale_of(cell) or 0, cell)
+            for kind in (ColumnType.DECIMAL, ColumnType.FLOAT, self._type)
+        )
 
     def _move_on(self, cell: object) -> None:
         """Take the next type that could hold everything seen so far and this cell."""

@@ -68,7 +68,7 @@ def test_each_bad_row_is_refused_on_its_own() -> None:
 
     assert rows == [(3, "d", 5)]
     assert refused == [
-        "line 2, column 'id': the cell holds 'x', which is not a whole number",
+        "line 2, column 'id': the cell has the form 'a', which is not a whole number",
         "line 3: the row has 1 cells; the first line names 2 columns",
         "line 4: the row has 3 cells; the first line names 2 columns",
     ]

@@ -146,3 +146,12 @@ def test_a_column_of_lists_is_no_column(tmp_path: Path) -> None:
 
     with pytest.raises(IntakeRefused, match="'tags' holds lists"):
         propose_table(tmp_path / "in.parquet", "t")
+
+
+@pytest.mark.parametrize(("strays", "kind"), [(1, "decimal"), (2, "text")])
+def test_one_word_in_a_thousand_numbers_is_a_mistake_and_not_a_type(
+    tmp_path: Path, strays: int, kind: str
+) -> None:
+    cells = [f"{number}.5" for number in range(1_500 - strays)] + ["about five"] * strays
+    text = "id,price\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells))
+    assert propose(tmp_path, text).column("price").type == kind
