@@ -45,7 +45,7 @@ _L: Final = 2**252 + 27742317777372353535851937790883648493
 _SIGN_BIT: Final = 1 << 255
 
 # y of a point of order 8; the other three have -y, or the other sign of x.
-_Y_OF_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_Y_OF_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y: Final = frozenset({0, 1, _P - 1, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
 """Whatever the sign of x: orders 4, 1, 2 and 8. Also covers the two encodings of "minus zero"."""
 
@@ -71,8 +71,11 @@ def spki_hash(public_key: bytes) -> bytes:
 
 
 def fingerprint(hash_of_key: bytes) -> str:
-    """Write a key's hash as people compare it, in full: `SHA256:` and 43 characters."""
-    return "SHA256:" + base64.b64encode(hash_of_key).decode().rstrip("=")
+    """Write a key's hash as people compare it, in full: `SHA256:` and 43 characters.
+
+    The URL alphabet, because the same text stands in an address (psp://SHA256:…@host/…).
+    """
+    return "SHA256:" + base64.urlsafe_b64encode(hash_of_key).decode().rstrip("=")
 
 
 def check_public_key(key: bytes) -> bytes:
