@@ -12,6 +12,7 @@ is never compared with a number, and a bool is not a number. Null is in no domai
 from __future__ import annotations
 
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -65,7 +66,7 @@ def kind_of(value: object) -> Kind | None:
     return None
 
 
-class RowDomain:
+class RowDomain(ABC):
     """A set of values of one column. Make one with `one_of`, `between` or `starts_with`."""
 
     __slots__ = ()
@@ -74,9 +75,9 @@ class RowDomain:
     def is_empty(self) -> bool:
         return False
 
+    @abstractmethod
     def contains(self, value: object) -> bool:
         """Whether a row with this value in the column passes. Exact; any object may be asked."""
-        raise NotImplementedError
 
     def meet(self, other: RowDomain) -> RowDomain:
         """Return exactly the values that are in both."""
@@ -91,9 +92,9 @@ class RowDomain:
             return longer if longer.prefix.startswith(shorter.prefix) else NOTHING
         return NOTHING  # Different kinds have no value in common.
 
+    @abstractmethod
     def to_wire(self) -> Wire:
         """Give the positional array of docs/capabilities.md, "Row domains"."""
-        raise NotImplementedError
 
     @staticmethod
     def from_wire_untrusted(wire: object) -> RowDomain:

@@ -80,6 +80,18 @@ def test_keys_out_of_order_are_a_second_encoding() -> None:
         verify_anchor_untrusted(data, archive_id=ID)
 
 
+def test_a_padded_envelope_or_body_is_a_second_encoding() -> None:
+    keys = [ANCHOR_KEY.public_bytes]
+    body = encode([1, OWNER.public_bytes, NONCE, keys, LEDGER.public_bytes, 0, 1])
+    # 1 as an 8-bit integer, and the body's length in four bytes instead of one.
+    padded = body[:1] + b"\xcc\x01" + body[2:]
+    long = b"\x92\xc6" + len(body).to_bytes(4, "big") + body + encode(OWNER.sign(body))
+
+    for data in (encode([padded, OWNER.sign(tagged(Tag.ANCHOR, padded))]), long):
+        with pytest.raises(CapabilityError, match="canonical form"):
+            verify_anchor_untrusted(data, archive_id=ID)
+
+
 def test_a_signature_of_another_type_is_not_an_anchors() -> None:
     body = encode(
         [1, OWNER.public_bytes, NONCE, [ANCHOR_KEY.public_bytes], LEDGER.public_bytes, 0, 1]

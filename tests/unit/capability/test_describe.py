@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from psp.capability import decode_chain_untrusted, describe
+from psp.capability import Chain, decode_chain_untrusted, describe
 from psp.capability._describe import _time
 from psp.errors import GrantRefused
 
@@ -40,6 +42,15 @@ def test_it_says_who_what_until_when_through_whom_and_narrowed_by_whom() -> None
 def test_it_never_prints_a_signature() -> None:
     for it in decode_chain_untrusted(TOKEN).signed:
         assert it.signature.hex()[:16] not in describe(TOKEN)
+
+
+def test_it_says_what_will_be_refused() -> None:
+    chain = decode_chain_untrusted(TOKEN)
+    odd = replace(chain.leaf, archive_id=bytes(32), critical=(7,))
+    said = describe(Chain(chain.signed[:1]).extend(odd, OPERATOR).encode())
+
+    assert f"archive    {bytes(32).hex()}, another one: it will be refused" in said
+    assert "extensions [7], unknown here: it will be refused" in said
 
 
 def test_a_year_beyond_calendars_is_still_described() -> None:
