@@ -19,7 +19,7 @@
     ├── CallFailed                    one subclass per wire code; carries processed and correlation
     └── Disconnected                  carries what was in flight
         ├── Unreachable               no connection could be made
-        └── NotPaired                 the peer does not know this machine's key, or is not who we pinned
+        └── NotPaired             one side does not hold the other's machine key
 
 A message has three parts: what was asked, what was there, what to do. It never holds a row, a token
 or a key.

@@ -30,6 +30,9 @@ STRAYS_PER_CELL: Final = 0.001
 """Cells that may disagree with all others before a column is text. Typing mistakes are rarer than
 one in a thousand; codes and remarks in a column are not."""
 
+STRAYS_MAX: Final = 1_000
+"""More than these are not typing mistakes, however long the file; and each costs a closer look."""
+
 _FITTED_MAX: Final = 4_096
 """Cells remembered per column, so that a month is looked at twelve times and not once a row."""
 
@@ -165,10 +168,11 @@ class _Guess:
 
     def _is_stray(self, cell: object) -> bool:
         """Whether this cell would make text of a column that holds numbers, dates or truths."""
-        if self._type is None or self._type is ColumnType.TEXT or not isinstance(cell, str):
-            return False
+        if not self._fitted or self._strays == STRAYS_MAX or not isinstance(cell, str):
+            return False  # Nothing to stray from, or too many to be mistakes.
         if is_code(cell):
             return False  # "007" among numbers says that none of them is one.
+        assert self._type is not None
         return not any(
             _fits(kind, _scale_of(cell) or 0, cell)
             for kind in (ColumnType.DECIMAL, ColumnType.FLOAT, self._type)
