@@ -6,12 +6,14 @@ tokens; nothing in it is a key of an archive, and nothing is ever written back.
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from psp.capability import token_from_text_untrusted
+from psp.capability import decode_chain_untrusted, token_from_text_untrusted
 from psp.endpoint import Address
 from psp.errors import CapabilityError, EstateError
 
@@ -50,16 +52,25 @@ class Tenant:
         """Read the newest token for one member.
 
         Raises:
-            EstateError: There is none, or its text is damaged.
+            EstateError: There is none, its text is damaged, or its time is over.
         """
         file = self.grants / f"{member}.token"
         try:
-            return token_from_text_untrusted(file.read_text("utf-8"))
+            token = token_from_text_untrusted(file.read_text("utf-8"))
+            ended_s = min(link.not_after_s for link in decode_chain_untrusted(token).links)
         except (OSError, UnicodeDecodeError, CapabilityError) as exc:
             raise EstateError(
                 f"tenant {self.name!r} has no usable grant for {member!r} in {file}: {exc}."
-                f" Renew it where the operator's key is: psp up"
+                " Renew it where the operator's key is: psp up"
             ) from exc
+        # The archive alone judges, and says no more than `denied`. Here it can be said in words.
+        if ended_s <= time.time():
+            ended = datetime.fromtimestamp(ended_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            raise EstateError(
+                f"the grant of tenant {self.name!r} for {member!r} expired at {ended}."
+                " `psp up` renews grants while it runs: start it where the operator's key is"
+            )
+        return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

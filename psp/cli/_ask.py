@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from psp.aggregator import Fleet
-from psp.console import render_answer, render_status
+from psp.console import neutral, render_answer, render_status
 from psp.errors import EstateError
 
 from ._common import find_estate, out, print_json
@@ -45,7 +45,11 @@ def ask(
     else:
         render_answer(answer, out())
     if not any(answer["states"].get(state) for state in ("answered", "empty", "suppressed")):
-        raise EstateError("no member answered. See which and why with: psp status")
+        first = answer["absent"][0]
+        raise EstateError(
+            f"no member answered; {first['member']} is {first['state']}: {neutral(first['cause'])}"
+            " — see each with: psp status"
+        )
 
 
 def status(

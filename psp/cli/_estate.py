@@ -63,27 +63,7 @@ def new(
         null=null,
         text=text or [],
     )
-    draft = replace(draft, accept_partial=accept_partial)
-    if not yes:
-        _show(draft)
-        _approve(len(draft.files))
-    with _progress(json) as bar:
-        task = bar.add_task("sealing archives", total=len(draft.files))
-        estate = create_estate(draft, on_member=lambda member: bar.advance(task))
-    summary = {
-        "estate": name,
-        "archives": len(estate.roster.members),
-        "rows": estate.rows_sealed,
-        "tenants": list(estate.roster.tenants),
-    }
-    if json:
-        print_json(summary)
-        return
-    out().print(
-        f"{summary['archives']} archives sealed, {estate.rows_sealed:,} rows, in {name}/\n"
-        f"This machine holds the owner's keys ({name}/keys); for more than a trial move them"
-        f" away (docs/estate.md).\nNext: psp up"
-    )
+    _make(replace(draft, accept_partial=accept_partial), ask=not yes, json=json)
 
 
 def up(
@@ -126,6 +106,29 @@ def up(
 def _say_log(member: str, text: str) -> None:
     """What an archive tells its owner: whom it refused and why. Peers' names may be in it."""
     err().print(f"{member}: {neutral(text)}")
+
+
+def _make(draft: Draft, *, ask: bool, json: bool) -> None:
+    if ask:
+        _show(draft)
+        _approve(len(draft.files))
+    with _progress(json) as bar:
+        task = bar.add_task("sealing archives", total=len(draft.files))
+        estate = create_estate(draft, on_member=lambda member: bar.advance(task))
+    summary = {
+        "estate": str(draft.root),
+        "archives": len(estate.roster.members),
+        "rows": estate.rows_sealed,
+        "tenants": list(estate.roster.tenants),
+    }
+    if json:
+        print_json(summary)
+        return
+    out().print(
+        f"{summary['archives']} archives sealed, {estate.rows_sealed:,} rows, in {draft.root}/\n"
+        f"This machine holds the owner's keys ({draft.root}/keys); for more than a trial move them"
+        " away (docs/estate.md).\nNext: psp up"
+    )
 
 
 def _pairs(items: Sequence[str]) -> dict[str, str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +34,32 @@ class Ran:
         return self.err[self.err.index("psp: ") :]
 
 
+def psp_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "psp", *arguments]
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[None]:
+    """`psp up` in a directory that holds one estate, until the block is left."""
+    up = subprocess.Popen(
+        psp_command("up", "--json"), cwd=directory, stdout=subprocess.PIPE, text=True
+    )
+    assert up.stdout is not None
+    assert json.loads(up.stdout.readline())["serving"]
+    try:
+        yield
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=30)
+
+
 @pytest.fixture
 def psp(tmp_path: Path) -> Callable[..., Ran]:
     """Run `psp` with these arguments in `tmp_path`."""
 
     def run(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
         done = subprocess.run(
-            [sys.executable, "-m", "psp", *map(str, arguments)],
+            psp_command(*map(str, arguments)),
             cwd=tmp_path,
             input=stdin,
             capture_output=True,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import Ran
+from psp.estate import Estate
+
+from .conftest import Ran, psp_command, served
 
 pytestmark = pytest.mark.slow
 
@@ -81,3 +86,65 @@ def test_a_question_that_no_plan_can_say(
     refused = psp("ask", question)
     assert refused.status == 1
     assert refused.sentence
+
+
+def test_a_used_port_is_named(psp: Callable[..., Ran], files: list[Path], tmp_path: Path) -> None:
+    assert psp("estate", "new", "homes", "--yes", "--from", *files).status == 0
+    first = Estate.open(tmp_path / "homes").roster.members[0].address
+    with socket.create_server((first.host, first.port)):
+        refused = psp("up")
+    assert refused.status == 1
+    assert str(first.port) in refused.sentence
+
+
+def test_an_expired_grant_says_when_it_ended_and_who_renews_it(
+    psp: Callable[..., Ran], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert psp("estate", "new", "homes", "--yes", "--from", *files).status == 0
+    estate = Estate.open(tmp_path / "homes")
+    with served(tmp_path):
+        monkeypatch.setattr("psp.estate._grants.TENANT_S", 1)
+        estate.renew_grants()
+        time.sleep(1.5)  # Real tokens and a real clock: nothing here can be made to jump.
+        refused = psp("ask", "select count(*) from homes")
+    assert refused.status == 1
+    assert "expired at" in refused.sentence
+    assert "psp up" in refused.sentence
+
+
+def test_a_full_disk_leaves_nothing(
+    psp: Callable[..., Ran], files: list[Path], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        rows = "".join(f"{number},{number}.50\n" for number in range(50_000))
+        files[0].write_text("id,price\n" + rows, "utf-8")
+        refused = psp("estate", "new", "disk/homes", "--yes", "--from", files[0])
+        assert refused.status == 1
+        assert "the disk is full" in refused.sentence
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_killed_intake_leaves_no_estate_and_can_be_repeated(
+    psp: Callable[..., Ran], files: list[Path], tmp_path: Path
+) -> None:
+    new = ["estate", "new", "homes", "--yes", "--from", *map(str, files)]
+    process = subprocess.Popen(psp_command(*new), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob(".homes.making/archives/*/ledger")):
+        assert process.poll() is None, "it must be killed while it works"
+        assert time.monotonic() < until
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "homes").exists()
+    assert psp(*new).status == 0
+    assert len(Estate.open(tmp_path / "homes").roster.members) == 3
+    assert not (tmp_path / ".homes.making").exists()

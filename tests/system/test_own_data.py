@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from .conftest import TOWNS, Ran
+from .conftest import TOWNS, Ran, served
 
 pytestmark = pytest.mark.slow
 
@@ -23,21 +22,12 @@ QUESTION = "select member, count(*) as leases, sum(rent) as rent from homes grou
 
 
 @pytest.fixture
-def served(tmp_path: Path, psp: Callable[..., Ran], files: list[Path]) -> Iterator[Path]:
+def homes(tmp_path: Path, psp: Callable[..., Ran], files: list[Path]) -> Iterator[Path]:
     """An estate of three archives, being served."""
     made = psp("estate", "new", "homes", "--yes", "--from", *files)
     assert made.status == 0, made.err
-    up = subprocess.Popen(
-        [sys.executable, "-m", "psp", "up", "--json"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert up.stdout is not None
-    assert json.loads(up.stdout.readline())["serving"] == 3
-    yield tmp_path / "homes"
-    up.send_signal(signal.SIGINT)
-    up.communicate(timeout=30)
+    with served(tmp_path):
+        yield tmp_path / "homes"
 
 
 def test_four_commands_and_one_minute(tmp_path: Path, files: list[Path]) -> None:
@@ -79,7 +69,7 @@ def test_four_commands_and_one_minute(tmp_path: Path, files: list[Path]) -> None
     assert time.monotonic() - started < 60, "the README promises a minute"
 
 
-def test_money_is_summed_to_the_cent(served: Path, psp: Callable[..., Ran]) -> None:
+def test_money_is_summed_to_the_cent(homes: Path, psp: Callable[..., Ran]) -> None:
     answered = psp("ask", QUESTION, "--json")
     assert answered.status == 0, answered.err
     answer = json.loads(answered.out)
@@ -102,7 +92,7 @@ def test_the_schema_that_nobody_approves_seals_nothing(
 
 
 def test_a_column_that_is_not_there_is_named_and_a_near_one_offered(
-    served: Path, psp: Callable[..., Ran]
+    homes: Path, psp: Callable[..., Ran]
 ) -> None:
     refused = psp("ask", "select sum(rents) from homes")
     assert refused.status == 1
@@ -111,11 +101,10 @@ def test_a_column_that_is_not_there_is_named_and_a_near_one_offered(
     assert "rent" in refused.sentence
 
 
-def test_a_used_port_is_named_by_up(served: Path, psp: Callable[..., Ran]) -> None:
-    """The fixture's archives hold the ports already, and their directories."""
+def test_what_is_served_cannot_be_served_twice(homes: Path, psp: Callable[..., Ran]) -> None:
     refused = psp("up")
     assert refused.status == 1
-    assert refused.sentence
+    assert "serves it" in refused.sentence
 
 
 def test_status_tells_who_is_away_and_what_to_do(
