@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Final
@@ -10,6 +11,8 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table as Grid
+from rich.text import Text
 
 from psp.console import render_page, render_view
 from psp.demo import ESTATE, SCALE, Result, run_demo
@@ -64,8 +67,7 @@ def demo(
 
 def _say_scenes(result: Result, console: Console) -> None:
     console.print("\nTried just now:")
-    for scene in result.scenes:
-        console.print(f"  {scene.name:<26} {scene.ended:<18} {scene.sentence}")
+    console.print(_lines((scene.name, scene.sentence) for scene in result.scenes))
     if result.waterfall:
         console.print(f"\nFive dependent hops, {result.waterfall.round_trip_s * 1000:.0f} ms away:")
         for line in result.waterfall.lines():
@@ -87,8 +89,16 @@ def _say_facts(result: Result, console: Console) -> None:
         ("time", f"{facts['views_ms']} ms for both views, {facts['demo_s']} s in all"),
     )
     console.print("\nWhat just happened:")
-    for name, value in lines:
-        console.print(f"  {name:<34} {value}")
+    console.print(_lines(lines))
+
+
+def _lines(pairs: Iterable[tuple[str, str]]) -> Grid:
+    """What it is on the left, what came of it on the right, wrapped there if it is long."""
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    for name, value in pairs:
+        grid.add_row(Text(f"  {name}"), Text(value))
+    return grid
 
 
 def _seconds(text: str) -> float:
@@ -108,7 +118,7 @@ class _Bars:
             MofNCompleteColumn(),
             console=err(),
             transient=True,
-            disable=quiet,
+            disable=quiet or not err().is_terminal,
         )
         self._task: TaskID | None = None
 

@@ -178,5 +178,5 @@ def _progress(quiet: bool) -> Progress:
         TimeRemainingColumn(),
         console=err(),
         transient=True,
-        disable=quiet,
+        disable=quiet or not err().is_terminal,
     )

@@ -108,8 +108,11 @@ def run_demo(
         reporter.stage("sealing one archive per file", len(files))
         estate = _create(programme, files, keep or root / "estate", reporter)
         reporter.stage("starting one process per archive", len(files))
-        with estate.serve(on_ready=lambda name: reporter.step()) as servers:
-            play = _Play(programme, estate, servers, root, far_s, reporter)
+        log: list[str] = []
+        with estate.serve(
+            on_ready=lambda name: reporter.step(), on_log=lambda name, text: log.append(text)
+        ) as servers:
+            play = _Play(programme, estate, servers, log, root, far_s, reporter)
             return trio.run(play.run, started)
 
 
@@ -148,6 +151,7 @@ class _Play:
     programme: Programme
     estate: Estate
     servers: Servers
+    owner_log: list[str]
     root: Path
     far_s: float | None
     reporter: Reporter
@@ -169,6 +173,7 @@ class _Play:
                 estate=self.estate,
                 roster=roster,
                 servers=self.servers,
+                owner_log=self.owner_log,
                 key=_one_key(self.programme, self.root / "files"),
             )
             waterfall = await _waterfall(stage, self.far_s)

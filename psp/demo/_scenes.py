@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from psp.transport import MachineKey
 from ._programme import Programme
 
 ONE_ROW_S: Final = 3
+LOG_S: Final = 2.0
+"""How long to wait for a line of the owner's log, which comes through two processes."""
 KILLED_AFTER: Final = 5
 """Members that have answered when one is killed: some have, most have not."""
 
@@ -58,6 +61,7 @@ class Stage:
     Attributes:
         roster: The estate as the aggregators reach it, through the delay proxy if there is one.
         member: The archive that the scenes about one archive use.
+        owner_log: What the archives have told their owner, filled by `servers.poll`.
         key: The key of one row in it, by column.
     """
 
@@ -65,6 +69,7 @@ class Stage:
     estate: Estate
     roster: Roster
     servers: Servers
+    owner_log: list[str]
     key: Mapping[str, str | int | date]
 
     @property
@@ -109,7 +114,7 @@ async def one_row(stage: Stage) -> Scene:
     return Scene(
         name="one row for three seconds",
         ended=ended,
-        sentence=f"{', '.join(row)} of one row of {member.name}: read, and 3 s later refused",
+        sentence=f"{', '.join(row)} of one row of {member.name}: read; refused 3 s later",
         details={"columns": sorted(row), "record_bytes": record_bytes},
     )
 
@@ -134,10 +139,13 @@ async def stolen_grant(stage: Stage) -> Scene:
             ended = "accepted"
         except Denied:
             ended = "denied"
+    # The thief hears one word; which check stopped it is for the owner's log alone.
+    await trio.to_thread.run_sync(partial(stage.servers.poll, timeout_s=LOG_S))
+    reason = stage.owner_log[-1] if stage.owner_log else "nothing"
     return Scene(
         name="a stolen grant",
         ended=ended,
-        sentence="the owner's grant under the lender's key: denied, no signature was checked",
+        sentence=f"{ended}, and no more is said; the owner's log: {neutral(reason)}",
         details={},
     )
 
