@@ -68,6 +68,9 @@ def print_answer(answer: Json, console: Console) -> None:
         table.add_column(Text(name), justify="right" if is_number else "left")
     for row in shown.rows:
         table.add_row(*(Text(DASH, style=QUIET) if cell is None else Text(cell) for cell in row))
+    if shown.other is not None:
+        table.add_section()
+        table.add_row(*(Text(cell or DASH, style="italic") for cell in shown.other))
     console.print(table)
     console.print(Text(shown.sentence, style="bold"))
     for absent in shown.absent[:ABSENT_SHOWN]:

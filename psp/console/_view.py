@@ -178,10 +178,15 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The table of one ad-hoc question. A cell of None has no figure to show."""
+    """The table of one ad-hoc question. A cell of None has no figure to show.
+
+    Attributes:
+        other: One row over the cells that are hidden one by one; None if nothing is.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str | None, ...], ...]
+    other: tuple[str | None, ...] | None
     is_number: tuple[bool, ...]
     sentence: str
     absent: tuple[Absent, ...]
@@ -205,13 +210,15 @@ def read_view(view: Json) -> View:
 def read_answer(answer: Json) -> Answer:
     """Take an answer's plain dict in; what comes out is safe to draw."""
     kinds = answer.get("kinds") or [""] * len(answer["columns"])
-    rows = tuple(
-        tuple(_cell(value, kind) for value, kind in zip(row, kinds, strict=True))
-        for row in answer["rows"]
-    )
+
+    def cells(row: Sequence[object]) -> tuple[str | None, ...]:
+        return tuple(_cell(value, kind) for value, kind in zip(row, kinds, strict=True))
+
+    other = answer.get("other")
     return Answer(
         columns=tuple(neutral(str(name), LABEL_CHARACTERS_MAX) for name in answer["columns"]),
-        rows=rows,
+        rows=tuple(map(cells, answer["rows"])),
+        other=None if other is None else cells(other),
         is_number=tuple(
             kind != "group" and _all_numbers(row[index] for row in answer["rows"])
             for index, kind in enumerate(kinds)

@@ -90,3 +90,13 @@ def test_an_answer_is_a_table_with_its_gaps_explained() -> None:
     assert "2 of 3 answered: 1 refused. The figures are partial." in text
     assert "98006 refused: no grant" in text
     assert "98005: 1 cell hidden: few" in text
+
+
+def test_what_is_hidden_one_by_one_is_shown_as_one_sum() -> None:
+    def lines(document: dict[str, object]) -> list[list[str]]:
+        out = io.StringIO()
+        render_answer(document, Console(file=out, width=100))
+        return [line.split() for line in out.getvalue().splitlines()]
+
+    assert ["other", "–", "88.25"] in lines(answer() | {"other": ["other", None, "88.25"]})
+    assert not any("88.25" in line for line in lines(answer()))
