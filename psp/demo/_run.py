@@ -109,10 +109,11 @@ def run_demo(
         estate = _create(programme, files, keep or root / "estate", reporter)
         reporter.stage("starting one process per archive", len(files))
         log: list[str] = []
+        far = None if far_s is None else Far(far_s)
         with estate.serve(
             on_ready=lambda name: reporter.step(), on_log=lambda name, text: log.append(text)
         ) as servers:
-            play = _Play(programme, estate, servers, log, root, far_s, reporter)
+            play = _Play(programme, estate, servers, log, root, far, reporter)
             return trio.run(play.run, started)
 
 
@@ -153,12 +154,12 @@ class _Play:
     servers: Servers
     owner_log: list[str]
     root: Path
-    far_s: float | None
+    far: Far | None
     reporter: Reporter
 
     async def run(self, started: float) -> Result:
         async with (
-            _within_reach(self.estate.roster, self.far_s) as roster,
+            _within_reach(self.estate.roster, self.far) as roster,
             open_fleet(roster, tenant=self.programme.owner.name) as owner,
             open_fleet(roster, tenant=self.programme.lender.name) as lender,
         ):
@@ -176,7 +177,7 @@ class _Play:
                 owner_log=self.owner_log,
                 key=_one_key(self.programme, self.root / "files"),
             )
-            waterfall = await _waterfall(stage, self.far_s)
+            waterfall = await _waterfall(stage, self.far)
             scenes = await self._scenes(stage, owner)
         return Result(
             programme=self.programme,
@@ -232,12 +233,11 @@ class _Play:
 
 
 @asynccontextmanager
-async def _within_reach(roster: Roster, far_s: float | None) -> AsyncIterator[Roster]:
+async def _within_reach(roster: Roster, far: Far | None) -> AsyncIterator[Roster]:
     """The roster as it is, or with a delay proxy before each member."""
-    if far_s is None:
+    if far is None:
         yield roster
         return
-    far = Far(far_s)
     async with trio.open_nursery() as nursery:
         members = []
         for member in roster.members:
@@ -250,8 +250,8 @@ async def _within_reach(roster: Roster, far_s: float | None) -> AsyncIterator[Ro
         nursery.cancel_scope.cancel()
 
 
-async def _waterfall(stage: Stage, far_s: float | None) -> Waterfall | None:
-    if far_s is None:
+async def _waterfall(stage: Stage, far: Far | None) -> Waterfall | None:
+    if far is None:
         return None
     owner = stage.roster.tenant(stage.programme.owner.name)
     return await measure_waterfall(
@@ -260,7 +260,7 @@ async def _waterfall(stage: Stage, far_s: float | None) -> Waterfall | None:
         token=stage.one_row_token(60),
         table=stage.table,
         row=list(stage.key.values()),
-        round_trip_s=far_s,
+        far=far,
     )
 
 
