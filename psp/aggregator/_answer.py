@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property, reduce
 from typing import Any, Final
 
+from psp.endpoint import printable
 from psp.plan import Question, combine_rows
 from psp.values import Value, to_text
 
@@ -107,7 +108,10 @@ class Answer:
 
     def __str__(self) -> str:
         """A table and one line on who answered, for `print`."""
-        lines = [self.columns, *([to_text(value) for value in row] for row in self.rows)]
+        # Cell by cell: a line end in a member's text must not begin a line of its own.
+        lines = [
+            [printable(to_text(value)) for value in line] for line in (self.columns, *self.rows)
+        ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         table = "\n".join(
             "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
@@ -115,7 +119,7 @@ class Answer:
         )
         states = ", ".join(f"{count} {state}" for state, count in self.states.items())
         partial = "; totals are partial" if self.absent else ""
-        return f"{_printable(table)}\n{states}{partial}"
+        return f"{table}\n{states}{partial}"
 
     def _replied(self) -> Iterator[Reply]:
         return (outcome.reply for outcome in self.outcomes if outcome.reply is not None)
@@ -138,8 +142,3 @@ def _in_key_order(rows: list[list[Value]]) -> list[list[Value]]:
         return sorted(rows, key=lambda row: [(value is None, value) for value in row])
     except TypeError:
         return rows  # Values of kinds that have no common order keep the members' order.
-
-
-def _printable(text: str) -> str:
-    """Members' text may hold terminal escapes: nothing but visible characters and line ends."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -19,7 +19,10 @@ def fresh(failure: PSPError) -> PSPError:
 
 
 def printable(text: str) -> str:
-    """Neutralise a peer's text: no control, bidi or invisible character survives."""
+    """Neutralise a peer's text: no control, line end, bidi or zero-width character survives.
+
+    The least that every text needs, of any length. `psp.console.neutral` does more for a screen.
+    """
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 

@@ -149,6 +149,16 @@ def test_a_members_text_reaches_a_print_only_neutralised() -> None:
     assert "evil" in printed
 
 
+def test_a_members_text_cannot_begin_a_line_of_its_own() -> None:
+    """Otherwise one captured archive writes rows, and the line on who answered, in others' names."""
+    question = plan_from_sql("select town, count(*) from sales group by town")
+    reply = Reply(as_of=1, parts=(Part("a", ("Ayr\n9 answered",), [3]),), withheld=())
+    outcome = Outcome(member="a", state=MemberState.ANSWERED, reply=reply)
+    printed = str(Answer(question=question, outcomes=(outcome,), asked_at=NOW))
+    assert len(printed.splitlines()) == 3
+    assert printed.endswith("\n1 answered")
+
+
 def test_every_error_has_a_state() -> None:
     for failure in CALL_FAILURES.values():
         assert state_of(failure()) in MemberState
