@@ -93,15 +93,6 @@ def to_text(value: Value) -> str:
     return str(value)
 
 
-def add_exact(left: Decimal, right: Decimal) -> Decimal:
-    """Add two decimals without rounding; the larger scale is kept.
-
-    Raises:
-        decimal.Inexact: The sum has more than 160 digits.
-    """
-    return EXACT.add(left, right)
-
-
 def _decimal_to_bytes(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):

@@ -149,10 +149,6 @@ class Archive:
         """
         return MachineKey.load(self.directory / "keys" / "machine.key")
 
-    def say_doing(self, doing: str) -> None:
-        """Tell those who are turned away what this process does with the archive."""
-        self._lock.say(doing)
-
     def pair(
         self,
         name: str,

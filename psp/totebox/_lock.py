@@ -51,9 +51,9 @@ class DirectoryLock:
             ) from None
         self._shared = shared
         if not shared:
-            self.say(doing)
+            self._say(doing)
 
-    def say(self, doing: str) -> None:
+    def _say(self, doing: str) -> None:
         """Note what the holder does, for whoever is turned away."""
         note = f"process {os.getpid()}, {doing}".encode()[:_NOTE_BYTES_MAX]
         os.ftruncate(self._fd, 0)

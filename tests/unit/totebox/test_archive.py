@@ -130,13 +130,13 @@ def test_a_ledger_that_was_cut_is_never_opened(tmp_path: Path, archive: Archive)
 
 
 def test_whoever_is_turned_away_learns_who_holds_the_archive(archive: Archive) -> None:
-    archive.say_doing("which serves it on 127.0.0.1 port 7001")
-
-    for read_only in (False, True):
-        with pytest.raises(
-            ArchiveError, match=f"in use by process {os.getpid()}, which serves it on 127"
-        ):
-            Archive.open(archive.directory, read_only=read_only)
+    archive.close()
+    with Archive.open(archive.directory, doing="which serves it on 127.0.0.1 port 7001"):
+        for read_only in (False, True):
+            with pytest.raises(
+                ArchiveError, match=f"in use by process {os.getpid()}, which serves it on 127"
+            ):
+                Archive.open(archive.directory, read_only=read_only)
 
 
 def test_readers_share_an_archive_and_keep_writers_out(archive: Archive) -> None:
