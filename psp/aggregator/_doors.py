@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import sniffio
+import trio
 
 from psp.endpoint import Portal
 
@@ -56,7 +56,7 @@ class Fleet:
         self._stack.__exit__(kind, error, traceback)
 
     async def __aenter__(self) -> AsyncFleet:
-        if sniffio.current_async_library() == "trio":
+        if trio.lowlevel.in_trio_run():
             return AsyncFleet(None, await self._async_stack.enter_async_context(self._open()))
         with ExitStack() as stack:
             portal = stack.enter_context(Portal())

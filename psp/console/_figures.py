@@ -27,6 +27,9 @@ _DIGITS_MAX: Final = 40
 # Rounds for the eye only. Exact figures never pass through here on their way to another figure.
 _EYE: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
+_PLACES_MAX: Final = 6
+"""Digits after the point that are shown as they are: a rate has four, a coordinate six."""
+
 
 def decimal_or_none(value: object) -> Decimal | None:
     """Read a figure of a view; None for anything that is not a number of a sane size.
@@ -53,6 +56,14 @@ def count(figure: Decimal | int | None) -> str:
     if len(digits.digits) + abs(int(digits.exponent)) > _DIGITS_MAX:
         return f"{figure:.3E}"
     return _minus(f"{figure:,f}")
+
+
+def readable(figure: Decimal) -> str:
+    """Write any figure for a table: a quotient's thirty digits are for JSON, not for eyes."""
+    if int(figure.as_tuple().exponent) < -_PLACES_MAX:
+        places = 2 if abs(figure) >= 100 else 4
+        figure = figure.quantize(Decimal(1).scaleb(-places), context=_EYE)
+    return count(figure)
 
 
 def money(figure: Decimal | None, currency: str) -> str:

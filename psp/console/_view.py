@@ -7,12 +7,12 @@ nothing that is dangerous to print, and nothing that is already rounded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from ._figures import count, decimal_or_none, instant, money, period_words, rate, since
+from ._figures import count, decimal_or_none, instant, money, period_words, rate, readable, since
 from ._neutral import neutral
 
 # A view arrives as parsed JSON: its shape is the aggregator's promise, its strings are strangers'.
@@ -225,10 +225,7 @@ def read_answer(answer: Json) -> Answer:
         ),
         sentence=_answered_sentence(answer),
         absent=tuple(_absent(absent, {}) for absent in answer["absent"]),
-        hidden=tuple(
-            f"{_label(cell['member'])}: {_cells(int(cell['cells']), neutral(cell['words']))}"
-            for cell in answer["withheld"]
-        ),
+        hidden=tuple(_hidden_in_answer(answer["withheld"])),
     )
 
 
@@ -318,6 +315,17 @@ def _hidden(withheld: Sequence[Json], labels: Mapping[str, str]) -> tuple[Hidden
     )
 
 
+def _hidden_in_answer(withheld: Sequence[Json]) -> Iterator[str]:
+    """Say for each reason how many cells of how many members it hides."""
+    cells: dict[str, Counter[str]] = {}
+    for entry in withheld:
+        members = cells.setdefault(neutral(entry["words"]), Counter())
+        members[_label(entry["member"])] += int(entry["cells"])
+    for words, members in cells.items():
+        where = next(iter(members)) if len(members) == 1 else f"{len(members)} members"
+        yield f"{where}: {_cells(members.total(), words)}"
+
+
 def _states(states: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     """Give the states in words, the answered first."""
     ordered = sorted(states.items(), key=lambda state: (state[0] != ANSWERED, -state[1]))
@@ -342,7 +350,7 @@ def _cell(value: object, kind: str) -> str | None:
     if value is None:
         return None
     figure = decimal_or_none(value) if kind in ("measure", "derived") else None
-    return neutral(str(value)) if figure is None else count(figure)
+    return neutral(str(value)) if figure is None else readable(figure)
 
 
 def _all_numbers(values: Iterable[object]) -> bool:

@@ -75,3 +75,16 @@ def test_an_instant_is_told_in_one_zone() -> None:
 
 def test_a_share_is_whole_per_cent() -> None:
     assert figures.share(Decimal(1), Decimal(3)) == "33\u00a0%"
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        ("548712.3456789012345678901234567890", "548,712.35"),
+        ("0.4567890123456789012345678901234567", "0.4568"),
+        ("-1010.2750", "−1,010.2750"),
+        ("11672925008", "11,672,925,008"),
+    ],
+)
+def test_a_quotient_is_rounded_for_eyes_and_money_is_not(figure: str, text: str) -> None:
+    assert figures.readable(Decimal(figure)) == text

@@ -100,3 +100,13 @@ def test_only_a_measure_gets_its_thousands_apart() -> None:
     assert plain.rows[0] == ("98004", "2014", "1234567.50")
     assert kinds.rows[0] == ("98004", "2014", "1,234,567.50")
     assert kinds.is_number == (False, False, True)
+
+
+def test_many_hidden_cells_are_counted_by_reason() -> None:
+    withheld = [
+        {"member": f"m{number % 3}", "cells": 2, "rule": "floor", "words": "hidden: few"}
+        for number in range(6)
+    ]
+    assert read_answer(answer() | {"withheld": withheld}).hidden == (
+        "3 members: 12 cells hidden: few",
+    )
