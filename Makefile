@@ -15,7 +15,7 @@ test: $(VENV)/dev.done
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy psp
+	$(BIN)/mypy psp tests benchmarks examples
 
 bench: $(VENV)/dev.done
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -15,11 +15,12 @@ from psp.errors import CallFailed
 from psp.estate import Estate, TenantPolicy, create_estate, draft_estate
 from psp.totebox import serve_archive
 from psp.transport import MachineKey
+from psp.values import Value
 
 SHOWN = ("id", "area")
 CANARY_TEXT = "canary-{column}-7f3a91"
 CANARY_NUMBER = 271_828_182_845
-WITHHELD = {
+WITHHELD: dict[str, str | int] = {
     "owner_name": CANARY_TEXT.format(column="owner_name"),
     "note": CANARY_TEXT.format(column="note"),
     "rent": CANARY_NUMBER,
@@ -95,12 +96,13 @@ async def ask_everything(estate: Estate) -> None:
         table = grant.call("table", "flats")
         await grant.call("describe")
         for column in WITHHELD:
-            for plan in (
+            plans: list[Value] = [
                 ["flats", [], [], [["sum", [column]]], []],
                 ["flats", [], [], [["max", [column]]], []],
                 ["flats", [], [[column, []]], [["count", []]], []],
                 ["flats", [[column, [3, "canary"]]], [], [["count", []]], []],
-            ):
+            ]
+            for plan in plans:
                 with pytest.raises(CallFailed):
                     await table.call("query", plan)
         with pytest.raises(CallFailed):

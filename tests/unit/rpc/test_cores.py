@@ -47,8 +47,12 @@ def pair() -> Pair:
     return pair
 
 
-def ask(pair: Pair, method: str = "m", **flags: bool) -> QuestionId:
-    return pair.controller.call(BOOTSTRAP, method, remaining_ms=9, **flags)
+def ask(
+    pair: Pair, method: str = "m", *, no_result: bool = False, no_pipelining: bool = False
+) -> QuestionId:
+    return pair.controller.call(
+        BOOTSTRAP, method, remaining_ms=9, no_result=no_result, no_pipelining=no_pipelining
+    )
 
 
 def written(*frames: tuple[object, ...]) -> bytes:
@@ -58,8 +62,8 @@ def written(*frames: tuple[object, ...]) -> bytes:
     return writer.take()
 
 
-HELLO_OUT = (CONTROLLER_HELLO, [1], {}, [])
-HELLO_BACK = (SUBJECT_HELLO, 1, {}, [], ARCHIVE_ID, ARCHIVE_TIME)
+HELLO_OUT: tuple[object, ...] = (CONTROLLER_HELLO, [1], {}, [])
+HELLO_BACK: tuple[object, ...] = (SUBJECT_HELLO, 1, {}, [], ARCHIVE_ID, ARCHIVE_TIME)
 
 
 def outcomes(events: list[object]) -> list[tuple[int, Processed]]:
