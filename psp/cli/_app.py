@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from psp import __version__
+from psp._version import __version__
 
 from ._ask import ask, status
 from ._demo import demo
