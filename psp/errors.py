@@ -12,14 +12,14 @@
     │   ├── InclusionProofInvalid   ├── ConsistencyProofInvalid   └── CheckpointRejected
     ├── ArchiveError                  the directory of an archive is not what it must be
     │   └── IntakeRefused             a file cannot be sealed as it is; nothing was
-    ├── QuestionError                 the asker's text cannot become a plan; carries where
+    ├── QuestionError                 the asker's text cannot become a plan; says where
     ├── EstateError                   files, ports and settings of the operator's own machine
     │   ├── KeyFileError              a key file is missing, damaged or open to others
     │   └── MissingExtra              an optional library is not installed; names the extra
     ├── CallFailed                    one subclass per wire code; carries processed and correlation
-    └── Disconnected                  carries what was in flight
+    └── Disconnected                  there is no connection; what was in flight is ConnectionLost
         ├── Unreachable               no connection could be made
-        └── NotPaired             one side does not hold the other's machine key
+        └── NotPaired                 one side does not hold the other's machine key
 
 A message has three parts: what was asked, what was there, what to do. It never holds a row, a token
 or a key.

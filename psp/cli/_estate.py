@@ -47,7 +47,7 @@ def new(
     text
         Columns that are text, whatever they look like.
     null
-        What stands for "no value" in CSV files, beside the empty text.
+        The one text that stands for "no value" in CSV files; by default the empty one.
     accept_partial
         Seal files although some of their rows do not fit; those are kept beside the file.
     yes

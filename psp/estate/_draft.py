@@ -17,7 +17,7 @@ class Draft:
 
     Attributes:
         files: One source per archive, by the archive's name.
-        null: What stands for "no value" in a CSV file, beside the empty text.
+        null: The one text that stands for "no value" in a CSV file.
         accept_partial: Seal a file although some of its rows do not fit.
     """
 

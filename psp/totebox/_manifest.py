@@ -42,7 +42,7 @@ class State(StrEnum):
     """Where an archive is in its life."""
 
     ACTIVE = "active"  # Answers.
-    SUSPENDED = "suspended"  # Health and proofs only.
+    SUSPENDED = "suspended"  # Answers what needs no grant, and takes no files.
     ARCHIVED = "archived"  # Sealed for ever; answers like suspended.
 
 
