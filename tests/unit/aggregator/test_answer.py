@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psp.aggregator import Answer, MemberState, Outcome, Part, Reply
+from psp.aggregator import Answer, MemberState, Outcome, Part, Reply, plain
 from psp.aggregator._outcome import count_states, state_of
 from psp.errors import (
     CALL_FAILURES,
@@ -17,6 +18,7 @@ from psp.errors import (
     Disconnected,
     EstateError,
     NotPaired,
+    QuestionError,
     RemoteProtocolError,
     Unreachable,
 )
@@ -150,13 +152,32 @@ def test_a_members_text_reaches_a_print_only_neutralised() -> None:
 
 
 def test_a_members_text_cannot_begin_a_line_of_its_own() -> None:
-    """Otherwise one captured archive writes rows, and the line on who answered, in others' names."""
+    """Or one captured archive writes rows, and the line on who answered, in others' names."""
     question = plan_from_sql("select town, count(*) from sales group by town")
     reply = Reply(as_of=1, parts=(Part("a", ("Ayr\n9 answered",), [3]),), withheld=())
     outcome = Outcome(member="a", state=MemberState.ANSWERED, reply=reply)
     printed = str(Answer(question=question, outcomes=(outcome,), asked_at=NOW))
     assert len(printed.splitlines()) == 3
     assert printed.endswith("\n1 answered")
+
+
+def test_values_of_two_kinds_end_in_a_sentence_and_not_in_a_traceback() -> None:
+    """A captured archive that sends a text as its least price must not end the asker's program."""
+    question = plan_from_sql("select min(price) from sales")
+    outcomes = tuple(
+        Outcome(
+            member=member,
+            state=MemberState.ANSWERED,
+            reply=Reply(as_of=1, parts=(Part(member, (), [least]),), withheld=()),
+        )
+        for member, least in (("a", "x"), ("b", 3))
+    )
+    with pytest.raises(QuestionError, match="group by member"):
+        Answer(question=question, outcomes=outcomes, asked_at=NOW).to_dict()
+
+
+def test_a_float_beyond_all_floats_is_still_json() -> None:
+    assert plain(1e308 * 10) == "inf"
 
 
 def test_every_error_has_a_state() -> None:
