@@ -28,6 +28,8 @@ from ._keys import SigningKey as SigningKey
 from ._keys import Verifier as Verifier
 from ._keys import check_prime_order as check_prime_order
 from ._keys import check_public_key as check_public_key
+from ._keys import fingerprint as fingerprint
+from ._keys import spki_hash_of as spki_hash_of
 from ._keys import verify_signature as verify_signature
 from ._limits import UNLIMITED as UNLIMITED
 from ._link import NEVER_SEEN as NEVER_SEEN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ._keys import fingerprint, spki_hash
+from ._keys import fingerprint, spki_hash_of
 from ._link import Link, decode_chain_untrusted, met_scope
 from ._scope import Scope
 from ._sentence import removed, scope_sentence
@@ -46,8 +46,8 @@ def _link_lines(link: Link) -> list[str]:
     tree_size = link.seen.tree_size
     after = f"{link.depth} more may follow" if link.depth else "nothing may follow"
     lines = [
-        f"  signed by  {fingerprint(spki_hash(link.issuer))}",
-        f"  for        {fingerprint(spki_hash(link.holder))}; {after}",
+        f"  signed by  {fingerprint(spki_hash_of(link.issuer))}",
+        f"  for        {fingerprint(spki_hash_of(link.holder))}; {after}",
         f"  from       {_time(link.not_before_s)} until {_time(link.not_after_s)}",
         f"  ledger     {f'seen at {tree_size} entries' if tree_size else 'never seen'}",
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from psp.errors import CapabilityError, NarrowingError
 
-from ._keys import SigningKey, check_prime_order, fingerprint, spki_hash
+from ._keys import SigningKey, check_prime_order, fingerprint, spki_hash_of
 from ._limits import FIRST_LINK_SECONDS_MAX, HASH_BYTES, LINK_SECONDS_MAX, LINKS_MAX, NONCE_BYTES
 from ._link import EMPTY_CHAIN, NEVER_SEEN, Chain, Link, Seen, decode_chain_untrusted, met_scope
 from ._scope import Scope
@@ -87,8 +87,8 @@ def narrow(
     parent = chain.leaf
     if holder_key.public_bytes != parent.holder:
         raise NarrowingError(
-            f"the key {fingerprint(spki_hash(holder_key.public_bytes))} does not hold this grant;"
-            f" {fingerprint(spki_hash(parent.holder))} does. Sign with that one."
+            f"the key {fingerprint(spki_hash_of(holder_key.public_bytes))} does not hold this"
+            f" grant; {fingerprint(spki_hash_of(parent.holder))} does. Sign with that one."
         )
     link = Link(
         archive_id=parent.archive_id,

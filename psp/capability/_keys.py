@@ -62,7 +62,7 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> boo
     return True
 
 
-def spki_hash(public_key: bytes) -> bytes:
+def spki_hash_of(public_key: bytes) -> bytes:
     """Give the 32 bytes that name a machine's key: SHA-256 of its SubjectPublicKeyInfo.
 
     Of the key and not of the certificate, so a certificate may be renewed under a living grant.

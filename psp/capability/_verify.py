@@ -13,7 +13,7 @@ from itertools import pairwise
 from psp.errors import CapabilityError, GrantRefused
 
 from ._anchor import Anchor
-from ._keys import Verifier, check_prime_order, spki_hash, verify_signature
+from ._keys import Verifier, check_prime_order, spki_hash_of, verify_signature
 from ._limits import FIRST_LINK_SECONDS_MAX, LINK_SECONDS_MAX, NOT_BEFORE_LEEWAY_S
 from ._link import Chain, decode_chain_untrusted, met_scope
 from ._scope import Scope
@@ -79,7 +79,7 @@ def verify_untrusted(
     if scope.is_empty:
         raise GrantRefused("scope", "the links and the pairing have nothing in common.")
     # A holder other than the presenter must sign every call, which this version cannot check.
-    if spki_hash(chain.leaf.holder) != presenter:
+    if spki_hash_of(chain.leaf.holder) != presenter:
         raise GrantRefused("invocation", "its holder is not the machine that presented it.")
     return Grant(
         scope=scope,

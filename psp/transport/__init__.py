@@ -4,7 +4,6 @@ from ._certificate import Peer as Peer
 from ._certificate import PeerCertificate as PeerCertificate
 from ._certificate import Pin as Pin
 from ._certificate import check_certificate_untrusted as check_certificate_untrusted
-from ._certificate import fingerprint as fingerprint
 from ._contexts import ALPN as ALPN
 from ._contexts import listener_context as listener_context
 from ._contexts import server_name as server_name

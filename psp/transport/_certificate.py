@@ -7,8 +7,6 @@ trusted is decided by the pairing record, never by a name or a date in the certi
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +17,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from psp.capability import check_prime_order
+from psp.capability import check_prime_order, fingerprint, spki_hash_of
 from psp.errors import CapabilityError, EstateError
 
 from ._limits import CERTIFICATE_BYTES_MAX
@@ -27,9 +25,6 @@ from ._limits import CERTIFICATE_BYTES_MAX
 # RFC 5280, section 4.1.2.5: this date means "no well-defined expiration".
 _NEVER: Final = datetime(9999, 12, 31, 23, 59, 59)
 _ALWAYS: Final = datetime(1970, 1, 1)
-
-_SPKI_PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
-"""RFC 8410: an Ed25519 SubjectPublicKeyInfo is these 12 bytes and the 32 of the key."""
 
 _KNOWN_EXTENSIONS: Final = frozenset(
     {
@@ -76,16 +71,6 @@ class Peer:
     spki_hash: bytes
     public_bytes: bytes
     name: str
-
-
-def fingerprint(spki_hash: bytes) -> str:
-    """Write a key's hash as people compare it: `SHA256:` and 43 characters, fit for a URL."""
-    return "SHA256:" + base64.urlsafe_b64encode(spki_hash).rstrip(b"=").decode()
-
-
-def spki_hash_of(public_bytes: bytes) -> bytes:
-    """Hash a 32-byte Ed25519 key in the form that a pairing record pins."""
-    return hashlib.sha256(_SPKI_PREFIX + public_bytes).digest()
 
 
 def make_certificate(private: Ed25519PrivateKey) -> str:

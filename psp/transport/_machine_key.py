@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from psp.capability import fingerprint, spki_hash_of
 from psp.errors import KeyFileError
 
-from ._certificate import fingerprint, make_certificate, spki_hash_of
+from ._certificate import make_certificate
 from ._limits import KEY_FILE_BYTES_MAX
 
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from psp.capability import _keys, check_prime_order, check_public_key, verify_signature
+from psp.capability import (
+    _keys,
+    check_prime_order,
+    check_public_key,
+    fingerprint,
+    spki_hash_of,
+    verify_signature,
+)
 from psp.errors import CapabilityError
 
 from .actors import AGGREGATOR, OPERATOR, OWNER
@@ -87,9 +96,14 @@ def test_a_key_has_thirty_two_bytes(size: int) -> None:
         check_public_key(bytes(size))
 
 
-def test_the_name_of_a_key_is_the_one_that_tls_compares() -> None:
-    assert _keys.spki_hash(OWNER.public_bytes) == OWNER.spki_hash
-    assert _keys.fingerprint(OWNER.spki_hash) == OWNER.fingerprint
+def test_the_name_of_a_key_is_the_hash_of_what_a_certificate_says_of_it() -> None:
+    certificate = x509.load_pem_x509_certificate(OWNER.certificate_pem.encode())
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert spki_hash_of(OWNER.public_bytes) == hashlib.sha256(spki).digest()
+
+
+def test_a_fingerprint_is_text_for_people_and_for_urls() -> None:
+    assert fingerprint(b"\xfb" * 32) == "SHA256:" + "-_v7" * 10 + "-_s"
 
 
 def test_a_signature_of_the_wrong_size_is_false_and_not_an_exception() -> None:
