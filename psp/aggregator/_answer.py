@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, reduce
+from math import isfinite
 from typing import Any, Final
 
 from psp.endpoint import printable
+from psp.errors import QuestionError
 from psp.plan import Question, combine_rows
 from psp.values import Value, to_text
 
@@ -125,15 +127,25 @@ class Answer:
         return (outcome.reply for outcome in self.outcomes if outcome.reply is not None)
 
     def _row(self, member: str | None, key: Key, parts: Sequence[Part]) -> list[Value]:
-        figures = reduce(
-            lambda left, right: combine_rows(self.question.plan.measures, left, right),
-            (part.figures for part in parts),
-        )
+        try:
+            figures = reduce(
+                lambda left, right: combine_rows(self.question.plan.measures, left, right),
+                (part.figures for part in parts),
+            )
+        except TypeError as exc:  # Nobody here has a schema, so nobody knows which one is wrong.
+            raise QuestionError(
+                f"the members' figures cannot be combined: {exc}. See each alone: group by member"
+            ) from None
         return self.question.row(key, figures, member=member)
 
 
 def plain(value: Value) -> Any:
-    """The JSON form of one value: exact numbers as text, so that no reader rounds them."""
+    """The JSON form of one value: exact numbers as text, so that no reader rounds them.
+
+    A float sum beyond all floats is text too: JSON has no infinity.
+    """
+    if isinstance(value, float) and not isfinite(value):
+        return to_text(value)
     return value if value is None or isinstance(value, bool | int | float | str) else to_text(value)
 
 

@@ -123,9 +123,12 @@ def _key(member: str, plan: Plan, key: object) -> Key:
 
 
 def _withheld(member: str, plan: Plan, entry: object, floor: int) -> Withheld:
-    if not _is_list(entry) or not entry or entry[-1] not in _RULE_WORDS:
+    if not _is_list(entry) or not entry:
+        _refuse(member, "a hidden cell has no rule")
+    *key, rule = entry
+    if not isinstance(rule, str) or rule not in _RULE_WORDS:
         _refuse(member, "a hidden cell has no rule that we know")
-    return Withheld(member, _key(member, plan, entry[:-1]), 1, entry[-1], floor)
+    return Withheld(member, _key(member, plan, key), 1, rule, floor)
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
@@ -147,15 +150,20 @@ def _is_mean(value: object) -> bool:
 
 
 def _is_scalar(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | Decimal | date)
+    # No column holds an instant, which Python takes for a date and cannot compare with one.
+    return value is None or type(value) in (bool, int, float, str, Decimal, date)
+
+
+def _is_extreme(value: object) -> bool:
+    return _is_scalar(value) and type(value) is not bool
 
 
 _FIGURE_IS: Final[Mapping[Operation, Callable[[object], bool]]] = {
     Operation.COUNT: _is_count,
     Operation.SUM: _is_sum,
     Operation.MEAN: _is_mean,
-    Operation.MIN: _is_scalar,
-    Operation.MAX: _is_scalar,
+    Operation.MIN: _is_extreme,
+    Operation.MAX: _is_extreme,
 }
 
 

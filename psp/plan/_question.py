@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation
 from typing import Final, Literal, TypeAlias, cast
 
@@ -121,11 +122,17 @@ class Question:
             known = [row for row in arranged if row[order.index] is not None]
             absent = [row for row in arranged if row[order.index] is None]
             known.sort(
-                key=lambda row, at=order.index: cast("int", row[at]),  # type: ignore[misc]
+                key=lambda row, at=order.index: _sortable(row[at]),  # type: ignore[misc]
                 reverse=order.descending,
             )
             arranged = known + absent
         return arranged[: self.limit]
+
+
+def _sortable(value: Value) -> tuple[int, int]:
+    """Numbers before dates before texts: one member's odd value must not cost the whole answer."""
+    kind = 2 if isinstance(value, str) else 1 if isinstance(value, date) else 0
+    return kind, cast("int", value)  # Of one kind, values compare.
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +173,20 @@ def calculate(operator: Operator, left: Value, right: Value) -> Value:
     `+`, `-` and `*` are exact for integers and decimals; `/` keeps 34 digits.
 
     Raises:
-        QuestionError: One of the two is not a number.
+        QuestionError: One of the two is not a number, or the result has too many digits.
     """
     if left is None or right is None:
         return None
     one, other = _number(left, operator), _number(right, operator)
+    try:
+        return _calculated(operator, one, other)
+    except ArithmeticError:
+        raise QuestionError(
+            f"`{operator}` has a result of more than {EXACT.prec} digits; calculate with less."
+        ) from None
+
+
+def _calculated(operator: Operator, one: Number, other: Number) -> Value:
     if operator == "/":
         return _divide(one, other)
     if isinstance(one, float) or isinstance(other, float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -78,6 +79,8 @@ def test_a_member_that_hid_everything_in_one_sum_is_not_empty() -> None:
         answer(other=[1]),
         answer(hidden=[["2014-06", "whim"]]),
         answer(hidden=[[]]),
+        answer(hidden=[["2014-06", ["floor"]]]),
+        answer(cells=[[[datetime.now(UTC)], [12, 1, None]]]),
         answer(hidden_count="3"),
         answer(floor=None),
         answer(as_of=-1),
@@ -86,6 +89,13 @@ def test_a_member_that_hid_everything_in_one_sum_is_not_empty() -> None:
 def test_anything_else_is_refused_and_names_the_member(wrong: object) -> None:
     with pytest.raises(RemoteProtocolError, match="'a'"):
         read_reply_untrusted("a", PLAN, wrong)
+
+
+@pytest.mark.parametrize("figure", [True, datetime.now(UTC), b"x", [1]])
+def test_a_least_value_is_one_that_has_an_order(figure: object) -> None:
+    plan = Plan(table="sales", measures=(Measure(Operation.MIN, "price"),))
+    with pytest.raises(RemoteProtocolError, match="min"):
+        read_reply_untrusted("a", plan, answer(cells=[[[], [figure]]], other=None, hidden=[]))
 
 
 values = st.recursive(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -72,3 +73,18 @@ def test_nulls_come_last_either_way() -> None:
     for direction in ("asc", "desc"):
         question = plan_from_sql(f"select count(*) as n from s order by n {direction}")
         assert question.arrange([[None], [2], [1]])[-1] == [None]
+
+
+def test_values_of_several_kinds_have_an_order_all_the_same() -> None:
+    question = plan_from_sql("select a, count(*) from t group by a order by a desc")
+    rows: list[list[Value]] = [[3, 1], ["x", 1], [date(2014, 5, 2), 1], ["y", 1]]
+    assert question.arrange(rows) == [["y", 1], ["x", 1], [date(2014, 5, 2), 1], [3, 1]]
+
+
+def test_a_result_of_too_many_digits_is_refused() -> None:
+    """Three sums of 76 digits, the widest that travel, have a product of 228."""
+    wide = Decimal("1" + "0" * 74 + "1")
+    with pytest.raises(QuestionError, match="more than 160 digits"):
+        calculate("*", calculate("*", wide, wide), wide)
+    with pytest.raises(QuestionError):
+        calculate("*", 10**400, 1.5)
