@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
-from itertools import product
+from math import lcm
 from typing import Final, TypeAlias
 
 from psp.errors import Suppressed
@@ -238,13 +238,18 @@ def _gives_small_count(parts: Sequence[Part], counted: frozenset[str | None], fl
         for column in counted
     ]
     basis = [row for pivot, row in _reduced(indicators) if pivot >= large]
-    for coefficients in product((0, 1), repeat=len(basis)):
-        union = [
-            sum(coefficient * row[at] for coefficient, row in zip(coefficients, basis, strict=True))
-            for at in range(len(ordered))
-        ]
-        chosen = [part for part, inside in zip(ordered, union, strict=True) if inside == 1]
-        if chosen and set(union) <= {0, 1} and not _enough(chosen, floor):
+    # In whole numbers, each sum made from an earlier one: with fractions, from the beginning each
+    # time, one cell took seconds, and a presenter may ask for thousands.
+    one = lcm(*(entry.denominator for row in basis for entry in row))
+    unions = [[0] * len(ordered)]
+    for row in basis:
+        scaled = [int(entry * one) for entry in row]
+        unions += [list(map(int.__add__, union, scaled)) for union in unions]
+    for union in unions:
+        if not set(union) <= {0, one}:
+            continue
+        chosen = [part for part, inside in zip(ordered, union, strict=True) if inside]
+        if chosen and not _enough(chosen, floor):
             return True
     return False
 
@@ -266,6 +271,8 @@ def _reduced(rows: Iterable[Sequence[Fraction]]) -> list[tuple[int, list[Fractio
 
 
 def _minus(row: Sequence[Fraction], factor: Fraction, other: Sequence[Fraction]) -> list[Fraction]:
+    if not factor:
+        return list(row)
     return [left - factor * right for left, right in zip(row, other, strict=True)]
 
 
