@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 import trio
+import trio.testing
 
 from psp.capability import Operation, Scope, TableRule, issue, one_of
 from psp.endpoint import Exposed
@@ -183,6 +184,26 @@ async def test_a_cancelled_query_ends_in_its_thread_and_the_next_one_answers(ben
 
     table._engine = engine
     assert (await table.query(COUNT.to_wire()))["cells"] == [[[], [3]]]
+
+
+async def test_a_call_that_waited_until_its_grant_was_over_is_not_answered(bench: Bench) -> None:
+    """A caller may ask a thousand times in the last second and wait for a day."""
+    table = bench.table()
+    refused = 0
+
+    async def ask() -> None:
+        nonlocal refused
+        with pytest.raises(Expired):
+            await table.query(COUNT.to_wire())
+        refused += 1
+
+    await table._scanning.acquire()  # As a scan of somebody else's does.
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        bench.clock.wall_s += LASTS_S
+        table._scanning.release()
+    assert refused == 1
 
 
 def test_a_row_shows_the_granted_columns_alone(bench: Bench) -> None:
