@@ -52,9 +52,9 @@ def build_estate(
         IntakeRefused: A row of a file does not fit the schema; the message names file and line.
     """
     making = draft.root.with_name(f".{draft.root.name}.making")
-    if making.exists():
-        shutil.rmtree(making)  # Left by a process that was killed; never an estate.
     try:
+        if making.exists():
+            shutil.rmtree(making)  # Left by a process that was killed; never an estate.
         rows = _build(Layout(making), draft, tenants, labels or {}, on_member)
         making.rename(draft.root)
     except OSError as exc:

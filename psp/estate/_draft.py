@@ -52,6 +52,12 @@ def draft_estate(
             raise EstateError(f"there is no file {file}. Check the name after --from")
     named: dict[str, Path] = {}
     for file in files:
+        # It names a directory and other files, and stands in tables: `..csv` would name `.`.
+        if file.stem.startswith(".") or not file.stem.isprintable():
+            raise EstateError(
+                f"{str(file)!r} cannot name an archive. Rename it: printable characters, the first"
+                " of them not a point"
+            )
         if (other := named.setdefault(file.stem, file)) != file:
             raise EstateError(
                 f"{other} and {file} would both become the archive {file.stem!r}. Rename one"

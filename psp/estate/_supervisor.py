@@ -25,6 +25,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -77,6 +78,7 @@ def _fork(member: dict[str, Any], lifeline: int, held: int) -> _Child:
 
 def _be_archive(member: dict[str, Any], status: int, lifeline: int) -> NoReturn:
     code = 1
+    os.set_blocking(status, False)  # See `_say`.
     try:
         code = trio.run(_serve, member, status, lifeline)
     except BaseException as exc:  # The last stop of a forked process: report, never return.
@@ -124,7 +126,10 @@ async def _cancel_at_end_of(lifeline: int, scope: trio.CancelScope) -> None:
 
 def _say(fd: int, **event: object) -> None:
     line = json.dumps({name: _shortened(value) for name, value in event.items()})
-    os.write(fd, (line + "\n").encode())
+    # An archive does not wait for its owner to read: a paired machine that shows bad tokens writes
+    # log lines, and a full pipe would stop the archive for everybody. The line is lost instead.
+    with suppress(BlockingIOError):
+        os.write(fd, (line + "\n").encode())
 
 
 def _shortened(value: object) -> object:
