@@ -133,7 +133,10 @@ class Plan:
             raise ValueError(f"the tree size {self.as_of} is not in 0..{TREE_SIZE_MAX}")
 
     def to_wire(self) -> list[Value]:
-        """Give the positional array of docs/answers.md, "The plan"; an absent part is `[]`."""
+        """Give the positional array of docs/answers.md, "What a plan can say".
+
+        An absent part is `[]`.
+        """
         return [
             self.table,
             [[each.column, _domain_to_wire(each.domain)] for each in self.filters],

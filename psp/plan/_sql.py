@@ -76,7 +76,7 @@ def plan_from_sql(text: str, *, dialect: str = "") -> Question:
         dialect: One of sqlglot's, for its quoting and literals; empty for its own mixture.
 
     Raises:
-        QuestionError: psp cannot say this; one sentence, and a caret under the place.
+        QuestionError: A plan cannot say this; one sentence, and a caret under the place.
         MissingExtra: sqlglot is not installed.
     """
     if len(text) > SQL_CHARACTERS_MAX:
@@ -144,7 +144,8 @@ class _Reader:
             self.refuse(
                 items[0],
                 "this asks for rows, and a question asks for figures such as count(*) or"
-                " sum(price); where a grant allows it, `psp totebox row` reads one row",
+                " sum(price); where a grant allows it, a table's `row` reads one"
+                " (docs/archive.md)",
             )
         outputs = tuple(self.output(item) for item in items)
         if not self.measures:

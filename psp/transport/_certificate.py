@@ -198,5 +198,5 @@ def _signature_only() -> x509.KeyUsage:
 def _refusal(found: str) -> EstateError:
     return EstateError(
         f"this certificate cannot be paired: {found}."
-        " Ask the other machine's operator for the one that its `psp pair show` prints."
+        " Ask the other machine's operator for the one that its machine key makes."
     )

@@ -62,8 +62,8 @@ REMAINING_MS_MAX: Final = 24 * 60 * 60 * 1000
 """Longest time a call may be given: one day. A job that takes longer is asked for again."""
 
 ACCEPT_BYTES_DEFAULT: Final = 1 * MIB
-"""The largest result a caller takes unless it says otherwise: the page's default (protocol.md,
-"Time"). A result above BODY_BYTES_MAX does not fit one RETURN in any case."""
+"""The largest result a caller takes unless it says otherwise. One above BODY_BYTES_MAX does not fit
+one RETURN in any case (protocol.md, "Limits")."""
 
 ARCHIVE_ID_BYTES: Final = 32
 """SHA-256 of the archive's root key and nonce (the capability layer makes it)."""
