@@ -14,6 +14,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -84,7 +85,9 @@ class Engine:
         self._connection.set_busy_timeout(_BUSY_MS)
         self._connection.execute(compile_view(table, rule, self._view))
         # Once, and never changed: statements prepared from here on may be kept and used again.
-        self._connection.authorizer = self._authorize
+        # No bound method: an engine that its own connection refers to would keep its files open
+        # until some collection of garbage, and a peer can make a thousand engines in a second.
+        self._connection.authorizer = partial(_authorize, table.name, self._view)
 
     def query(self, plan: Plan) -> dict[str, Value]:
         """Answer a plan: the wire answer, without `as_of` and `root`, which the archive adds.
@@ -222,23 +225,6 @@ class Engine:
             raise apsw.AuthError("WITH is not allowed: the authorizer cannot see through it")
         return list(self._connection.execute(sql, tuple(parameters)).fetchall())
 
-    def _authorize(
-        self, action: int, first: str | None, second: str | None, where: str | None, via: str | None
-    ) -> int:
-        """Allow reads through this grant's view, and nothing else.
-
-        `via` is the innermost view that the read stands in; None for a statement of its own.
-        """
-        if action == apsw.SQLITE_READ:
-            through_view = where == "main" and first == self._table.name and via == self._view
-            of_view = where == "temp" and first == self._view
-            return apsw.SQLITE_OK if through_view or of_view else apsw.SQLITE_DENY
-        if action == apsw.SQLITE_FUNCTION:
-            return apsw.SQLITE_OK if second in _FUNCTIONS else apsw.SQLITE_DENY
-        if action in (apsw.SQLITE_SELECT, apsw.SQLITE_TRANSACTION):
-            return apsw.SQLITE_OK
-        return apsw.SQLITE_DENY
-
     # What is said
 
     def _answer(self, plan: Plan, decision: Decision) -> dict[str, Value]:
@@ -269,3 +255,27 @@ class Engine:
                 " Ask for less."
             )
         return answer
+
+
+def _authorize(
+    table: str,
+    view: str,
+    action: int,
+    first: str | None,
+    second: str | None,
+    where: str | None,
+    via: str | None,
+) -> int:
+    """Allow reads through one grant's view, and nothing else.
+
+    `via` is the innermost view that the read stands in; None for a statement of its own.
+    """
+    if action == apsw.SQLITE_READ:
+        through_view = where == "main" and first == table and via == view
+        of_view = where == "temp" and first == view
+        return apsw.SQLITE_OK if through_view or of_view else apsw.SQLITE_DENY
+    if action == apsw.SQLITE_FUNCTION:
+        return apsw.SQLITE_OK if second in _FUNCTIONS else apsw.SQLITE_DENY
+    if action in (apsw.SQLITE_SELECT, apsw.SQLITE_TRANSACTION):
+        return apsw.SQLITE_OK
+    return apsw.SQLITE_DENY

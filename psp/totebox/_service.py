@@ -12,9 +12,11 @@ the same words.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+from weakref import WeakSet
 
 import apsw
 import msgpack
@@ -22,7 +24,7 @@ import trio
 
 from psp.capability import Grant, Operation, Scope, TableRule, ceiling, verify_untrusted
 from psp.endpoint import Exposed, method
-from psp.errors import CallFailed, Denied, GrantRefused
+from psp.errors import CallFailed, Denied, GrantRefused, Overloaded
 from psp.plan import Plan
 from psp.transport import Peer
 from psp.values import Value, to_ext
@@ -39,6 +41,10 @@ ReadClocks: TypeAlias = Callable[[], Clocks]
 _PROVE: Final = ("ledger", "prove")
 
 _INTERRUPT_EVERY_S: Final = 0.01
+
+TABLES_OPEN_MAX: Final = 128
+"""Tables that one peer may have open, over all its connections and grants. Each is one or two files
+and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""
 
 
 @dataclass(slots=True)
@@ -63,6 +69,10 @@ class Desk:
     counters: Counters = field(default_factory=Counters)
     # By the key that the handshake proves, never by a name.
     _ceilings: dict[bytes, Scope] = field(init=False)
+    # By the same key. A table is closed when nobody refers to it any more, and so leaves its set.
+    _open: defaultdict[bytes, WeakSet[TableObject]] = field(
+        init=False, default_factory=lambda: defaultdict(WeakSet)
+    )
 
     def __post_init__(self) -> None:
         tables = {table.name: table.column_names for table in self.archive.manifest.tables}
@@ -94,7 +104,7 @@ class Desk:
         except GrantRefused as exc:
             self.log(f"a token of {peer.name} was refused at the check {exc.step!r}")
             raise Denied from None
-        return GrantObject(self, grant, GrantTime(grant, now))
+        return GrantObject(self, grant, GrantTime(grant, now), self._open[peer.spki_hash])
 
 
 class Bootstrap(Exposed):
@@ -149,8 +159,11 @@ class _Granted(Exposed):
 class GrantObject(_Granted):
     """What one grant shows. Each table's engine is made once, at the first call for it."""
 
-    def __init__(self, desk: Desk, grant: Grant, time: GrantTime) -> None:
+    def __init__(
+        self, desk: Desk, grant: Grant, time: GrantTime, peers_open: WeakSet[TableObject]
+    ) -> None:
         super().__init__(desk, time)
+        self._peers_open = peers_open
         self._scope = grant.scope
         self._not_after_s = grant.not_after_s
         self._tables: dict[str, TableObject] = {}
@@ -176,8 +189,11 @@ class GrantObject(_Granted):
             rule = None
         if rule is None:
             raise Denied
+        if len(self._peers_open) >= TABLES_OPEN_MAX:
+            raise Overloaded(f"{TABLES_OPEN_MAX} tables are open for this machine; release some")
         may_prove = self._scope.allows_method(*_PROVE)
         self._tables[name] = TableObject(self._desk, self._time, table, rule, may_prove)
+        self._peers_open.add(self._tables[name])
         return self._tables[name]
 
 

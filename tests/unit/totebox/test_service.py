@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,13 +12,13 @@ import trio.testing
 
 from psp.capability import Operation, Scope, TableRule, issue, one_of
 from psp.endpoint import Exposed
-from psp.errors import CallFailed, Denied, Expired, Invalid, Suppressed
+from psp.errors import CallFailed, Denied, Expired, Invalid, Overloaded, Suppressed
 from psp.ledger import hash_leaf, verify_checkpoint_untrusted, verify_inclusion
 from psp.plan import GroupKey, Measure, Plan
 from psp.totebox import Archive, State
 from psp.totebox._archive import ledger_origin
 from psp.totebox._clocks import Clocks
-from psp.totebox._service import Desk, GrantObject, TableObject
+from psp.totebox._service import TABLES_OPEN_MAX, Desk, GrantObject, TableObject
 from psp.transport import MachineKey, Peer
 from psp.values import Value
 
@@ -85,6 +86,10 @@ class Bench:
 
     def table(self, rule: TableRule = READER) -> TableObject:
         return self.grant(rule).table("sales")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def peer(key: MachineKey) -> Peer:
@@ -313,6 +318,22 @@ def test_a_refused_token_is_explained_to_the_owner_alone(bench: Bench) -> None:
         "a token of somebody was refused at the check 'time'",
     ]
     assert stolen.value.__suppress_context__
+
+
+def test_a_peer_opens_a_limited_number_of_tables_and_gets_room_back(bench: Bench) -> None:
+    """A thousand tables took every file that the process may open: nobody could connect again."""
+    files = open_files()
+    gc.disable()  # What is released is closed at once, not when garbage is next collected.
+    try:
+        held = [bench.table() for _ in range(TABLES_OPEN_MAX)]
+        with pytest.raises(Overloaded):
+            bench.table()
+        assert bench.grant(key=bench.interface).table("sales")
+        held.clear()
+        assert open_files() <= files + 1
+        assert bench.table()
+    finally:
+        gc.enable()
 
 
 def test_a_grant_keeps_one_engine_for_a_table(bench: Bench) -> None:
