@@ -126,8 +126,8 @@ def _make(draft: Draft, *, ask: bool, json: bool) -> None:
         return
     out().print(
         f"{summary['archives']} archives sealed, {estate.rows_sealed:,} rows, in {draft.root}/\n"
-        f"This machine holds the owner's keys ({draft.root}/keys); for more than a trial move them"
-        " away (docs/estate.md).\nNext: psp up"
+        f"This machine holds the owner's keys ({draft.root}/keys). Before more than a trial read"
+        " which of them to move away: docs/estate.md\nNext: psp up"
     )
 
 

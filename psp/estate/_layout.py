@@ -10,7 +10,7 @@
       archives/<member>/      the archives themselves; each can be moved to a machine of its own
 
 A beginner's estate keeps root, anchor, operator and tenants on one machine and says so. Nothing in
-the protocol needs that: move `keys/` and each tenant's directory to where they belong.
+the protocol needs that; docs/estate.md says what can move today.
 """
 
 from __future__ import annotations
