@@ -45,5 +45,11 @@ def err() -> Console:
 
 
 def print_json(document: object) -> None:
-    """Write one object on one line."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
+    """Write one object on one line.
+
+    JSON itself escapes only half of what moves a cursor: C1 controls and bidi marks of a captured
+    archive's text are escaped too, which changes the bytes and not the value.
+    """
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    shown = (c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    sys.stdout.write("".join(shown) + "\n")
