@@ -44,9 +44,9 @@ def served(directory: Path) -> Iterator[None]:
     up = subprocess.Popen(
         psp_command("up", "--json"), cwd=directory, stdout=subprocess.PIPE, text=True
     )
-    assert up.stdout is not None
-    assert json.loads(up.stdout.readline())["serving"]
     try:
+        assert up.stdout is not None
+        assert json.loads(up.stdout.readline())["serving"]
         yield
     finally:
         up.send_signal(signal.SIGINT)
