@@ -32,9 +32,9 @@ DEADLINE_S: Final = 10.0
 """How long one question may take before a member counts as late. A far archive answers in a tenth
 of a second; ten seconds is as long as a person looks at a progress bar without wondering."""
 
-CONNECTING_MAX: Final = 32
-"""Handshakes under way at once. Each costs this process about 0.5 ms of CPU; more at a time only
-make the first answer later, and a burst of 1,000 would overrun a listener's backlog."""
+CONNECTING_MAX: Final = 256
+"""Members towards which a connection is being made at once. More would cost files (a process often
+has 1,024); far fewer would let some members that swallow packets spend the time of the others."""
 
 
 class _Replied(Protocol):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -249,6 +247,4 @@ class TwoCores(RuleBasedStateMachine):
 
 
 TestTwoCores = TwoCores.TestCase
-TestTwoCores.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=timedelta(seconds=2)
-)
+TestTwoCores.settings = settings(max_examples=60, stateful_step_count=40)
