@@ -24,7 +24,7 @@ RENEW_EVERY_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estate:
-    """What the operator holds: the roster, the policies, and the keys that grant.
+    """What the operator holds: the roster, and the keys that grant.
 
     Attributes:
         rows_sealed: Rows sealed when it was made; 0 for an estate that was opened.
@@ -32,7 +32,6 @@ class Estate:
 
     layout: Layout
     roster: Roster
-    policies: tuple[TenantPolicy, ...]
     grants: Grants
     rows_sealed: int = 0
 
@@ -49,7 +48,6 @@ class Estate:
         return cls(
             layout=layout,
             roster=roster,
-            policies=layout.policies(tuple(roster.tenants)),
             grants=Grants.load(layout),
         )
 
@@ -59,8 +57,13 @@ class Estate:
         return next(iter(self.grants.tables))
 
     def renew_grants(self) -> None:
-        """Give every tenant a fresh token for every member, as its policy says."""
-        for policy in self.policies:
+        """Give every tenant a fresh token for every member, as its policy says now.
+
+        Raises:
+            EstateError: A policy is damaged, or names what no table has. Tokens that were given
+                before stay as they are.
+        """
+        for policy in self.layout.policies(tuple(self.roster.tenants)):
             for member in self.roster.members:
                 self.grants.write(policy, member)
 
@@ -80,12 +83,19 @@ class Estate:
         return Servers(served(self.roster, self.layout, members), on_ready, on_log)
 
     def renew_while(self, servers: Servers) -> None:
-        """Renew the grants again and again until every archive has ended."""
+        """Renew the grants again and again until every archive has ended.
+
+        A policy that was edited wrongly is told to `servers.on_log` and tried again: one typing
+        mistake must not end an estate that answers.
+        """
         renewed_at = time.monotonic()
         while servers.pids:
             servers.poll(timeout_s=1.0)
             if time.monotonic() - renewed_at > RENEW_EVERY_S:
-                self.renew_grants()
+                try:
+                    self.renew_grants()
+                except EstateError as exc:
+                    servers.on_log("estate", f"grants are not renewed: {exc}")
                 renewed_at = time.monotonic()
         raise EstateError("every archive has ended; their messages are above. Start again: psp up")
 
@@ -109,7 +119,6 @@ def create_estate(
     return Estate(
         layout=opened.layout,
         roster=opened.roster,
-        policies=opened.policies,
         grants=opened.grants,
         rows_sealed=rows,
     )

@@ -14,6 +14,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from psp.errors import EstateError
+from psp.estate import Estate
+
 from .conftest import TOWNS, Ran, served
 
 pytestmark = pytest.mark.slow
@@ -131,3 +134,25 @@ def test_the_examples_run_and_are_short(example: str, files: list[Path]) -> None
     for town in TOWNS:
         assert town in done.stdout
     assert "3 answered" in done.stdout
+
+
+def test_a_policy_that_is_edited_holds_from_the_next_renewal(
+    homes: Path, psp: Callable[..., Ran]
+) -> None:
+    """The archives hold the ceiling; what is granted below it is the operator's to change."""
+    estate = Estate.open(homes)
+    policy = estate.layout.policy("owner")
+    policy.write_text(policy.read_text("utf-8").replace("floor = 1", "floor = 41"), "utf-8")
+    before = psp("ask", QUESTION, "--json")
+    assert json.loads(before.out)["states"] == {"answered": 3}
+    estate.renew_grants()
+    after = psp("ask", QUESTION, "--json")
+    assert json.loads(after.out)["states"] == {"suppressed": 3}
+
+
+def test_a_policy_that_is_damaged_takes_no_grant_away(homes: Path, psp: Callable[..., Ran]) -> None:
+    estate = Estate.open(homes)
+    estate.layout.policy("owner").write_text("floor = ", "utf-8")
+    with pytest.raises(EstateError, match="policy"):
+        estate.renew_grants()
+    assert psp("ask", QUESTION).status == 0
