@@ -7,6 +7,7 @@ and when an index is rebuilt from the sealed original years later.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -162,7 +163,11 @@ class Quarantine:
 
     def _write(self, refusal: Refusal) -> None:
         if self._file is None:
-            self._file = self._draft.open("w", encoding="utf-8", newline="")
+            # It holds records: for this user alone, whatever the umask says. O_EXCL: what a killed
+            # intake left is removed, and a link planted at this name is not followed.
+            self._draft.unlink(missing_ok=True)
+            fd = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = os.fdopen(fd, "w", encoding="utf-8", newline="")
             csv.writer(self._file).writerow(self._header)
         cells = ["" if cell is None else str(cell) for cell in refusal.cells]
         csv.writer(self._file).writerow([refusal.line, refusal.column, refusal.reason, *cells])

@@ -176,3 +176,25 @@ def test_only_a_file_is_an_input(tmp_path: Path) -> None:
     ):
         with pytest.raises(IntakeRefused, match=message), open_input(path):
             pass
+
+
+def test_refused_rows_are_listed_for_this_user_alone_and_through_no_planted_link(
+    tmp_path: Path,
+) -> None:
+    """The list holds records, and stands in whatever directory the input stood in."""
+    victim = tmp_path / "victim"
+    victim.write_text("untouched", "utf-8")
+    (tmp_path / ".in.csv.refused.csv.draft").symlink_to(victim)
+    quarantine = Quarantine(tmp_path / "in.csv", TABLE)
+    before = os.umask(0)
+    try:
+        quarantine.add(Refusal(2, "id", "has the form 'a'", ["x", "word"]))
+        quarantine.keep()
+    finally:
+        os.umask(before)
+
+    assert quarantine.unwritable is None
+    assert victim.read_text("utf-8") == "untouched"
+    assert not quarantine.path.is_symlink()
+    assert quarantine.path.stat().st_mode & 0o777 == 0o600
+    assert "x,word" in quarantine.path.read_text("utf-8")
