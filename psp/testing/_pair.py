@@ -33,11 +33,11 @@ class Pair:
 
     def carry_to_subject(self) -> list[SubjectEvent]:
         """Let everything the controller has written arrive."""
-        return self.subject.receive(self.controller.data_to_send())
+        return list(self.subject.receive(self.controller.data_to_send()))
 
     def carry_to_controller(self) -> list[ControllerEvent]:
         """Let everything the subject has written arrive."""
-        return self.controller.receive(self.subject.data_to_send())
+        return list(self.controller.receive(self.subject.data_to_send()))
 
     def greet(self) -> None:
         """Exchange the HELLOs."""
