@@ -7,6 +7,8 @@ from ._connection import Statistics as Statistics
 from ._exposed import Exposed as Exposed
 from ._exposed import method as method
 from ._failures import printable as printable
+from ._middleware import CallSeen as CallSeen
+from ._middleware import Middleware as Middleware
 from ._portal import Portal as Portal
 from ._promise import Promise as Promise
 from ._promise import Reference as Reference
