@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": ENDPOINT | SERVING,
     "estate": ENDPOINT | SERVING | {"totebox", "aggregator"},
     "demo": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "testing"},
+    "conformance": ENDPOINT,
     "cli": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "demo"},
     "__main__": {"cli"},
     "__init__": ENDPOINT | SERVING | {"totebox", "aggregator", "estate"},

@@ -1,0 +1,40 @@
+"""Write the cases anew: `python -m tests.vectors`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from ._invalid import INVALID
+from ._valid import VALID
+
+HOME: Final = Path(__file__).parents[2] / "psp" / "conformance" / "cases"
+
+ABOUT: Final[dict[str, tuple[str, list[dict[str, Any]]]]] = {
+    "frames_valid": (
+        "Bodies of frames that `receiver` must take, and what each decodes to: the kind, then its"
+        " places. `live`: a subject also takes it as the first frame after the HELLO.",
+        VALID,
+    ),
+    "frames_invalid": (
+        "Bodies that `receiver` must answer with ABORT or by closing, and with nothing else, and"
+        " the rule that each breaks.",
+        INVALID,
+    ),
+}
+
+
+def write() -> None:
+    for name, (about, cases) in ABOUT.items():
+        lines = [
+            json.dumps({"number": number, **case}, ensure_ascii=True)
+            for number, case in enumerate(cases, start=1)
+        ]
+        # One case a line: a change of one is a change of one line.
+        text = f'{{"about": {json.dumps(about)},\n"cases": [\n' + ",\n".join(lines) + "\n]}\n"
+        (HOME / f"{name}.json").write_text(text, encoding="ascii")
+
+
+if __name__ == "__main__":
+    write()
