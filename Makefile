@@ -17,7 +17,7 @@ lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy psp tests benchmarks examples
 
-bench: $(VENV)/dev.done
+bench: $(VENV)/bench.done
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
@@ -38,4 +38,9 @@ $(VENV)/demo.done: pyproject.toml | $(VENV)/bin/python
 $(VENV)/dev.done: $(VENV)/demo.done
 	@echo "installing what the tests need (once)"
 	@$(PIP) install -e '.[dev]'
+	@touch $@
+
+$(VENV)/bench.done: $(VENV)/dev.done
+	@echo "installing the peers that the benchmarks measure against (once)"
+	@$(PIP) install -e '.[bench]'
 	@touch $@

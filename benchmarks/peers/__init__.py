@@ -1,0 +1,1 @@
+"""The contestants: each module has a `serve` and a `drive`, which run in a process each."""
