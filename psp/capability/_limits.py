@@ -36,6 +36,19 @@ NOT_BEFORE_LEEWAY_S: Final = 30
 """A signer's clock may run ahead by this much. There is none on the other end: a grant that is
 over is over."""
 
+INVOCATION_SECONDS_MAX: Final = 60
+"""A signed call is run within this time or never. So a captured aggregator can hold one back for a
+minute and no longer, and an archive remembers a nonce for a minute and no longer."""
+
+INVOCATION_LEEWAY_S: Final = 2
+"""A console's clock may run ahead by this much; machines whose clocks are kept differ by less than
+one second. Not more, because whoever has just started must wait for it to pass (see
+`verify_invocation_untrusted`). A console that runs ahead by more dates its calls back."""
+
+# [body, signature]: 1 + 2 + 66 bytes around a body of 1 + 1 + 34 + 34 + 18 + 9 + 9 + 34.
+INVOCATION_BYTES_MAX: Final = 209
+"""The largest that the format can give. Looked at first, as with a token."""
+
 TIME_S_MAX: Final = 2**53 - 1
 """The largest integer that every language's number can hold."""
 

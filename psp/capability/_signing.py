@@ -17,9 +17,11 @@ class Tag(Enum):
     # Signed.
     GRANT_LINK = "PSP1.grant-link"
     ANCHOR = "PSP1.anchor"
+    INVOCATION = "PSP1.invocation"
     # Only hashed.
     ARCHIVE_ID = "PSP1.archive-id"
     CHAIN = "PSP1.chain"
+    COMMANDS = "PSP1.commands"
     GRANT_ID = "PSP1.grant-id"
     TEXT_LINE = "PSP1.text-line"
 

@@ -45,6 +45,11 @@ class Grant:
         """The 32 bytes that name this grant in ledgers and logs."""
         return self.ids[-1]
 
+    @property
+    def is_interactive(self) -> bool:
+        """Whether every call needs an invocation: TLS has not proven the holder's key."""
+        return spki_hash_of(self.leaf_holder) != self.leaf_presenter
+
 
 def verify_untrusted(
     token: bytes,
@@ -78,9 +83,6 @@ def verify_untrusted(
     scope = met_scope(chain.links, ceiling)
     if scope.is_empty:
         raise GrantRefused("scope", "the links and the pairing have nothing in common.")
-    # A holder other than the presenter must sign every call, which this version cannot check.
-    if spki_hash_of(chain.leaf.holder) != presenter:
-        raise GrantRefused("invocation", "its holder is not the machine that presented it.")
     return Grant(
         scope=scope,
         not_before_s=max(link.not_before_s for link in chain.links),

@@ -1,13 +1,13 @@
 """What an archive shows on the wire: health to a paired machine, tables to the holder of a grant.
 
     Bootstrap ── health, describe           follows from the pairing alone
-    GrantObject ── describe, table          what one verified grant shows
+    GrantObject ── describe, table, run     what one verified grant shows
       TableObject ── describe, query, row
         RowObject ── values, original       needs `read`
           OriginalObject ── info, proof     needs the object `ledger`, method `prove`
 
 A row that is not there, a table that is not there and a table that is not granted are refused in
-the same words.
+the same words. Under an interactive grant no object but the grant's own is ever given out.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from weakref import WeakSet
 
-import apsw
 import msgpack
 import trio
 
 from psp.capability import Grant, Operation, Scope, TableRule, ceiling, verify_untrusted
 from psp.endpoint import Exposed, method
-from psp.errors import CallFailed, Denied, GrantRefused, Overloaded
+from psp.errors import Denied, GrantRefused, Invalid, Overloaded
 from psp.plan import Plan
 from psp.transport import Peer
 from psp.values import Value, to_ext
 
 from ._archive import Archive
 from ._clocks import Clocks, GrantTime, instant, read_clocks
+from ._commands import commands_of, read_commands_untrusted, run_commands
+from ._described import describe_table, describe_tables
 from ._engine import Engine
-from ._manifest import Column, State, Table
+from ._engine_thread import query_in_thread
+from ._invocations import Invocations
+from ._manifest import State, Table
 from ._storage import to_storage
 
 Log: TypeAlias = Callable[[str], None]
@@ -40,7 +43,8 @@ ReadClocks: TypeAlias = Callable[[], Clocks]
 
 _PROVE: Final = ("ledger", "prove")
 
-_INTERRUPT_EVERY_S: Final = 0.01
+_SIGNED_METHODS: Final = frozenset({"describe", "run"})
+"""What may be called on an interactive grant: what gives a value. All else goes through `run`."""
 
 TABLES_OPEN_MAX: Final = 128
 """Tables that one peer may have open, over all its connections and grants. Each is one or two files
@@ -67,6 +71,7 @@ class Desk:
     log: Log
     clocks: ReadClocks = read_clocks
     counters: Counters = field(default_factory=Counters)
+    _invocations: Invocations = field(init=False)
     # By the key that the handshake proves, never by a name.
     _ceilings: dict[bytes, Scope] = field(init=False)
     # By the same key. A table is closed when nobody refers to it any more, and so leaves its set.
@@ -75,6 +80,7 @@ class Desk:
     )
 
     def __post_init__(self) -> None:
+        self._invocations = Invocations(self.archive.manifest.archive_id, int(self.clocks().wall_s))
         tables = {table.name: table.column_names for table in self.archive.manifest.tables}
         floor = self.archive.manifest.floor
         pairings = self.archive.pairings()
@@ -105,6 +111,23 @@ class Desk:
             self.log(f"a token of {peer.name} was refused at the check {exc.step!r}")
             raise Denied from None
         return GrantObject(self, grant, GrantTime(grant, now), self._open[peer.spki_hash])
+
+    def admit(
+        self, grant: Grant, method: str, arguments: Sequence[Value], invocation: bytes | None
+    ) -> None:
+        """Let a signed call through, once.
+
+        Raises:
+            Denied: Whatever is wrong with its invocation; the reason goes to the owner's log.
+            Invalid: It carries no commands, where it must.
+            Overloaded: Too many were let through in the last minute.
+        """
+        commands = commands_of(method, arguments)
+        try:
+            self._invocations.admit(grant, commands, invocation, int(self.clocks().wall_s))
+        except GrantRefused as exc:
+            self.log(f"a call under grant {grant.grant_id.hex()} was not let through: {exc}")
+            raise Denied from None
 
 
 class Bootstrap(Exposed):
@@ -139,7 +162,7 @@ class Bootstrap(Exposed):
             "kind": manifest.kind,
             "module_id": manifest.module_id,
             "labels": dict(manifest.labels),
-            "tables": _describe_tables(manifest.tables, self._scope),
+            "tables": describe_tables(manifest.tables, self._scope),
         }
 
 
@@ -151,6 +174,10 @@ class _Granted(Exposed):
         self._time = time
 
     def check(self, method: str) -> None:
+        self.check_open()
+
+    def check_open(self) -> None:
+        """Refuse when the grant is over, or the archive answers nobody."""
         self._time.check(self._desk.clocks())
         if (state := self._desk.archive.manifest.state) is not State.ACTIVE:
             raise Denied(f"this archive is {state.value}: it answers health only")
@@ -164,9 +191,25 @@ class GrantObject(_Granted):
     ) -> None:
         super().__init__(desk, time)
         self._peers_open = peers_open
+        self._grant = grant
         self._scope = grant.scope
-        self._not_after_s = grant.not_after_s
         self._tables: dict[str, TableObject] = {}
+
+    def check(self, method: str) -> None:
+        self.check_open()
+        self._check_signed(method, [], None)
+
+    def _check_signed(
+        self, method: str, arguments: Sequence[Value], invocation: bytes | None
+    ) -> None:
+        if self._grant.is_interactive and method not in _SIGNED_METHODS:
+            raise Invalid(
+                f"{method[:40]!r} would give a reference, on which nothing can be called under a"
+                " grant whose calls are signed. Put it and the next call into the commands of run"
+            )
+        # One that is not needed is verified all the same: a signature is never ignored.
+        if self._grant.is_interactive or invocation is not None:
+            self._desk.admit(self._grant, method, arguments, invocation)
 
     @method
     def describe(self) -> Mapping[str, Value]:
@@ -174,8 +217,8 @@ class GrantObject(_Granted):
         return {
             "archive": manifest.name,
             "scope": str(self._scope),
-            "not_after": instant(Clocks(self._not_after_s, 0)),
-            "tables": _describe_tables(manifest.tables, self._scope),
+            "not_after": instant(Clocks(self._grant.not_after_s, 0)),
+            "tables": describe_tables(manifest.tables, self._scope),
         }
 
     @method
@@ -196,6 +239,11 @@ class GrantObject(_Granted):
         self._peers_open.add(self._tables[name])
         return self._tables[name]
 
+    @method
+    async def run(self, commands: list[Value]) -> Value:
+        """Do several commands, each on what the one before gave; the last one's value is given."""
+        return await run_commands(self, read_commands_untrusted(commands), self.check_open)
+
 
 class TableObject(_Granted):
     """One table, as one grant shows it."""
@@ -215,7 +263,7 @@ class TableObject(_Granted):
 
     @method
     def describe(self) -> Mapping[str, Value]:
-        return _describe_table(self._table, self._rule)
+        return describe_table(self._table, self._rule)
 
     @method
     async def query(self, plan: list[Value]) -> Mapping[str, Value]:
@@ -224,9 +272,9 @@ class TableObject(_Granted):
         checkpoint = self._desk.archive.ledger.checkpoint
         async with self._scanning:
             # Again: a call may wait behind others, and then scan, until its grant is over.
-            self.check("query")
-            figures = await self._in_thread(parsed)
-            self.check("query")
+            self.check_open()
+            figures = await query_in_thread(self._engine, parsed)
+            self.check_open()
         answer = {
             **figures,
             "as_of": checkpoint.tree_size,
@@ -269,38 +317,6 @@ class TableObject(_Granted):
         return Engine(
             archive.index_path, self._table, self._rule, entity_floor=archive.manifest.floor
         )
-
-    async def _in_thread(self, plan: Plan) -> dict[str, Value]:
-        """Run a query in a thread, and end it when the call is cancelled."""
-        answer: dict[str, Value] = {}
-        failure: CallFailed | None = None
-        finished = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._interrupt_if_cancelled, finished)
-            try:
-                answer = await trio.to_thread.run_sync(self._engine.query, plan)
-            except CallFailed as exc:
-                failure = exc  # Kept: out of a nursery it would come as a group.
-            except apsw.InterruptError:
-                pass  # Cancelled, as the other task knows.
-            finally:
-                finished.set()
-        if failure is not None:
-            raise failure
-        return answer
-
-    async def _interrupt_if_cancelled(self, finished: trio.Event) -> None:
-        try:
-            await finished.wait()
-        except trio.Cancelled:
-            # The call keeps its slot until the thread has ended, or a peer could start threads
-            # without end. Again and again: the thread may not have come to its query yet.
-            with trio.CancelScope(shield=True):
-                while not finished.is_set():
-                    self._engine.interrupt()
-                    with trio.move_on_after(_INTERRUPT_EVERY_S):
-                        await finished.wait()
-            raise
 
 
 class RowObject(_Granted):
@@ -357,39 +373,6 @@ class OriginalObject(_Granted):
             "checkpoint": ledger.note,
             "entry": entry,
         }
-
-
-def _describe_tables(tables: Sequence[Table], scope: Scope) -> list[Value]:
-    return [
-        _describe_table(table, scope.tables[table.name])
-        for table in tables
-        if table.name in scope.tables
-    ]
-
-
-def _describe_table(table: Table, rule: TableRule) -> Mapping[str, Value]:
-    """Describe what a rule shows of a table; a column that it does not show is not there."""
-    if Operation.META not in rule.allowed_operations:
-        return {"name": table.name, "columns": []}
-    visible = rule.columns
-    return {
-        "name": table.name,
-        "key": [name for name in table.key if name in visible],
-        "subject": table.subject if table.subject in visible else None,
-        "columns": [_describe_column(one) for one in table.columns if one.name in visible],
-        "operations": sorted(operation.value for operation in rule.allowed_operations),
-        "floor": rule.floor,
-    }
-
-
-def _describe_column(column: Column) -> Mapping[str, Value]:
-    return {
-        "name": column.name,
-        "type": column.type.value,
-        "scale": column.scale,
-        "currency": column.currency,
-        "nullable": column.nullable,
-    }
 
 
 def _wire_size(value: object) -> int:

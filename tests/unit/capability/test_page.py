@@ -9,17 +9,20 @@ import pytest
 
 from psp.capability import CEILING_OPERATIONS, Operation, Pairing
 
-from .actors import AGGREGATOR, ANCHOR_KEY, ARCHIVE, CEILING, NOW, OPERATOR
+from .actors import AGGREGATOR, ANCHOR_KEY, ARCHIVE, CEILING, NOW, OPERATOR, TENANT
 
 PAGE = (Path(__file__).parents[3] / "docs" / "capabilities.md").read_text("utf-8")
 SOURCE = Path(__file__).parents[3] / "psp" / "capability"
 
 
 def test_its_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(
-        example,
+        "\n".join(examples),
         {
+            "console": TENANT,
+            "grant_id": bytes(32),
+            "plan": [1],
             "anchor_key": ANCHOR_KEY,
             "anchor": ARCHIVE,
             "operator": OPERATOR,
@@ -37,8 +40,9 @@ def test_its_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_its_steps_are_the_steps_of_the_code() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
-    link, verify = ((SOURCE / name).read_text("utf-8") for name in ("_link.py", "_verify.py"))
-    named = re.findall(r'GrantRefused\(\s*"(\w+)"', link + verify)
+    sources = ("_link.py", "_verify.py", "_invocation.py")
+    text = "".join((SOURCE / name).read_text("utf-8") for name in sources)
+    named = re.findall(r'GrantRefused\(\s*"(\w+)"', text)
 
     assert set(documented) == set(named)
     assert documented.index("presenter") < documented.index("signature")

@@ -263,10 +263,12 @@ def test_the_pairing_is_a_ceiling() -> None:
     assert step_of(TWO_LINKS, under=ceiling("ADMIN", {"rents": COLUMNS}, 1)) == "scope"
 
 
-def test_a_holder_who_is_not_the_presenter_would_have_to_sign_calls_and_is_refused() -> None:
-    token = next_token(first_token(), OPERATOR, TENANT, presenter=AGGREGATOR)
+def test_a_holder_who_is_not_the_presenter_must_sign_every_call() -> None:
+    interactive = present(next_token(first_token(), OPERATOR, TENANT, presenter=AGGREGATOR))
 
-    assert step_of(token) == "invocation"
+    assert interactive.is_interactive
+    assert interactive.leaf_holder == TENANT.public_bytes
+    assert not present(TWO_LINKS).is_interactive
 
 
 def test_a_holder_key_with_a_small_part_is_refused_after_its_signature() -> None:

@@ -1,0 +1,54 @@
+"""A query in a thread: a scan must not stop whoever reads the other calls."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+import trio
+
+from psp.errors import CallFailed
+from psp.plan import Plan
+from psp.values import Value
+
+from ._engine import Engine
+
+_INTERRUPT_EVERY_S: Final = 0.01
+
+
+async def query_in_thread(engine: Engine, plan: Plan) -> dict[str, Value]:
+    """Run a query in a thread, and end it when the call is cancelled.
+
+    Raises:
+        CallFailed: As the engine says it.
+    """
+    answer: dict[str, Value] = {}
+    failure: CallFailed | None = None
+    finished = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_interrupt_if_cancelled, engine, finished)
+        try:
+            answer = await trio.to_thread.run_sync(engine.query, plan)
+        except CallFailed as exc:
+            failure = exc  # Kept: out of a nursery it would come as a group.
+        except apsw.InterruptError:
+            pass  # Cancelled, as the other task knows.
+        finally:
+            finished.set()
+    if failure is not None:
+        raise failure
+    return answer
+
+
+async def _interrupt_if_cancelled(engine: Engine, finished: trio.Event) -> None:
+    try:
+        await finished.wait()
+    except trio.Cancelled:
+        # The call keeps its slot until the thread has ended, or a peer could start threads without
+        # end. Again and again: the thread may not have come to its query yet.
+        with trio.CancelScope(shield=True):
+            while not finished.is_set():
+                engine.interrupt()
+                with trio.move_on_after(_INTERRUPT_EVERY_S):
+                    await finished.wait()
+        raise
