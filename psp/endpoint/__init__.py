@@ -13,3 +13,4 @@ from ._portal import Portal as Portal
 from ._promise import Promise as Promise
 from ._promise import Reference as Reference
 from ._serve import serve as serve
+from ._spans import spans as spans
