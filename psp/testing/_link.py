@@ -58,12 +58,15 @@ class Way:
             return 0
         return sum(len(data) for due, data in self._pieces if due <= now)
 
-    def receive(self) -> bytes:
-        """Give what has arrived, cut anywhere: half of a frame, or several and a half."""
+    def choose_size(self) -> int:
+        """Choose how many of the bytes that are due come next: all, or any number of them."""
         due = self.bytes_due
         # Half of the time everything: a busy receiver reads what there is.
-        size = due if self._chance.random() < 0.5 else self._chance.randint(min(due, 1), due)
-        return self.take(size)
+        return due if self._chance.random() < 0.5 else self._chance.randint(min(due, 1), due)
+
+    def receive(self) -> bytes:
+        """Give what has arrived, cut anywhere: half of a frame, or several and a half."""
+        return self.take(self.choose_size())
 
     def take(self, size: int) -> bytes:
         """Give exactly so many bytes (fewer if fewer are left), due or not: for a replay."""
