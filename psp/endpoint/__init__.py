@@ -12,5 +12,8 @@ from ._middleware import Middleware as Middleware
 from ._portal import Portal as Portal
 from ._promise import Promise as Promise
 from ._promise import Reference as Reference
+from ._recorder import Recorder as Recorder
+from ._recorder import Redacted as Redacted
+from ._recorder import redacted as redacted
 from ._serve import serve as serve
 from ._spans import spans as spans
