@@ -192,6 +192,7 @@ class GrantObject(_Granted):
         super().__init__(desk, time)
         self._peers_open = peers_open
         self._grant = grant
+        self._is_interactive = grant.is_interactive
         self._scope = grant.scope
         self._tables: dict[str, TableObject] = {}
 
@@ -202,13 +203,13 @@ class GrantObject(_Granted):
     def _check_signed(
         self, method: str, arguments: Sequence[Value], invocation: bytes | None
     ) -> None:
-        if self._grant.is_interactive and method not in _SIGNED_METHODS:
+        if self._is_interactive and method not in _SIGNED_METHODS:
             raise Invalid(
                 f"{method[:40]!r} would give a reference, on which nothing can be called under a"
                 " grant whose calls are signed. Put it and the next call into the commands of run"
             )
         # One that is not needed is verified all the same: a signature is never ignored.
-        if self._grant.is_interactive or invocation is not None:
+        if self._is_interactive or invocation is not None:
             self._desk.admit(self._grant, method, arguments, invocation)
 
     @method
