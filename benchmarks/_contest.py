@@ -21,6 +21,7 @@ from typing import NamedTuple
 from benchmarks._process import cpu_ns
 from benchmarks.peers._certificates import make_certificate
 from benchmarks.peers._child import Sample, Setting
+from benchmarks.peers._pairing import make_seed
 
 ANSWER_S_MAX = 120.0
 """Longest wait for one sample; the longest takes two seconds."""
@@ -92,10 +93,15 @@ class Hall:
         self.directory = directory
         self._stack = stack
 
-    def start(self, name: str, module: str, *, loop: str = "asyncio") -> Contestant:
-        """Start a server and a driver that is connected to it."""
+    def start(
+        self, name: str, module: str, *, loop: str = "asyncio", through: str | None = None
+    ) -> Contestant:
+        """Start a server and a driver that is connected to it, perhaps through a proxy."""
         server = self.child(name, module, "serve", Setting(str(self.directory), loop))
         port = int(server.hear()["port"])
+        if through is not None:
+            proxy = self.child(name, through, "serve", Setting(str(self.directory), loop, port))
+            port = int(proxy.hear()["port"])
         driver = self.child(name, module, "drive", Setting(str(self.directory), loop, port))
         driver.hear()
         return Contestant(name, server, driver)
@@ -110,6 +116,7 @@ def hall() -> Iterator[Hall]:
     """Give a place for one run; when it is left, nothing of it is left."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name, ExitStack() as stack:
         make_certificate(Path(name))
+        make_seed(Path(name))
         yield Hall(Path(name), stack)
 
 
