@@ -5,14 +5,20 @@ Everything that frees an answer lives here.
 
 from __future__ import annotations
 
-from psp.errors import CallFailed, LocalProtocolError
+from copy import deepcopy
+
+from psp.errors import CallFailed, Denied, Invalid
 from psp.wire import (
+    CONTAINERS,
     CORRELATION_CHARACTERS_MAX,
+    END,
     RETURN,
     STATUS_ERROR,
     TEXT_CHARACTERS_MAX,
     FrameWriter,
     Limits,
+    ValueFault,
+    check_value,
 )
 
 from ._answers import (
@@ -20,15 +26,24 @@ from ._answers import (
     KEPT,
     RUNNING,
     RUNNING_UNWANTED,
+    STREAMING,
     WAITING,
     WAITING_UNWANTED,
     Answer,
+    CallReady,
+    Exported,
+    Need,
+    Opaque,
+    not_callable,
     not_kept,
-    resolve_path,
+    walk,
 )
-from ._events import CallReady, Cancelled, SubjectEvent
+from ._events import Cancelled, SubjectEvent
 from ._ids import AnswerId
-from ._room import Room
+from ._room import GrantRooms, Room
+
+Settled = list[tuple[Answer, object]]
+"""Answers with their outcomes, whose waiting calls have not been looked at yet."""
 
 
 class AnswerTable:
@@ -38,95 +53,190 @@ class AnswerTable:
         room: The counters, for refusals.
     """
 
-    def __init__(self, limits: Limits, writer: FrameWriter) -> None:
-        self.room = Room(limits)
+    def __init__(self, limits: Limits, writer: FrameWriter, grants: GrantRooms) -> None:
+        self.room = Room(limits, grants)
         self._writer = writer
         self._answers: dict[AnswerId, Answer] = {}
         self._has_ended = False
 
-    def admit(self, answer: Answer) -> None:
+    def admit(self, answer: Answer, body_bytes: int) -> None:
         """Take a call in: it runs, or waits."""
+        answer.admit(body_bytes)
         self._answers[answer.answer_id] = answer
         self.room.admit(answer)
-
-    def queue(self, answer: Answer, parent: Answer, events: list[SubjectEvent]) -> None:
-        """Take in a call on another answer: it waits, or starts or fails at once."""
-        self.admit(answer)
-        answer.state = WAITING
-        answer.parent = parent
-        if parent.is_settled:
-            self.start(answer, parent.outcome, events)
-            return
-        if parent.queue is None:
-            parent.queue = {}
-        parent.queue[answer.answer_id] = answer
 
     def refuse(self, answer: Answer, failure: CallFailed) -> None:
         """Answer a call that does not start: never by ceasing to read."""
         self._write_failure(answer.answer_id, failure)
         if answer.is_retained and self.room.keep_refused():
+            answer.admit(0)
             answer.state = KEPT
             answer.outcome = failure
             self._answers[answer.answer_id] = answer
 
-    def running(self, answer_id: AnswerId) -> Answer | None:
-        """Give an answer that the shell may settle now; None once the connection has ended."""
-        if self._has_ended:
-            return None
-        answer = self._answers.get(answer_id)
-        if answer is None or (answer.state != RUNNING and answer.state != RUNNING_UNWANTED):
-            raise LocalProtocolError(
-                f"answer {answer_id} is not open; settle each one once, after it became ready"
-            )
-        return answer
+    def wait_or_start(self, call: CallReady, events: list[SubjectEvent]) -> None:
+        """Let an admitted call wait for what it needs, or start it at once."""
+        call.state = WAITING
+        for parent, _ in call.needs.values():
+            if parent.queue is None:
+                parent.queue = {}
+            parent.queue[call.answer_id] = call
+        if call.exported is not None:
+            settled: Settled = []
+            self._stand_in_line(call, call.exported, settled, events)
+            self._wake(settled, events)
+
+    def kept(self, answer_id: AnswerId) -> Answer | None:
+        """Give an answer that calls may name; None if it is not kept, or was given up."""
+        found = self._answers.get(answer_id)
+        return found if found is not None and found.is_retained and not found.is_unwanted else None
+
+    def is_open(self, answer: Answer) -> bool:
+        """Whether the shell may settle this answer now; false once the connection has ended."""
+        if self._has_ended and answer.is_admitted:
+            self.room.leave_grant(answer)
+        return not self._has_ended and (
+            answer.state == RUNNING or answer.state == RUNNING_UNWANTED or answer.state == STREAMING
+        )
 
     def settle(self, answer: Answer, outcome: object, body: bytes | None) -> list[SubjectEvent]:
-        """Write the RETURN, then let the calls that waited start or fail.
-
-        A worklist, not recursion: a chain of thousands of dependent calls fails as well as one.
-        """
+        """Write the RETURN or END, then let the calls that waited start or fail."""
+        if answer.state == STREAMING:
+            failure = outcome if isinstance(outcome, CallFailed) else None
+            self._writer.write((END, answer.answer_id, failure and _error(failure)))
+            outcome = Invalid("a stream cannot be named by a call; read it")
+        elif answer.state == RUNNING:
+            if body is not None:
+                self._writer.add(body)
+            elif isinstance(outcome, CallFailed):
+                self._write_failure(answer.answer_id, outcome)
+        if not answer.is_admitted:  # Settled at once: only now does anything of it stay.
+            if not answer.is_retained:
+                answer.state = FREE
+                return []
+            self.admit(answer, 0)
         events: list[SubjectEvent] = []
-        if answer.state == RUNNING and body is not None:
-            self._writer.add(body)
-        elif isinstance(outcome, CallFailed) and answer.state == RUNNING:
-            self._write_failure(answer.answer_id, outcome)
-        settled = [self._settled(answer, outcome)]
-        for parent, parent_outcome in settled:
-            queue, parent.queue = parent.queue, None
-            for waiting in (queue or {}).values():
-                failure = self.start(waiting, parent_outcome, events)
-                if failure is not None:
-                    settled.append((waiting, failure))
+        self._settled(answer, outcome)
+        if answer.queue:
+            self._wake([(answer, outcome)], events)
         return events
 
-    def start(
-        self, waiting: Answer, outcome: object, events: list[SubjectEvent]
+    def refuse_waiting(self, answer: Answer) -> list[SubjectEvent]:
+        """Fail what waits for an answer that has become a stream."""
+        events: list[SubjectEvent] = []
+        if answer.is_admitted and answer.queue:
+            failure = Invalid("the answer is a stream, which no call can name; read it")
+            self._wake([(answer, failure)], events)
+        return events
+
+    def _wake(self, settled: Settled, events: list[SubjectEvent]) -> None:
+        """A worklist, not recursion: thousands of dependent calls fail as well as one."""
+        for parent, outcome in settled:
+            queue, parent.queue = parent.queue, None
+            for call in (queue or {}).values():
+                _, needs = call.needs.pop(parent.answer_id)
+                failure = self._provide(call, parent, outcome, needs)
+                if failure is not None:
+                    self._fail_waiting(call, failure, settled, events)
+                elif call.exported is not None:
+                    self._stand_in_line(call, call.exported, settled, events)
+
+    def _provide(
+        self, call: CallReady, parent: Answer, outcome: object, needs: list[Need]
     ) -> CallFailed | None:
-        """Hand a waiting call to the shell, or settle it with the failure that is returned."""
-        found = resolve_path(outcome, waiting.path)
-        arguments, waiting.arguments = waiting.arguments, []
-        waiting.parent = None
-        waiting.path = ()
-        if isinstance(found, CallFailed):
-            if waiting.state == WAITING:
-                self._write_failure(waiting.answer_id, found)
-            self._settled(waiting, found)
-            return found
-        waiting.advance("start")
-        waiting.tag = found.tag
-        events.append(
-            CallReady(
-                waiting.answer_id,
-                found.object,
-                waiting.method,
-                arguments,
-                waiting.deadline_ms,
-                found.tag,
-            )
-        )
+        for need in needs:
+            found = walk(outcome, need.path)
+            if isinstance(found, CallFailed):
+                return found
+            if need.container is not None:
+                failure = self.give_argument(call, need, found, parent.grant_tag, parent)
+                if failure is not None:
+                    return failure
+            elif isinstance(found, Exported):
+                call.exported = found
+            else:
+                return not_callable()
         return None
 
-    def _settled(self, answer: Answer, outcome: object) -> tuple[Answer, object]:
+    def give_argument(
+        self, call: CallReady, need: Need, found: object, tag: Opaque, parent: Answer | None
+    ) -> CallFailed | None:
+        """Put what an answer turned out to be where the call's arguments name it."""
+        if isinstance(found, Exported):
+            need.container[need.key] = found.object
+            call.argument_tags.append(found.tag)
+            return None
+        call.argument_tags.append(tag)
+        if type(found) in CONTAINERS:
+            try:
+                check_value(found)
+            except ValueFault:
+                return Invalid("an argument names a map that holds objects; name one of them")
+            # The handler may change what it is given; the kept answer must not.
+            found = deepcopy(found)
+        need.container[need.key] = found
+        # Before the call is admitted its own refusal has just been decided: it starts at once.
+        waits = parent is not None and call.is_admitted
+        return self.room.lend(call, parent.result_bytes) if waits and parent else None
+
+    def _stand_in_line(
+        self, call: CallReady, target: Exported, settled: Settled, events: list[SubjectEvent]
+    ) -> None:
+        if target.line is None:
+            target.line = {}
+        target.line[call.answer_id] = call
+        self._advance_line(target, settled, events)
+
+    def _advance_line(self, target: Exported, settled: Settled, events: list[SubjectEvent]) -> None:
+        while target.line:
+            call = next(iter(target.line.values()))
+            if call.needs:
+                return
+            del target.line[call.answer_id]
+            failure = self._start(call, target)
+            if failure is None:
+                events.append(call)
+            else:
+                self._fail_waiting(call, failure, settled, events)
+        target.line = None
+
+    def _start(self, call: CallReady, target: Exported) -> CallFailed | None:
+        """Make a call ready, or say why it cannot be."""
+        call.object = target.object
+        call.grant_tag = target.tag
+        if any(tag != target.tag for tag in call.argument_tags):
+            return Denied()  # No union of two grants inside the archive.
+        failure = self.room.enter_grant(call)
+        if failure is None:
+            call.advance("start")
+        return failure
+
+    def _fail_waiting(
+        self, call: CallReady, failure: CallFailed, settled: Settled, events: list[SubjectEvent]
+    ) -> None:
+        if call.state == WAITING:
+            self._write_failure(call.answer_id, failure)
+        parents = self._detach(call, settled, events)
+        self._settled(call, failure)
+        settled.append((call, failure))
+        for parent in parents:
+            self._withdraw_unneeded(parent, settled, events)
+
+    def _detach(
+        self, call: CallReady, settled: Settled, events: list[SubjectEvent]
+    ) -> list[Answer]:
+        """Take a waiting call out of every queue; give the answers that it waited for."""
+        parents: list[Answer] = [parent for parent, _ in call.needs.values()]
+        call.needs.clear()
+        for parent in parents:
+            if parent.queue is not None:
+                parent.queue.pop(call.answer_id, None)
+        target = call.exported
+        if target is not None and target.line and target.line.pop(call.answer_id, None):
+            self._advance_line(target, settled, events)
+        return parents
+
+    def _settled(self, answer: Answer, outcome: object) -> None:
         """Free the slot, and keep or forget the outcome."""
         self.room.leave(answer)
         answer.advance("settle")
@@ -136,40 +246,12 @@ class AnswerTable:
             self._drop(answer)
         else:
             answer.outcome = outcome if self.room.has_kept(answer) else not_kept()
-        return answer, outcome
+        if isinstance(answer, CallReady):
+            answer.arguments = []  # The caller may keep the answer for long; nobody needs these.
 
     def _drop(self, answer: Answer) -> None:
         del self._answers[answer.answer_id]
         self.room.forget(answer)
-
-    def _withdraw_unneeded(self, answer: Answer, events: list[SubjectEvent]) -> None:
-        """After a FINISH: withdraw a call nobody waits for, then look at what it was made on."""
-        unneeded: Answer | None = answer
-        while unneeded is not None and unneeded.is_unwanted and not unneeded.queue:
-            if unneeded.state != WAITING_UNWANTED:
-                events.append(Cancelled(unneeded.answer_id))
-                return
-            parent = unneeded.parent
-            unneeded.advance("forget")
-            self.room.leave(unneeded)
-            self._drop(unneeded)
-            if parent is not None and parent.queue is not None:
-                del parent.queue[unneeded.answer_id]
-            unneeded = parent
-
-    def _write_failure(self, answer_id: AnswerId, failure: CallFailed) -> None:
-        error = [
-            failure.code,
-            failure.processed.value,
-            _sendable(failure.correlation_id, CORRELATION_CHARACTERS_MAX),
-            _sendable(str(failure), TEXT_CHARACTERS_MAX),
-        ]
-        self._writer.write((RETURN, answer_id, STATUS_ERROR, error))
-
-    def parent(self, answer_id: AnswerId) -> Answer | None:
-        """Give an answer that calls may be made on; None if it is not kept, or was given up."""
-        found = self._answers.get(answer_id)
-        return found if found is not None and found.is_retained and not found.is_unwanted else None
 
     def finish(self, answer_id: AnswerId, events: list[SubjectEvent]) -> None:
         """The controller gives an answer up. Late, or said twice, is nothing."""
@@ -179,26 +261,67 @@ class AnswerTable:
         answer.advance("receive_finish")
         if answer.state == FREE:
             self._drop(answer)
-        else:
-            self._withdraw_unneeded(answer, events)
+            return
+        settled: Settled = []
+        self._withdraw_unneeded(answer, settled, events)
+        self._wake(settled, events)
+
+    def _withdraw_unneeded(
+        self, answer: Answer, settled: Settled, events: list[SubjectEvent]
+    ) -> None:
+        """After a FINISH: withdraw a call nobody waits for, then look at what it was made on."""
+        unneeded: list[Answer] = [answer]
+        for each in unneeded:
+            if not each.is_unwanted or each.queue or each.is_cancelled:
+                continue
+            if each.state != WAITING_UNWANTED:
+                each.is_cancelled = True
+                events.append(Cancelled(each))
+                continue
+            assert isinstance(each, CallReady)
+            each.is_cancelled = True
+            unneeded += self._detach(each, settled, events)
+            each.advance("forget")
+            self.room.leave(each)
+            self._drop(each)
+
+    def _write_failure(self, answer_id: AnswerId, failure: CallFailed) -> None:
+        self._writer.write((RETURN, answer_id, STATUS_ERROR, _error(failure)))
 
     @property
-    def kept(self) -> int:
+    def kept_count(self) -> int:
         """Settled answers that wait for FINISH."""
         return sum(1 for answer in self._answers.values() if answer.state == KEPT)
+
+    def by_state(self) -> dict[str, list[int]]:
+        """Say which answers are in which state, oldest first."""
+        found: dict[str, list[int]] = {}
+        for answer in self._answers.values():
+            found.setdefault(answer.state, []).append(answer.answer_id)
+        return found
 
     def end(self) -> list[SubjectEvent]:
         """Cancel what runs and empty the table. Settling a cancelled answer is then ignored."""
         self._has_ended = True
         events: list[SubjectEvent] = [
-            Cancelled(answer_id)
-            for answer_id, answer in self._answers.items()
-            # An unwanted one with calls waiting on it was not cancelled yet; the others were.
-            if answer.state == RUNNING or (answer.state == RUNNING_UNWANTED and answer.queue)
+            Cancelled(answer)
+            for answer in self._answers.values()
+            if not answer.is_settled
+            and answer.state not in (WAITING, WAITING_UNWANTED)
+            and not answer.is_cancelled
         ]
         self._answers.clear()
-        self.room.clear()
+        self.room.end()
         return events
+
+
+def _error(failure: CallFailed) -> list[object]:
+    return [
+        failure.code,
+        failure.processed.value,
+        _sendable(failure.correlation_id, CORRELATION_CHARACTERS_MAX),
+        _sendable(str(failure), TEXT_CHARACTERS_MAX),
+    ]
 
 
 def _sendable(text: str, characters_max: int) -> str:

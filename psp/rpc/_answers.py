@@ -1,35 +1,38 @@
-"""One answer, from the CALL to its FINISH, and the table of what may happen to it when.
+"""One answer, from the PRESENT or CALL to its FINISH, and the table of what may happen to it when.
 
-An answer that waits stands in the queue of the answer it is to be called on. Queues are dicts by
-id: they keep call order, and a withdrawn call leaves without a search.
+What the shell is handed, `CallReady` or `PresentReceived`, *is* the subject's record of the
+question: most calls are settled before the next frame is looked at, and need no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from psp.errors import CallFailed, Denied, Invalid, Overloaded, Processed
-from psp.values import Value
+from psp.wire import FLAG_NO_PIPELINING, FLAG_NO_RESULT
 
-from ._events import Opaque
 from ._ids import AnswerId, Path
 
-AnswerState: TypeAlias = Literal[
-    "waiting", "waiting_unwanted", "running", "running_unwanted", "kept", "free"
-]
-AnswerStep: TypeAlias = Literal["start", "settle", "receive_finish", "forget"]
+Opaque: TypeAlias = object
+"""Something of the shell's that the core only carries: an exposed object, the tag of a grant."""
 
-WAITING: Final = "waiting"  # Queued behind another answer.
+AnswerState: TypeAlias = Literal[
+    "waiting", "waiting_unwanted", "running", "running_unwanted", "streaming", "kept", "free"
+]
+AnswerStep: TypeAlias = Literal["start", "open_stream", "settle", "receive_finish", "forget"]
+
+WAITING: Final = "waiting"  # For the answers that its target and its arguments name.
 WAITING_UNWANTED: Final = "waiting_unwanted"  # Finished, but other calls wait for it.
 RUNNING: Final = "running"  # The shell has it.
 RUNNING_UNWANTED: Final = "running_unwanted"  # Finished: nothing will be sent about it.
+STREAMING: Final = "streaming"  # The RETURN has named a stream; its END has not been sent.
 KEPT: Final = "kept"  # RETURN was sent; calls may name it until FINISH.
 FREE: Final = "free"
 
-# `settle` is any outcome; `forget` is a settled answer that was asked with no_pipelining, or a
-# waiting one that nobody wants and nobody waits for. An unwanted answer that others wait for goes
-# on: FINISH gives up the answer, not the calls that were made on it.
+# `settle` is any outcome, a stream's END included; `forget` is a settled answer that was asked with
+# no_pipelining, or a waiting one that nobody wants and nobody waits for. An unwanted answer that
+# others wait for goes on: FINISH gives up the answer, not the calls that were made on it.
 ANSWER_TRANSITIONS: Final[Mapping[tuple[AnswerState, AnswerStep], AnswerState]] = {
     (WAITING, "start"): RUNNING,
     (WAITING, "settle"): KEPT,
@@ -38,18 +41,45 @@ ANSWER_TRANSITIONS: Final[Mapping[tuple[AnswerState, AnswerStep], AnswerState]] 
     (WAITING_UNWANTED, "settle"): FREE,
     (WAITING_UNWANTED, "forget"): FREE,
     (RUNNING, "settle"): KEPT,
+    (RUNNING, "open_stream"): STREAMING,
     (RUNNING, "receive_finish"): RUNNING_UNWANTED,
     (RUNNING_UNWANTED, "settle"): FREE,
+    (RUNNING_UNWANTED, "open_stream"): RUNNING_UNWANTED,
+    (STREAMING, "settle"): KEPT,
+    (STREAMING, "receive_finish"): RUNNING_UNWANTED,
     (KEPT, "receive_finish"): FREE,
     (KEPT, "forget"): FREE,
 }
 
 
-class Exported(NamedTuple):
-    """An object with the tag of the grant it comes from. Inside a value it is a step's end."""
+class Exported:
+    """An object with the tag of the grant it comes from; in a value, the end of a path.
 
-    object: Opaque
-    tag: Opaque
+    Attributes:
+        line: Calls on it that wait for an argument, and those behind them: calls on one reference
+            enter in the order in which they came. None or empty for most.
+    """
+
+    __slots__ = ("line", "object", "tag")
+
+    def __init__(self, object: Opaque, tag: Opaque) -> None:
+        self.object = object
+        self.tag = tag
+        self.line: dict[AnswerId, CallReady] | None = None
+
+
+class Need(NamedTuple):
+    """What one unsettled answer owes to a waiting call.
+
+    Attributes:
+        container: Where it goes: the call's arguments or a list or map in them; None for the
+            target.
+        key: The index or key there.
+    """
+
+    container: Any
+    key: Any
+    path: Path
 
 
 class Answer:
@@ -58,56 +88,61 @@ class Answer:
     __slots__ = (
         "accept_bytes",
         "answer_id",
-        "arguments",
         "body_bytes",
-        "deadline_ms",
-        "is_retained",
+        "flags",
+        "grant_tag",
+        "is_admitted",
+        "is_cancelled",
+        "is_in_grant",
         "kept_bytes",
-        "method",
         "outcome",
-        "parent",
-        "path",
         "queue",
         "result_bytes",
         "state",
-        "tag",
-        "wants_result",
+        "unsent",
     )
 
-    # These five are of a waiting call: unset before it is queued, and let go when it starts.
-    parent: Answer | None
-    path: Path
-    method: str
-    arguments: list[Value]
-    deadline_ms: int
+    answer_id: AnswerId
+    accept_bytes: int
+    flags: int
+    grant_tag: Opaque
+    state: AnswerState
+    is_admitted: bool
+    """It stands in the table; a call that is settled at once never does."""
+    unsent: int
+    """Of a stream: bytes that were offered and have not left."""
+    result_bytes: int
+    """Of a value: its encoded size."""
 
-    def __init__(
-        self,
-        answer_id: AnswerId,
-        *,
-        body_bytes: int,
-        accept_bytes: int,
-        wants_result: bool,
-        is_retained: bool,
-    ) -> None:
-        self.answer_id = answer_id
-        self.state: AnswerState = RUNNING
+    # From here on unset until it is admitted.
+    body_bytes: int
+    kept_bytes: int
+    outcome: object
+    """A value, an `Exported` or a `CallFailed`, once settled."""
+    queue: dict[AnswerId, CallReady] | None
+    """Calls that wait for it, by id: they keep call order, and leave without a search."""
+    is_cancelled: bool
+    is_in_grant: bool
+
+    def admit(self, body_bytes: int) -> None:
+        """Set what only an answer in the table has."""
+        self.is_admitted = True
         self.body_bytes = body_bytes
-        self.accept_bytes = accept_bytes
-        self.wants_result = wants_result
-        self.is_retained = is_retained
-        # Encoded size of the value, and what of it is charged while it is kept.
-        self.result_bytes = 0
         self.kept_bytes = 0
-        self.tag: Opaque = None
-        # A value, an `Exported` or a `CallFailed`, once settled.
-        self.outcome: object = None
-        # Made with the first call that waits; most answers never need it.
-        self.queue: dict[AnswerId, Answer] | None = None
+        self.outcome = self.queue = None
+        self.is_cancelled = self.is_in_grant = False
 
     def advance(self, step: AnswerStep) -> None:
         """Move to the state that the table gives; a pair it does not have is a bug of ours."""
         self.state = ANSWER_TRANSITIONS[self.state, step]
+
+    @property
+    def wants_result(self) -> bool:
+        return not self.flags & FLAG_NO_RESULT
+
+    @property
+    def is_retained(self) -> bool:
+        return not self.flags & FLAG_NO_PIPELINING
 
     @property
     def is_unwanted(self) -> bool:
@@ -116,6 +151,79 @@ class Answer:
     @property
     def is_settled(self) -> bool:
         return self.state == KEPT or self.state == FREE
+
+
+class PresentReceived(Answer):
+    """The controller shows a token. Answer with `resolve_object` or `fail`."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, answer_id: AnswerId, token: bytes, accept_bytes: int) -> None:
+        self.answer_id = answer_id
+        self.token = token
+        self.accept_bytes = accept_bytes
+        self.flags = 0
+        self.grant_tag = None
+        self.state = RUNNING
+        self.is_admitted = False
+        self.unsent = self.result_bytes = 0
+
+
+class CallReady(Answer):
+    """A call can start. Answer once with `resolve_value`, `resolve_object`, `open_stream` or
+    `fail`.
+
+    Attributes:
+        object: What the call is made on, as it was given to `resolve_object` (or the bootstrap).
+        arguments: Decoded and within the limits; nothing else is checked about them. Where the
+            caller named an answer stands its value, or its object itself.
+        deadline_ms: The `now_ms` of the `receive` that brought the call, plus its remaining time.
+            Time spent waiting behind another answer counts.
+        grant_tag: The grant that the target came from; None for the bootstrap.
+        invocation: The signature of an interactive holder, unchecked; None for most.
+    """
+
+    __slots__ = (
+        "argument_tags",
+        "arguments",
+        "deadline_ms",
+        "exported",
+        "invocation",
+        "method",
+        "needs",
+        "object",
+    )
+
+    exported: Exported | None
+    """The target, once known. Unset, like the next two, for a call that starts at once."""
+    needs: dict[AnswerId, tuple[Answer, list[Need]]]
+    """The unsettled answers that a waiting call needs, by id."""
+    argument_tags: list[Opaque]
+
+    def __init__(
+        self,
+        answer_id: AnswerId,
+        object: Opaque,
+        method: str,
+        arguments: list[Any],
+        deadline_ms: int,
+        grant_tag: Opaque,
+        invocation: bytes | None,
+        accept_bytes: int,
+        flags: int,
+    ) -> None:
+        self.answer_id = answer_id
+        self.object = object
+        self.method = method
+        self.arguments = arguments
+        self.deadline_ms = deadline_ms
+        self.grant_tag = grant_tag
+        self.invocation = invocation
+        self.accept_bytes = accept_bytes
+        self.flags = flags
+        self.state = RUNNING
+        self.is_admitted = False
+        self.unsent = self.result_bytes = 0
 
 
 _NOT_KEPT: Final = "the answer that this call was made on is not kept here; ask that question again"
@@ -130,8 +238,12 @@ def not_kept() -> Overloaded:
     return Overloaded(_NOT_KEPT)
 
 
-def resolve_path(outcome: object, path: Path) -> Exported | CallFailed:
-    """Walk from an answer's outcome to the object that a call is made on.
+def not_callable() -> Invalid:
+    return Invalid("the path leads to a plain value; a call needs an object, so await the value")
+
+
+def walk(outcome: object, path: Path) -> object:
+    """Walk from an answer's outcome along a path: to a value, an `Exported`, or a `CallFailed`.
 
     Only keys of maps and indexes of lists are steps; never an attribute of anything.
     """
@@ -140,9 +252,8 @@ def resolve_path(outcome: object, path: Path) -> Exported | CallFailed:
         return type(outcome)(
             str(outcome), processed=Processed.NO, correlation_id=outcome.correlation_id
         )
-    found = outcome
+    found: Any = outcome
     for step in path:
-        # `Exported` is a tuple, but not a list: no step leads into an object.
         if type(found) is dict and type(step) is str and step in found:
             found = found[step]
             continue
@@ -150,6 +261,4 @@ def resolve_path(outcome: object, path: Path) -> Exported | CallFailed:
             found = found[step]
             continue
         return Denied()  # "Not there" and "not allowed" look the same.
-    if isinstance(found, Exported):
-        return found
-    return Invalid("the path leads to a plain value; a call needs an object, so await the value")
+    return found

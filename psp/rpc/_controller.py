@@ -6,8 +6,8 @@ one place, tells the peer with an ABORT, ends every open question and gives `Abo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from psp.errors import (
     CALL_FAILURES,
@@ -22,45 +22,61 @@ from psp.values import Value
 from psp.wire import (
     ACCEPT_BYTES_DEFAULT,
     CALL,
+    CHUNK,
     CONTROLLER_ABORT,
     CONTROLLER_HELLO,
+    CREDIT,
+    END,
     FINISH,
     FLAG_NO_PIPELINING,
     FLAG_NO_RESULT,
+    GOAWAY,
+    ID_MAX,
     IDS_PER_FRAME_MAX,
     INITIAL_LIMITS,
+    INVOCATION_BYTES_MAX,
     METHOD_CHARACTERS_MAX,
+    PING,
+    PONG,
     PRESENT,
     RELEASE,
     REMAINING_MS_MAX,
+    RETURN,
+    SUBJECT_ABORT,
+    SUBJECT_HELLO,
     TEXT_CHARACTERS_MAX,
     VERSION,
-    Abort,
     AbortCode,
-    Frame,
     FrameReader,
     FrameWriter,
-    GoAway,
     Limits,
-    Return,
+    Places,
+    Promised,
     Role,
     SubjectHello,
     WireTarget,
+    is_sendable_scalar,
     limits_from_hello_untrusted,
-    outgoing,
+    outgoing_arguments,
     raised_limits,
 )
 
 from ._events import (
     ERROR,
     REFERENCE,
+    STREAM,
+    VALUE,
     Aborted,
+    ChunkReceived,
     ControllerEvent,
     GoingAway,
     HelloReceived,
+    Ponged,
     Returned,
+    StreamEnded,
 )
 from ._ids import BOOTSTRAP, ExportId, QuestionId, Target
+from ._naming import find_promised
 from ._questions import (
     AWAITING,
     AWAITING_LAST,
@@ -68,9 +84,11 @@ from ._questions import (
     QUESTION_TRANSITIONS,
     RETURNED,
     QuestionState,
+    QuestionStep,
 )
 
 _NO_ARGUMENTS: Final[list[Value]] = []
+Argument: TypeAlias = "Value | Promised"
 
 
 class Controller:
@@ -89,16 +107,27 @@ class Controller:
         self._reader = FrameReader(Role.CONTROLLER)
         self._writer = FrameWriter()
         self._questions: dict[QuestionId, QuestionState] = {}
+        # What each may send as a stream: asked for, if not the default; then, once it is one, left.
+        self._accepts: dict[QuestionId, int] = {}
+        self._credits: dict[QuestionId, int] = {}
         self._imports: set[ExportId] = set()
         self._last_question = 0
         # Highest question whose bytes were handed to the shell: a later one was certainly not
         # processed, so its caller may simply repeat it.
         self._last_sent = 0
         self._last_import = 0
+        self._last_ping = 0
         self._finished: list[QuestionId] = []
         self._released: list[ExportId] = []
         self._going_away = False
         self._has_ended = False
+        self._receivers: Final[Mapping[int, Callable[..., None]]] = {
+            RETURN: self._receive_return,
+            CHUNK: self._receive_chunk,
+            END: self._receive_end,
+            GOAWAY: self._receive_go_away,
+            PONG: self._receive_pong,
+        }
         self._writer.write(
             (CONTROLLER_HELLO, [VERSION], raised_limits(limits), list(features)),
         )
@@ -118,27 +147,31 @@ class Controller:
         self._make_ready()
         question = self._last_question + 1
         self._writer.write((PRESENT, question, token))
-        return self._opened(question, AWAITING)
+        return self._opened(question, AWAITING, accept_bytes=0)
 
     def call(
         self,
         target: Target,
         method: str,
-        arguments: Sequence[Value] = (),
+        arguments: Sequence[Argument] = (),
         *,
         remaining_ms: int,
         accept_bytes: int = ACCEPT_BYTES_DEFAULT,
         no_result: bool = False,
         no_pipelining: bool = False,
+        invocation: bytes | None = None,
     ) -> QuestionId:
         """Ask for one method on a reference, or on a path into an answer that may not be there yet.
 
         Args:
+            arguments: Values; in them, a `Promised` stands for the answer of an earlier question or
+                for a reference.
             remaining_ms: Time left for the whole call, from now.
-            accept_bytes: The largest result wanted.
+            accept_bytes: The largest result wanted; of a stream, its first credit.
             no_result: An intermediate step: the answer says only that there is a value.
             no_pipelining: No call will name the answer: the subject keeps nothing, and the question
                 is over with its `Returned`. Set it for every plain result.
+            invocation: The signature that an interactive grant asks for.
 
         Raises:
             LocalProtocolError: The target, the method or an argument cannot be sent.
@@ -156,13 +189,29 @@ class Controller:
                 f"remaining_ms={remaining_ms}; choose 0 to {REMAINING_MS_MAX} (a day)"
             )
         # An empty list needs no walk, and most calls of a hot loop have one.
-        checked = outgoing(list(arguments)) if arguments else _NO_ARGUMENTS
+        checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
+        if invocation is not None and len(invocation) > INVOCATION_BYTES_MAX:
+            raise LimitExceeded(
+                f"an invocation of {len(invocation)} bytes; the limit is {INVOCATION_BYTES_MAX}"
+            )
         flags = FLAG_NO_RESULT * no_result | FLAG_NO_PIPELINING * no_pipelining
         question = self._last_question + 1
         self._writer.write(
-            (CALL, question, wire_target, method, checked, remaining_ms, accept_bytes, flags)
+            (
+                CALL,
+                question,
+                wire_target,
+                method,
+                checked,
+                remaining_ms,
+                accept_bytes,
+                flags,
+                invocation,
+            )
         )
-        return self._opened(question, AWAITING_LAST if no_pipelining else AWAITING)
+        return self._opened(
+            question, AWAITING_LAST if no_pipelining else AWAITING, accept_bytes=accept_bytes
+        )
 
     def finish(self, question: QuestionId) -> None:
         """Give an answer up: it is no longer needed, or no longer wanted.
@@ -177,12 +226,32 @@ class Controller:
             raise LocalProtocolError(
                 f"question {question} was never asked; the last one is {self._last_question}"
             )
-        state = self._questions.pop(question, None)
+        state = self._forget(question)
         if state is None:
             return
         if state != RETURNED:
             self.open_questions -= 1
         self._finished.append(question)
+
+    def credit(self, question: QuestionId, size: int) -> None:
+        """Let a stream send so many bytes more. A stream that is over needs none.
+
+        Raises:
+            LocalProtocolError: Not a number of bytes, or the question was never asked.
+        """
+        if not 0 < size <= ID_MAX or not 0 < question <= self._last_question:
+            raise LocalProtocolError(f"credit of {size} bytes for question {question}; check both")
+        left = self._credits.get(question)
+        if left is not None and not self._has_ended:
+            self._credits[question] = left + size
+            self._writer.write((CREDIT, question, size))
+
+    def ping(self) -> int:
+        """Ask the subject for a sign of life; `Ponged` brings the number that this gives."""
+        self._last_ping += 1
+        if not self._has_ended:
+            self._writer.write((PING, self._last_ping))
+        return self._last_ping
 
     def release(self, export: ExportId) -> None:
         """Give a reference back; once.
@@ -232,14 +301,24 @@ class Controller:
         events: list[ControllerEvent] = []
         if self._has_ended:
             return events
+        questions = self._questions
         try:
-            for frame in self._reader.receive_untrusted(data):
-                # The hot path: everything else is rare.
-                if type(frame) is Return and self.peer_hello is not None:
-                    self._receive_return(frame, events)
-                else:
-                    self._receive_other(frame, events)
-                if type(frame) is Abort:
+            for places in self._reader.receive_untrusted(data):
+                # The hot path, the value of a plain call: everything else is rarer.
+                if (
+                    places[0] == RETURN
+                    and places[2] == VALUE
+                    and questions.get(places[1]) == AWAITING_LAST
+                    and self.peer_hello is not None
+                ):
+                    del questions[places[1]]
+                    self.open_questions -= 1
+                    if self._accepts:
+                        self._accepts.pop(places[1], None)
+                    events.append(Returned(places[1], VALUE, places[3]))
+                    continue
+                self._receive_one(places, events)
+                if places[0] == SUBJECT_ABORT:
                     break
         except RemoteProtocolError as exc:
             code = AbortCode.PROTOCOL
@@ -270,10 +349,21 @@ class Controller:
             )
         return [question, list(path)]
 
-    def _opened(self, question: int, state: QuestionState) -> QuestionId:
+    def _checked_arguments(self, arguments: Sequence[Argument]) -> object:
+        if all(map(is_sendable_scalar, arguments)):
+            return arguments
+        given: list[object] = list(arguments)
+        for _, _, promised in find_promised(given):
+            # Our own mistake is refused here: it would cost the connection there.
+            self._wire_target(_to_target(promised.target))
+        return outgoing_arguments(given)
+
+    def _opened(self, question: int, state: QuestionState, *, accept_bytes: int) -> QuestionId:
         self._last_question = question
         opened = QuestionId(question)
         self._questions[opened] = state
+        if accept_bytes != ACCEPT_BYTES_DEFAULT:
+            self._accepts[opened] = accept_bytes
         self.open_questions += 1
         return opened
 
@@ -292,6 +382,11 @@ class Controller:
             # refuse the call for what we no longer hold.
             self._write_batches()
 
+    def _forget(self, question: QuestionId) -> QuestionState | None:
+        self._accepts.pop(question, None)
+        self._credits.pop(question, None)
+        return self._questions.pop(question, None)
+
     def _write_batches(self) -> None:
         if not self._has_ended:
             for kind, ids in ((FINISH, self._finished), (RELEASE, self._released)):
@@ -300,31 +395,91 @@ class Controller:
         self._finished.clear()
         self._released.clear()
 
-    def _receive_return(self, frame: Return, events: list[ControllerEvent]) -> None:
-        _, number, status, payload = frame
+    def _receive_one(self, places: Places, events: list[ControllerEvent]) -> None:
+        kind = places[0]
+        if kind == SUBJECT_ABORT:
+            events += [*self._end(), Aborted(places[1], places[2])]
+        elif self.peer_hello is None:
+            events.append(self._receive_hello(places))
+        elif kind in self._receivers:
+            self._receivers[kind](events, *places[1:])
+        else:
+            raise RemoteProtocolError("a second HELLO; a subject says it first, and once")
+
+    def _receive_return(
+        self, events: list[ControllerEvent], number: int, status: int, payload: Any
+    ) -> None:
         question = QuestionId(number)
         state = self._questions.get(question)
         if status == REFERENCE:
-            assert isinstance(payload, int)
             self._import(ExportId(payload), is_wanted=state is not None)
         if state is None:
-            if question > self._last_question:
-                raise RemoteProtocolError(
-                    f"RETURN for question {question}; the last one asked is {self._last_question}"
-                )
+            self._check_asked(number, "RETURN")
             return  # It crossed our FINISH.
-        following = QUESTION_TRANSITIONS.get((state, "receive_return"))
+        self._advance(question, state, "receive_stream" if status == STREAM else "receive_return")
+        if status == STREAM:
+            self._credits[question] = self._accepts.pop(question, ACCEPT_BYTES_DEFAULT)
+        else:
+            self._accepts.pop(question, None)
+            self.open_questions -= 1
+        events.append(
+            Returned(question, status, _to_failure(payload) if status == ERROR else payload)
+        )
+
+    def _receive_chunk(self, events: list[ControllerEvent], number: int, data: bytes) -> None:
+        question = QuestionId(number)
+        left = self._credits.get(question)
+        if left is None:
+            if question in self._questions:
+                raise RemoteProtocolError(f"CHUNK for question {question}, which is no open stream")
+            self._check_asked(number, "CHUNK")
+            return
+        if len(data) > left:
+            raise RemoteProtocolError(
+                f"CHUNK of {len(data)} bytes for question {question}; its credit is {left}"
+            )
+        self._credits[question] = left - len(data)
+        events.append(ChunkReceived(question, data))
+
+    def _receive_end(self, events: list[ControllerEvent], number: int, failure: Any) -> None:
+        question = QuestionId(number)
+        state = self._questions.get(question)
+        if state is None:
+            self._check_asked(number, "END")
+            return
+        self._advance(question, state, "receive_end")
+        del self._credits[question]
+        self.open_questions -= 1
+        events.append(StreamEnded(question, None if failure is None else _to_failure(failure)))
+
+    def _receive_go_away(self, events: list[ControllerEvent], last_question: int) -> None:
+        self._going_away = True
+        dropped = [question for question in self._questions if question > last_question]
+        for question in dropped:
+            if self._forget(question) != RETURNED:
+                self.open_questions -= 1
+                events.append(_lost(question, Processed.NO))
+        events.append(GoingAway(last_question))
+
+    def _receive_pong(self, events: list[ControllerEvent], number: int) -> None:
+        if number > self._last_ping:
+            raise RemoteProtocolError(f"PONG {number}; the last PING was {self._last_ping}")
+        events.append(Ponged(number))
+
+    def _advance(self, question: QuestionId, state: QuestionState, step: QuestionStep) -> None:
+        following = QUESTION_TRANSITIONS.get((state, step))
         if following is None:
-            raise RemoteProtocolError(f"a second RETURN for question {question}")
+            raise RemoteProtocolError(f"question {question} is {state}: it cannot {step} now")
         if following is FREE:
             del self._questions[question]
         else:
             self._questions[question] = following
-        self.open_questions -= 1
-        if status == ERROR:
-            events.append(Returned(question, status, _to_failure(payload)))
-        else:
-            events.append(Returned(question, status, payload))
+
+    def _check_asked(self, question: int, what: str) -> None:
+        if question > self._last_question:
+            raise RemoteProtocolError(
+                f"{what} for question {question}; the last one asked is {self._last_question}"
+            )
 
     def _import(self, export: ExportId, *, is_wanted: bool) -> None:
         if export <= self._last_import:
@@ -338,35 +493,17 @@ class Controller:
             # The answer crossed our FINISH. Nobody else will ever know of this reference.
             self._released.append(export)
 
-    def _receive_other(self, frame: Frame, events: list[ControllerEvent]) -> None:
-        match frame:
-            case Abort(_, code, text):
-                events += self._end()
-                events.append(Aborted(code, text))
-            case SubjectHello() if self.peer_hello is None:
-                events.append(self._receive_hello(frame))
-            case GoAway(_, last_question) if self.peer_hello is not None:
-                self._receive_go_away(last_question, events)
-            case _:
-                raise RemoteProtocolError(
-                    f"frame kind {frame.kind} out of place; a subject says HELLO first, and once"
-                )
-
-    def _receive_hello(self, frame: SubjectHello) -> HelloReceived:
-        if frame.version != VERSION:
-            raise RemoteProtocolError(f"version {frame.version} was chosen; {VERSION} was offered")
-        self.peer_limits = limits_from_hello_untrusted(frame.limits)
-        self.peer_hello = HelloReceived(*frame[1:])
+    def _receive_hello(self, places: Places) -> HelloReceived:
+        if places[0] != SUBJECT_HELLO:
+            raise RemoteProtocolError(
+                f"frame kind {places[0]} before HELLO; a subject says it first"
+            )
+        hello = SubjectHello._make(places)
+        if hello.version != VERSION:
+            raise RemoteProtocolError(f"version {hello.version} was chosen; {VERSION} was offered")
+        self.peer_limits = limits_from_hello_untrusted(hello.limits)
+        self.peer_hello = HelloReceived(*hello[1:])
         return self.peer_hello
-
-    def _receive_go_away(self, last_question: int, events: list[ControllerEvent]) -> None:
-        self._going_away = True
-        dropped = [question for question in self._questions if question > last_question]
-        for question in dropped:
-            if self._questions.pop(question) != RETURNED:
-                self.open_questions -= 1
-                events.append(_lost(question, Processed.NO))
-        events.append(GoingAway(last_question))
 
     def _end(self) -> list[ControllerEvent]:
         """End everything that is open. Called once: the tables are empty afterwards."""
@@ -377,11 +514,22 @@ class Controller:
             if state != RETURNED
         ]
         self._questions.clear()
+        self._accepts.clear()
+        self._credits.clear()
         self._imports.clear()
         self._finished.clear()
         self._released.clear()
         self.open_questions = 0
         return events
+
+
+def _to_target(target: WireTarget) -> Target:
+    if isinstance(target, int):
+        return ExportId(target)
+    question, path = target
+    assert isinstance(question, int)
+    assert isinstance(path, list)
+    return QuestionId(question), tuple(path)
 
 
 def _lost(question: QuestionId, processed: Processed) -> Returned:

@@ -8,16 +8,15 @@ from typing import Final, NamedTuple, TypeAlias
 
 from psp.errors import CallFailed
 from psp.values import Value
-from psp.wire import STATUS_ERROR, STATUS_REFERENCE, STATUS_VALUE
+from psp.wire import STATUS_ERROR, STATUS_REFERENCE, STATUS_STREAM, STATUS_VALUE
 
-from ._ids import AnswerId, ExportId, QuestionId
-
-Opaque: TypeAlias = object
-"""Something of the shell's that the core only carries: an exposed object, the tag of a grant."""
+from ._answers import Answer, CallReady, PresentReceived
+from ._ids import ExportId, QuestionId
 
 VALUE: Final = STATUS_VALUE
 REFERENCE: Final = STATUS_REFERENCE
 ERROR: Final = STATUS_ERROR
+STREAM: Final = STATUS_STREAM
 
 
 class HelloReceived(NamedTuple):
@@ -36,14 +35,35 @@ class Returned(NamedTuple):
 
     Attributes:
         question: The question; unless it was asked with `no_pipelining`, `finish` it in the end.
-        status: VALUE, REFERENCE or ERROR.
+        status: VALUE, REFERENCE, ERROR or STREAM.
         payload: For VALUE the value, for REFERENCE an `ExportId` to release in the end, for ERROR
-            a `CallFailed` (new for each question, so that it can be raised).
+            a `CallFailed` (new for each question, so that it can be raised), for STREAM the header
+            of what follows as `ChunkReceived` and `StreamEnded`.
     """
 
     question: QuestionId
     status: int
     payload: Value | ExportId | CallFailed
+
+
+class ChunkReceived(NamedTuple):
+    """The next bytes of a stream; between its `Returned` and its `StreamEnded`."""
+
+    question: QuestionId
+    data: bytes
+
+
+class StreamEnded(NamedTuple):
+    """A stream has ended, once. `failure` is None if it is complete."""
+
+    question: QuestionId
+    failure: CallFailed | None
+
+
+class Ponged(NamedTuple):
+    """The subject lives: it has said the number of a `ping` back."""
+
+    number: int
 
 
 class GoingAway(NamedTuple):
@@ -65,38 +85,14 @@ class Aborted(NamedTuple):
     by_peer: bool = True
 
 
-class PresentReceived(NamedTuple):
-    """The controller shows a token. Answer with `resolve_object` or `fail`."""
-
-    answer_id: AnswerId
-    token: bytes
-
-
-class CallReady(NamedTuple):
-    """A call can start. Answer once with `resolve_value`, `resolve_object` or `fail`.
-
-    Attributes:
-        object: What the call is made on, as it was given to `resolve_object` (or the bootstrap).
-        arguments: Decoded and within the limits; nothing else is checked about them.
-        deadline_ms: The `now_ms` of the `receive` that brought the call, plus its remaining time.
-            Time spent waiting behind another answer counts.
-        grant_tag: The grant that the target came from; None for the bootstrap.
-    """
-
-    answer_id: AnswerId
-    object: Opaque
-    method: str
-    arguments: list[Value]
-    deadline_ms: int
-    grant_tag: Opaque
-
-
 class Cancelled(NamedTuple):
     """Nobody waits for this answer any more: stop the handler. Its slot is free only when the
     answer is resolved or failed, as always; nothing will be sent."""
 
-    answer_id: AnswerId
+    call: Answer
 
 
-ControllerEvent: TypeAlias = HelloReceived | Returned | GoingAway | Aborted
+ControllerEvent: TypeAlias = (
+    HelloReceived | Returned | ChunkReceived | StreamEnded | Ponged | GoingAway | Aborted
+)
 SubjectEvent: TypeAlias = PresentReceived | CallReady | Cancelled | Aborted

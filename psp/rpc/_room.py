@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from psp.errors import CallFailed, LimitExceeded, Overloaded
 from psp.wire import Limits
 
-from ._answers import Answer, not_kept
+from ._answers import Answer, Exported, Opaque, not_kept
+
+
+class GrantRooms:
+    """What each grant holds over all connections of one archive: one of these for each listener."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[Opaque] = Counter()
+        self.exports: Counter[Opaque] = Counter()
 
 
 class Room:
@@ -16,34 +26,36 @@ class Room:
 
     Attributes:
         calls: Calls in flight.
+        streams: Answers that are being streamed.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, grants: GrantRooms) -> None:
         self._limits = limits
+        self._grants = grants
         self.calls = 0
+        self.streams = 0
         self._call_bytes = 0
         # Answers kept now or later: the slot is taken on arrival, so that settling always fits.
         self._retained = 0
         self._retained_bytes = 0
+        self._exports: Counter[Opaque] = Counter()
+        self._exports_held = 0
 
-    def refusal(self, answer: Answer) -> CallFailed | None:
+    def refusal(self, answer: Answer, body_bytes: int) -> CallFailed | None:
         """Say why a new call cannot be taken, or None."""
         limits = self._limits
         if self.calls >= limits.calls_in_flight:
             return Overloaded(f"{limits.calls_in_flight} calls are in flight; await some first")
-        if self._call_bytes + answer.body_bytes > limits.call_bytes_in_flight:
-            return Overloaded(
-                f"calls in flight hold {self._call_bytes} bytes; the limit is"
-                f" {limits.call_bytes_in_flight}; await some first"
-            )
+        if self._call_bytes + body_bytes > limits.call_bytes_in_flight:
+            return self._no_bytes()
         if answer.is_retained and self._retained >= limits.answers_retained:
             return Overloaded(
                 f"{limits.answers_retained} answers are kept; finish some or use no_pipelining"
             )
         return None
 
-    def queue_refusal(self, parent: Answer | None, path_length: int) -> CallFailed | None:
-        """Say why a call cannot be made on this answer, or None."""
+    def wait_refusal(self, parent: Answer | None, path_length: int) -> CallFailed | None:
+        """Say why a call cannot name this answer, or None."""
         limits = self._limits
         if path_length > limits.path_length:
             return LimitExceeded(
@@ -57,16 +69,42 @@ class Room:
             )
         return None
 
+    def line_refusal(self, exported: Exported) -> CallFailed | None:
+        """Say why a call cannot wait in line for an object, or None."""
+        if exported.line and len(exported.line) >= self._limits.queued_per_answer:
+            return Overloaded(f"{len(exported.line)} calls wait for one reference; await one")
+        return None
+
     def admit(self, answer: Answer) -> None:
         """Charge a call that was taken."""
         self.calls += 1
         self._call_bytes += answer.body_bytes
         self._retained += answer.is_retained
 
+    def enter_grant(self, answer: Answer) -> CallFailed | None:
+        """Charge its grant with a call that starts, or say why it cannot."""
+        tag = answer.grant_tag
+        if tag is None:
+            return None
+        if self._grants.calls[tag] >= self._limits.grant_calls:
+            return Overloaded(f"{self._limits.grant_calls} calls of this grant are in flight")
+        self._grants.calls[tag] += 1
+        answer.is_in_grant = True
+        return None
+
+    def lend(self, answer: Answer, argument_bytes: int) -> CallFailed | None:
+        """Charge a waiting call with an argument that has come to it, or say why it cannot."""
+        if self._call_bytes + argument_bytes > self._limits.call_bytes_in_flight:
+            return self._no_bytes()
+        answer.body_bytes += argument_bytes
+        self._call_bytes += argument_bytes
+        return None
+
     def leave(self, answer: Answer) -> None:
         """The call is settled or withdrawn: its slot is free."""
         self.calls -= 1
         self._call_bytes -= answer.body_bytes
+        self.leave_grant(answer)
 
     def keep_refused(self) -> bool:
         """Take a slot for the failure of a call that was refused; false if there is none."""
@@ -88,6 +126,48 @@ class Room:
         self._retained -= answer.is_retained
         self._retained_bytes -= answer.kept_bytes
 
-    def clear(self) -> None:
-        """The connection has ended."""
-        self.calls = self._call_bytes = self._retained = self._retained_bytes = 0
+    def export(self, tag: Opaque) -> CallFailed | None:
+        """Charge a reference that is given out, or say why it cannot be."""
+        limits = self._limits
+        if self._exports_held >= limits.exports or (
+            tag is not None and self._grants.exports[tag] >= limits.grant_exports
+        ):
+            return Overloaded("too many references are held; release some and ask again")
+        self._exports_held += 1
+        self._exports[tag] += 1
+        self._grants.exports[tag] += 1
+        return None
+
+    def release(self, tag: Opaque) -> None:
+        """A reference was given back."""
+        self._exports_held -= 1
+        for held in (self._exports, self._grants.exports):
+            _count_down(held, tag, 1)
+
+    def end(self) -> None:
+        """The connection has ended. Calls of a grant that still run keep its slots till they end:
+        or cutting the connection would be a way to start more."""
+        for tag, count in self._exports.items():
+            _count_down(self._grants.exports, tag, count)
+        self._exports.clear()
+        self.calls = self.streams = self._exports_held = 0
+        self._call_bytes = self._retained = self._retained_bytes = 0
+
+    def leave_grant(self, answer: Answer) -> None:
+        """Give the grant's slot back, once."""
+        if answer.is_in_grant:
+            answer.is_in_grant = False
+            _count_down(self._grants.calls, answer.grant_tag, 1)
+
+    def _no_bytes(self) -> Overloaded:
+        return Overloaded(
+            f"calls in flight hold {self._call_bytes} bytes; the limit is"
+            f" {self._limits.call_bytes_in_flight}; await some first"
+        )
+
+
+def _count_down(held: Counter[Opaque], tag: Opaque, count: int) -> None:
+    """A grant that holds nothing is forgotten: a peer can present tokens without end."""
+    held[tag] -= count
+    if held[tag] <= 0:
+        del held[tag]

@@ -6,52 +6,71 @@ mistake raises; the peer's mistake arrives as `Aborted`, the last event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
+from typing import Final
 
 from psp.errors import (
     CallFailed,
-    Invalid,
     LimitExceeded,
     LocalProtocolError,
-    Overloaded,
     Processed,
     RemoteProtocolError,
 )
 from psp.values import Value
 from psp.wire import (
     ACCEPT_BYTES_DEFAULT,
+    CALL,
+    CONTROLLER_ABORT,
+    CONTROLLER_HELLO,
+    CREDIT,
+    FINISH,
     FLAG_NO_PIPELINING,
-    FLAG_NO_RESULT,
     GOAWAY,
     INITIAL_LIMITS,
+    PING,
+    PONG,
+    PRESENT,
+    RELEASE,
     RETURN,
     STATUS_REFERENCE,
+    STATUS_STREAM,
     STATUS_VALUE,
     SUBJECT_ABORT,
     SUBJECT_HELLO,
     TEXT_CHARACTERS_MAX,
     VERSION,
-    Abort,
     AbortCode,
-    Call,
     ControllerHello,
-    Finish,
-    Frame,
     FrameReader,
     FrameWriter,
     Limits,
-    Present,
-    Release,
+    Places,
     Role,
+    is_sendable_scalar,
     outgoing,
     raised_limits,
 )
 
 from ._answer_table import AnswerTable
-from ._answers import RUNNING_UNWANTED, Answer, Exported, not_kept
-from ._events import Aborted, CallReady, Opaque, PresentReceived, SubjectEvent
+from ._answers import (
+    FREE,
+    RUNNING,
+    RUNNING_UNWANTED,
+    Answer,
+    CallReady,
+    Exported,
+    Opaque,
+    PresentReceived,
+)
+from ._events import Aborted, Cancelled, SubjectEvent
 from ._ids import BOOTSTRAP, AnswerId, ExportId
+from ._naming import Naming, find_promised
+from ._room import GrantRooms
+from ._streams import Streams
+
+_NODE_BYTES: Final = 64
+"""What a kept value costs for each of its items where its encoded size is not known."""
 
 
 class Subject:
@@ -68,7 +87,9 @@ class Subject:
         bootstrap: Opaque = BOOTSTRAP,
         limits: Limits = INITIAL_LIMITS,
         features: Sequence[str] = (),
+        grants: GrantRooms | None = None,
     ) -> None:
+        """`grants` is shared by all connections of one listener: limits of a grant count there."""
         self.peer_hello: ControllerHello | None = None
         self._archive_id = archive_id
         self._archive_time: datetime | None = None
@@ -76,14 +97,25 @@ class Subject:
         self._features = list(features)
         self._reader = FrameReader(Role.SUBJECT)
         self._writer = FrameWriter()
-        self._answers = AnswerTable(limits, self._writer)
+        self._answers = AnswerTable(limits, self._writer, grants or GrantRooms())
         self._exports: dict[ExportId, Exported] = {BOOTSTRAP: Exported(bootstrap, None)}
+        self._naming = Naming(self._answers, self._exports)
+        self._streams = Streams()
         self._last_question = 0
-        self._last_export = 0
         # The highest question that is still served, once `go_away` was said.
         self._goes_away_after: int | None = None
+        # Counted until a grant has verified; None from then on.
+        self._ungranted_bytes: int | None = 0
         self._now_ms = 0
         self._has_ended = False
+        self._receivers: Final[Mapping[int, Callable[..., Iterator[SubjectEvent]]]] = {
+            PRESENT: self._receive_present,
+            CALL: self._receive_call,
+            FINISH: self._receive_finish,
+            RELEASE: self._receive_release,
+            CREDIT: self._receive_credit,
+            PING: self._receive_ping,
+        }
 
     def hello(self, archive_time: datetime) -> None:
         """Introduce the archive; before the first `receive`, and once.
@@ -96,90 +128,164 @@ class Subject:
             raise LocalProtocolError("archive_time has no time zone; give an aware datetime")
         self._archive_time = archive_time
 
-    def receive(self, data: bytes | memoryview, *, now_ms: int = 0) -> list[SubjectEvent]:
+    def receive(self, data: bytes | memoryview, *, now_ms: int = 0) -> Iterator[SubjectEvent]:
         """Take bytes from the controller, cut anywhere, and say what they mean.
+
+        Lazy: the next frame is looked at when the next event is asked for. A call that was settled
+        by then never enters a table, which is why a plain one costs next to nothing. Always
+        exhaust the iterator; `data` may be reused after the first event.
 
         Args:
             now_ms: The shell's clock, for `CallReady.deadline_ms`.
         """
         if self._archive_time is None:
             raise LocalProtocolError("say hello before the first receive")
-        events: list[SubjectEvent] = []
-        if self._has_ended:
-            return events
         self._now_ms = now_ms
+        return self._receive(data)
+
+    def _receive(self, data: bytes | memoryview) -> Iterator[SubjectEvent]:
+        if self._has_ended:
+            return
         try:
-            for frame in self._reader.receive_untrusted(data):
-                # The hot path: everything else is rarer.
-                if type(frame) is Call and self.peer_hello is not None:
-                    self._receive_call(frame, events)
+            self._count_ungranted(len(data))
+            for places in self._reader.receive_untrusted(data):
+                kind = places[0]
+                if kind == CONTROLLER_ABORT:
+                    yield from [*self._end(), Aborted(places[1], places[2])]
+                elif self.peer_hello is None:
+                    self._receive_hello(places)
+                elif kind in self._receivers:
+                    yield from self._receivers[kind](*places[1:])
                 else:
-                    self._receive_other(frame, events)
-                if type(frame) is Abort:
-                    break
-        except _NoCommonVersion as exc:
-            events += self.abort(AbortCode.VERSION, str(exc))
+                    raise RemoteProtocolError("a second HELLO; a controller says it first, once")
+                if self._is_over():  # By an ABORT, or by the shell between two events.
+                    return
+        except _Ending as exc:
+            yield from self.abort(exc.code, str(exc))
         except RemoteProtocolError as exc:
-            events += self.abort(AbortCode.PROTOCOL, str(exc))
-        return events
+            yield from self.abort(AbortCode.PROTOCOL, str(exc))
 
     def receive_eof(self) -> list[SubjectEvent]:
         """The connection is gone: every handler that still runs is cancelled."""
         return [] if self._has_ended else self._end()
 
-    def resolve_value(self, answer_id: AnswerId, value: Value | Exported) -> list[SubjectEvent]:
+    def resolve_value(self, call: Answer, value: Value | Exported) -> Sequence[SubjectEvent]:
         """Answer with a value. Calls that waited for an object inside it become ready.
 
         Raises:
             LocalProtocolError: The value cannot be sent; nothing was, and the answer is still open.
         """
-        answer = self._answers.running(answer_id)
-        if answer is None:
-            return []
+        if (
+            not call.is_admitted
+            and call.flags == FLAG_NO_PIPELINING
+            and call.state == RUNNING
+            and not self._has_ended
+            and is_sendable_scalar(value)
+        ):
+            # The hot path: settled before the next frame was looked at, and nothing stays.
+            writer = self._writer
+            body = writer.pack((RETURN, call.answer_id, STATUS_VALUE, value))
+            if len(body) <= call.accept_bytes:
+                call.state = FREE
+                writer.add(body)
+                return ()
+        if not self._may_settle(call):
+            return ()
         try:
-            body = self._packed_value(answer, value)
+            body = self._packed_value(call, value)
         except LimitExceeded as exc:
             exc.processed = Processed.YES
-            return self._answers.settle(answer, exc, None)
-        return self._answers.settle(answer, value, body)
+            return self._answers.settle(call, exc, None)
+        return self._answers.settle(call, value, body)
 
-    def resolve_object(
-        self, answer_id: AnswerId, object: Opaque, tag: Opaque
-    ) -> list[SubjectEvent]:
+    def resolve_object(self, call: Answer, object: Opaque, tag: Opaque) -> Sequence[SubjectEvent]:
         """Answer with a reference. Calls that waited for it become ready, in call order.
 
         Args:
             tag: The grant that the object comes from. What a granted object returns keeps its tag:
                 a reference never changes grants.
         """
-        answer = self._answers.running(answer_id)
-        if answer is None:
-            return []
-        if answer.tag is not None and answer.tag != tag:
+        if not self._may_settle(call):
+            return ()
+        if call.grant_tag is not None and call.grant_tag != tag:
             raise LocalProtocolError(
                 "a reference of another grant was returned; return objects of the grant called on"
             )
+        if tag is not None:
+            self._ungranted_bytes = None
         exported = Exported(object, tag)
-        if answer.state == RUNNING_UNWANTED:
-            return self._answers.settle(answer, exported, None)
-        if not answer.wants_result:
+        answer_id = call.answer_id
+        if call.state == RUNNING_UNWANTED:
+            return self._answers.settle(call, exported, None)
+        if not call.wants_result:
             body = self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
-            return self._answers.settle(answer, exported, body)
-        if len(self._exports) > self._limits.exports:
-            full = Overloaded(
-                f"{self._limits.exports} references are held; release some and ask again",
-                processed=Processed.YES,
-            )
-            return self._answers.settle(answer, full, None)
-        self._last_export += 1
-        self._exports[ExportId(self._last_export)] = exported
-        body = self._writer.pack((RETURN, answer_id, STATUS_REFERENCE, self._last_export))
-        return self._answers.settle(answer, exported, body)
+            return self._answers.settle(call, exported, body)
+        full = self._answers.room.export(tag)
+        if full is not None:
+            full.processed = Processed.YES
+            return self._answers.settle(call, full, None)
+        export = self._naming.export(exported)
+        body = self._writer.pack((RETURN, answer_id, STATUS_REFERENCE, export))
+        return self._answers.settle(call, exported, body)
 
-    def fail(self, answer_id: AnswerId, failure: CallFailed) -> list[SubjectEvent]:
-        """Answer with an error. Calls that waited fail with the same code, `processed: no`."""
-        answer = self._answers.running(answer_id)
-        return [] if answer is None else self._answers.settle(answer, failure, None)
+    def fail(self, call: Answer, failure: CallFailed) -> Sequence[SubjectEvent]:
+        """Answer with an error, or cut a stream short with it. Calls that waited fail with the same
+        code, `processed: no`."""
+        if not self._may_settle(call):
+            return ()
+        self._close_stream(call)
+        return self._answers.settle(call, failure, None)
+
+    def open_stream(self, call: Answer, header: Value) -> Sequence[SubjectEvent]:
+        """Answer with a stream: `offer` its bytes piece by piece, then `end_stream`.
+
+        Raises:
+            LocalProtocolError: The header cannot be sent; nothing was, and the answer is still
+                open.
+        """
+        if not self._may_settle(call):
+            return ()
+        room = self._answers.room
+        if room.streams >= self._limits.streams:
+            text = f"{self._limits.streams} results are being streamed; read or finish one"
+            return self._answers.settle(call, LimitExceeded(text), None)
+        body = self._writer.pack((RETURN, call.answer_id, STATUS_STREAM, outgoing(header)))
+        if not call.is_admitted:
+            self._answers.admit(call, 0)
+        if call.state == RUNNING:
+            self._writer.add(body)
+            self._streams.open(call)
+            room.streams += 1
+        call.advance("open_stream")
+        return self._answers.refuse_waiting(call)
+
+    def offer(self, call: Answer, data: bytes | bytearray | memoryview) -> None:
+        """Hand over the next bytes of a stream; they leave as its reader's credit allows.
+
+        `call.unsent` says how many have not left, and `drained` when there is room for more. The
+        buffer must not change before. Nothing is kept for a reader that has gone.
+
+        Raises:
+            LocalProtocolError: Bytes that were offered before have not left yet.
+        """
+        self._streams.offer(call, data)
+
+    def end_stream(self, call: Answer) -> Sequence[SubjectEvent]:
+        """Say that a stream is complete; its last byte must have left.
+
+        Raises:
+            LocalProtocolError: Some have not.
+        """
+        if call.unsent:
+            raise LocalProtocolError(f"{call.unsent} bytes have not left; end the stream after")
+        if not self._may_settle(call):
+            return ()
+        self._close_stream(call)
+        return self._answers.settle(call, None, None)
+
+    def drained(self) -> list[Answer]:
+        """Give the streams that can take the next bytes or are over, since this was last asked."""
+        return self._streams.drained()
 
     def go_away(self) -> None:
         """Take no new questions; those already here are answered. Said once."""
@@ -196,8 +302,22 @@ class Subject:
         return [*self._end(), Aborted(code, text, by_peer=False)]
 
     def data_to_send(self) -> bytes:
-        """Give everything that waits, joined: one send. Empty if nothing does."""
+        """Give all frames that wait, joined, or else one chunk. Empty if nothing can leave."""
+        return self._writer.take() or self._streams.chunk_to_send()
+
+    def frames_to_send(self) -> bytes:
+        """Give all frames that wait but chunks: what may leave without delaying anybody."""
         return self._writer.take()
+
+    @property
+    def has_chunk(self) -> bool:
+        """Whether a stream has both bytes and credit."""
+        return self._streams.is_ready
+
+    @property
+    def has_partial_frame(self) -> bool:
+        """Whether a frame has begun to arrive and is not complete."""
+        return self._reader.has_partial
 
     @property
     def waiting_bytes(self) -> int:
@@ -212,110 +332,92 @@ class Subject:
     @property
     def kept_answers(self) -> int:
         """Settled answers that wait for FINISH."""
-        return self._answers.kept
+        return self._answers.kept_count
 
     @property
     def exports(self) -> int:
         """References given out and not released, the bootstrap not counted."""
         return len(self._exports) - (BOOTSTRAP in self._exports)
 
+    @property
+    def open_streams(self) -> int:
+        """Results that are being streamed."""
+        return len(self._streams)
+
     # What comes in.
 
-    def _receive_call(self, frame: Call, events: list[SubjectEvent]) -> None:
-        _, number, target, method, arguments, remaining_ms, accept_bytes, flags = frame
-        answer = self._open(
-            number,
-            accept_bytes=accept_bytes,
-            wants_result=not flags & FLAG_NO_RESULT,
-            is_retained=not flags & FLAG_NO_PIPELINING,
-        )
-        if answer is None:
+    def _receive_call(
+        self,
+        number: int,
+        target: int | list[int | list[str | int]],
+        method: str,
+        arguments: list[object],
+        remaining_ms: int,
+        accept_bytes: int,
+        flags: int,
+        invocation: bytes | None,
+    ) -> Iterator[SubjectEvent]:
+        if not self._is_served(number):
             return
+        exported = self._naming.reference(target) if type(target) is int else None
         deadline_ms = self._now_ms + remaining_ms
-        if not isinstance(target, int):
-            self._receive_pipelined(answer, frame, deadline_ms, events)
-            return
-        exported = self._exported(target)
-        refusal = self._answers.room.refusal(answer)
-        if refusal is None and exported is not None:
-            self._answers.admit(answer)
-            answer.tag = exported.tag
-            events.append(
-                CallReady(
-                    answer.answer_id, exported.object, method, arguments, deadline_ms, exported.tag
-                )
-            )
-        else:
-            self._answers.refuse(answer, refusal or Invalid("that reference was released"))
-
-    def _receive_pipelined(
-        self, answer: Answer, frame: Call, deadline_ms: int, events: list[SubjectEvent]
-    ) -> None:
-        assert isinstance(frame.target, list)
-        parent_id, path = frame.target
-        assert isinstance(parent_id, int)
-        assert isinstance(path, list)
-        if parent_id >= answer.answer_id:
-            raise RemoteProtocolError(
-                f"question {answer.answer_id} is made on {parent_id}, which was not asked before it"
-            )
-        parent = self._answers.parent(AnswerId(parent_id))
-        room = self._answers.room
-        refusal = room.refusal(answer) or room.queue_refusal(parent, len(path))
-        if refusal is not None or parent is None:
-            self._answers.refuse(answer, refusal or not_kept())
-            return
-        answer.path = tuple(path)
-        answer.method = frame.method
-        answer.arguments = frame.arguments
-        answer.deadline_ms = deadline_ms
-        self._answers.queue(answer, parent, events)
-
-    def _receive_present(self, frame: Present, events: list[SubjectEvent]) -> None:
-        answer = self._open(
-            frame.question,
-            accept_bytes=ACCEPT_BYTES_DEFAULT,
-            wants_result=True,
-            is_retained=True,
+        call = CallReady(
+            AnswerId(number),
+            exported and exported.object,
+            method,
+            arguments,
+            deadline_ms,
+            exported and exported.tag,
+            invocation,
+            accept_bytes,
+            flags,
         )
-        if answer is None:
+        self._streams.note_call()
+        room = self._answers.room
+        body_bytes = self._reader.body_bytes
+        refusal = room.refusal(call, body_bytes)
+        promised = find_promised(arguments) if arguments else ()
+        if refusal is None and exported is not None and not promised and not exported.line:
+            # The usual way: nothing to wait for. If the shell settles it, no table ever holds it.
+            yield call
+            if call.state == RUNNING and not call.is_admitted and not self._has_ended:
+                self._answers.admit(call, body_bytes)
+                room.enter_grant(call)
             return
-        refusal = self._answers.room.refusal(answer)
-        if refusal is None and len(frame.token) > self._limits.token_bytes:
+        failure = refusal or self._naming.resolve(call, target, promised)
+        if failure is not None:
+            self._answers.refuse(call, failure)
+            return
+        events: list[SubjectEvent] = []
+        self._answers.admit(call, body_bytes)
+        self._answers.wait_or_start(call, events)
+        yield from events
+
+    def _receive_present(self, number: int, token: bytes) -> Iterator[SubjectEvent]:
+        if not self._is_served(number):
+            return
+        present = PresentReceived(AnswerId(number), token, ACCEPT_BYTES_DEFAULT)
+        refusal = self._answers.room.refusal(present, self._reader.body_bytes)
+        if refusal is None and len(token) > self._limits.token_bytes:
             refusal = LimitExceeded(
-                f"a token of {len(frame.token)} bytes; the limit is {self._limits.token_bytes}"
+                f"a token of {len(token)} bytes; the limit is {self._limits.token_bytes}"
             )
         if refusal is None:
-            self._answers.admit(answer)
-            events.append(PresentReceived(answer.answer_id, frame.token))
+            self._answers.admit(present, self._reader.body_bytes)
+            yield present
         else:
-            self._answers.refuse(answer, refusal)
+            self._answers.refuse(present, refusal)
 
-    def _receive_other(self, frame: Frame, events: list[SubjectEvent]) -> None:
-        match frame:
-            case Abort(_, code, text):
-                events += self._end()
-                events.append(Aborted(code, text))
-            case ControllerHello() if self.peer_hello is None:
-                self._receive_hello(frame)
-            case Present() if self.peer_hello is not None:
-                self._receive_present(frame, events)
-            case Finish(_, questions) if self.peer_hello is not None:
-                for question in questions:
-                    self._receive_finish(question, events)
-            case Release(_, exports) if self.peer_hello is not None:
-                self._receive_release(exports)
-            case _:
-                raise RemoteProtocolError(
-                    f"frame kind {frame.kind} out of place; a controller says HELLO first, and once"
-                )
-
-    def _receive_hello(self, frame: ControllerHello) -> None:
-        if VERSION not in frame.versions:
-            raise _NoCommonVersion(
-                f"the controller speaks versions {frame.versions}; this archive speaks {VERSION}"
+    def _receive_hello(self, places: Places) -> None:
+        if places[0] != CONTROLLER_HELLO:
+            raise RemoteProtocolError(f"frame kind {places[0]} before HELLO; say HELLO first")
+        hello = ControllerHello._make(places)
+        if VERSION not in hello.versions:
+            raise _Ending(
+                AbortCode.VERSION,
+                f"the controller speaks versions {hello.versions}; this archive speaks {VERSION}",
             )
-        self.peer_hello = frame
+        self.peer_hello = hello
         self._writer.write(
             (
                 SUBJECT_HELLO,
@@ -329,72 +431,102 @@ class Subject:
         if self._goes_away_after is not None:
             self._writer.write((GOAWAY, self._goes_away_after))
 
-    def _receive_finish(self, question: int, events: list[SubjectEvent]) -> None:
+    def _receive_finish(self, questions: list[int]) -> Iterator[SubjectEvent]:
+        events: list[SubjectEvent] = []
+        for question in questions:
+            self._check_asked(question, "FINISH")
+            self._answers.finish(AnswerId(question), events)
+        for event in events:
+            if isinstance(event, Cancelled):
+                self._close_stream(event.call)
+        return iter(events)
+
+    def _receive_release(self, exports: list[int]) -> Iterator[SubjectEvent]:
+        self._naming.release(exports)
+        return iter(())
+
+    def _receive_credit(self, question: int, size: int) -> Iterator[SubjectEvent]:
+        self._check_asked(question, "CREDIT")
+        self._streams.credit(AnswerId(question), size)
+        return iter(())
+
+    def _receive_ping(self, number: int) -> Iterator[SubjectEvent]:
+        self._writer.write((PONG, number))
+        return iter(())
+
+    def _is_served(self, number: int) -> bool:
+        """Take a new question's id; false if it came after `go_away`."""
+        if number <= self._last_question:
+            raise RemoteProtocolError(
+                f"question {number} came after {self._last_question}; ids only increase"
+            )
+        self._last_question = number
+        return self._goes_away_after is None
+
+    def _check_asked(self, question: int, what: str) -> None:
         if question > self._last_question:
             raise RemoteProtocolError(
-                f"FINISH for question {question}; the last one is {self._last_question}"
+                f"{what} for question {question}; the last one is {self._last_question}"
             )
-        self._answers.finish(AnswerId(question), events)
 
-    def _receive_release(self, exports: list[int]) -> None:
-        for export in exports:
-            if export > self._last_export:
-                raise RemoteProtocolError(
-                    f"RELEASE of reference {export}; the last one given is {self._last_export}"
-                )
-            self._exports.pop(ExportId(export), None)
-
-    def _packed_value(self, answer: Answer, value: object) -> bytes:
-        answer_id = answer.answer_id
-        try:
-            body = self._writer.pack((RETURN, answer_id, STATUS_VALUE, outgoing(value)))
-        except LocalProtocolError:
-            if answer.wants_result:
-                raise
-            # An intermediate step may hold objects: nothing of it is sent but that it is there.
-            return self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
-        if answer.wants_result and len(body) > answer.accept_bytes:
-            raise LimitExceeded(
-                f"the result has {len(body)} bytes; the caller takes {answer.accept_bytes}"
+    def _count_ungranted(self, size: int) -> None:
+        if self._ungranted_bytes is None:
+            return
+        self._ungranted_bytes += size
+        if self._ungranted_bytes > self._limits.ungranted_bytes:
+            raise _Ending(
+                AbortCode.LIMIT,
+                f"{self._ungranted_bytes} bytes came before any grant; the limit is"
+                f" {self._limits.ungranted_bytes}. Present a grant, or connect again",
             )
-        answer.result_bytes = len(body)
-        if answer.wants_result:
-            return body
-        return self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
 
     # What happens to an answer.
 
-    def _open(
-        self, question: int, *, accept_bytes: int, wants_result: bool, is_retained: bool
-    ) -> Answer | None:
-        """Make the answer of a new question; None if it came after `go_away`."""
-        if question <= self._last_question:
-            raise RemoteProtocolError(
-                f"question {question} came after {self._last_question}; ids only increase"
-            )
-        self._last_question = question
-        if self._goes_away_after is not None:
-            return None
-        return Answer(
-            AnswerId(question),
-            body_bytes=self._reader.body_bytes,
-            accept_bytes=accept_bytes,
-            wants_result=wants_result,
-            is_retained=is_retained,
+    def _is_over(self) -> bool:
+        return self._has_ended
+
+    def _may_settle(self, call: Answer) -> bool:
+        if self._answers.is_open(call):
+            return True
+        if self._has_ended:
+            return False
+        raise LocalProtocolError(
+            f"answer {call.answer_id} is {call.state}; settle each one once, after it became ready"
         )
 
-    def _exported(self, target: int) -> Exported | None:
-        if target > self._last_export:
-            raise RemoteProtocolError(
-                f"CALL on reference {target}; the last one given is {self._last_export}"
+    def _packed_value(self, call: Answer, value: object) -> bytes:
+        answer_id = call.answer_id
+        try:
+            body = self._writer.pack((RETURN, answer_id, STATUS_VALUE, outgoing(value)))
+        except LocalProtocolError:
+            if call.wants_result:
+                raise
+            # An intermediate step may hold objects: nothing of it is sent but that it is there.
+            call.result_bytes = _NODE_BYTES * (len(value) if isinstance(value, Sized) else 1)
+            return self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
+        if call.wants_result and len(body) > call.accept_bytes:
+            raise LimitExceeded(
+                f"the result has {len(body)} bytes; the caller takes {call.accept_bytes}"
             )
-        return self._exports.get(ExportId(target))
+        call.result_bytes = len(body)
+        if call.wants_result:
+            return body
+        return self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
+
+    def _close_stream(self, call: Answer) -> None:
+        if self._streams.close(call):
+            self._answers.room.streams -= 1
 
     def _end(self) -> list[SubjectEvent]:
         self._has_ended = True
         self._exports.clear()
+        self._streams.end()
         return self._answers.end()
 
 
-class _NoCommonVersion(RemoteProtocolError):
-    """The controller speaks no version of ours; it is told with a code of its own."""
+class _Ending(RemoteProtocolError):
+    """The connection ends for a reason that has an abort code of its own."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code

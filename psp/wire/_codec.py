@@ -11,16 +11,34 @@ import msgpack
 from psp.errors import LimitExceeded, LocalProtocolError, MalformedFrame
 from psp.values import Value, from_ext, to_ext
 
-from ._frames import Frame, FrameShape, Role, receivable_by
-from ._limits import BODY_BYTES_MAX, BODY_BYTES_SMALL, MAP_KEYS_MAX, NODES_MAX
-from ._value import ValueFault, check_value, compose
+from ._fields import TARGET
+from ._frames import CHUNK, Frame, FrameShape, Places, Role, receivable_by
+from ._limits import (
+    BODY_BYTES_MAX,
+    BODY_BYTES_SMALL,
+    CHUNK_HEADER_BYTES,
+    ID_MAX,
+    MAP_KEYS_MAX,
+    NODES_MAX,
+    PROMISED_BYTES_MAX,
+)
+from ._value import Promised, ValueFault, check_arguments, check_value, compose
 
 HEADER_BYTES: Final = 4
 _HEADER: Final = Struct(">I")
+_CHUNK_HEADER: Final = Struct(">BQ")
+_SHORT_HEADERS: Final = tuple(map(_HEADER.pack, range(512)))
+
+PROMISED_EXT: Final = 4
+"""Extension 4: the name of an answer or of a reference, in an argument's place only."""
 
 _KEPT_BYTES_MAX: Final = 16 * 1024
 """A packer keeps its buffer at the largest size it ever had. After a body above this it is
 replaced: an idle connection would hold 512 KiB for the one large answer it gave."""
+
+_FED_BYTES_MAX: Final = 4 * 1024
+"""A chunk up to here is read through the decoder that was fed with its neighbours; a larger one is
+cut out, and what follows it is fed anew. Feeding after each small one would be quadratic."""
 
 
 def _to_map(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -34,6 +52,23 @@ def _to_map(pairs: list[tuple[str, object]]) -> dict[str, object]:
 # refuses bytes. Text is UTF-8 without surrogates.
 _LIMITS: Final = {"max_array_len": NODES_MAX, "max_map_len": MAP_KEYS_MAX}
 _SMALL_LIMITS: Final = {"max_array_len": BODY_BYTES_SMALL, "max_map_len": BODY_BYTES_SMALL}
+
+
+def _from_ext(code: int, data: bytes) -> object:
+    if code != PROMISED_EXT:
+        return from_ext(code, data)
+    if len(data) > PROMISED_BYTES_MAX:
+        raise ValueError(f"the name of an answer has {len(data)} bytes")
+    target = msgpack.unpackb(data, **_SMALL_LIMITS)
+    if not TARGET.accepts(target):
+        raise ValueError(f"the name of an answer must be: {TARGET.words}")
+    return Promised(target)
+
+
+def _to_ext(value: object) -> msgpack.ExtType:
+    if type(value) is Promised:
+        return msgpack.ExtType(PROMISED_EXT, msgpack.packb(value.target))
+    return to_ext(value)
 
 
 def _decode_untrusted(body: bytes | memoryview) -> object:
@@ -50,7 +85,7 @@ def _decode_untrusted(body: bytes | memoryview) -> object:
             scout.feed(body)
             scout.skip()
         decoded: object = msgpack.unpackb(
-            body, object_pairs_hook=_to_map, ext_hook=from_ext, strict_map_key=True, **_LIMITS
+            body, object_pairs_hook=_to_map, ext_hook=_from_ext, strict_map_key=True, **_LIMITS
         )
     except (ValueError, TypeError, msgpack.UnpackException) as exc:
         # The decoder says ValueError to bad UTF-8, trailing bytes, depth and lengths, and has a
@@ -59,16 +94,17 @@ def _decode_untrusted(body: bytes | memoryview) -> object:
     return decoded
 
 
-def _to_frame_untrusted(decoded: object, receivable: Mapping[int, FrameShape]) -> Frame:
+def _checked(decoded: object, receivable: Mapping[int, FrameShape]) -> Places:
+    """Compare what was decoded with the row of its kind."""
     if type(decoded) is not list or not decoded or type(decoded[0]) is not int:
         raise MalformedFrame("a body is one list that starts with the frame's kind")
     shape = receivable.get(decoded[0])
-    if shape is None:
+    if shape is None or shape.kind == CHUNK:
         raise MalformedFrame(f"frame kind {decoded[0]} cannot be received here")
     if len(decoded) != len(shape.fields) + 1:
         raise MalformedFrame(f"{shape.name} has {len(shape.fields) + 1} places, not {len(decoded)}")
     if shape.is_plain is not None and shape.is_plain(decoded):
-        return shape.make(decoded)
+        return decoded
     try:
         for place, (name, field) in enumerate(shape.fields, start=1):
             if not field.accepts(decoded[place]):
@@ -77,7 +113,24 @@ def _to_frame_untrusted(decoded: object, receivable: Mapping[int, FrameShape]) -
         raise MalformedFrame(f"{shape.name} holds {exc}") from exc
     if shape.agrees is not None and not shape.agrees(decoded):
         raise MalformedFrame(f"the fields of this {shape.name} contradict each other")
-    return shape.make(decoded)
+    return decoded
+
+
+def _chunk_untrusted(body: bytes, receivable: Mapping[int, FrameShape]) -> Places:
+    if CHUNK not in receivable:
+        raise MalformedFrame("a CHUNK cannot be received here")
+    if len(body) <= CHUNK_HEADER_BYTES:
+        raise MalformedFrame(f"a CHUNK of {len(body)} bytes holds no data")
+    _, question = _CHUNK_HEADER.unpack_from(body)
+    if not 0 < question <= ID_MAX:
+        raise MalformedFrame("CHUNK.question must be: integer, 1 to 2⁶³-1")
+    return [CHUNK, question, body[CHUNK_HEADER_BYTES:]]
+
+
+def _places_untrusted(body: bytes, receivable: Mapping[int, FrameShape]) -> Places:
+    if body[:1] == b"\xc1":
+        return _chunk_untrusted(body, receivable)
+    return _checked(_decode_untrusted(body), receivable)
 
 
 def decode_body_untrusted(body: bytes | memoryview, *, receiver: Role) -> Frame:
@@ -88,7 +141,9 @@ def decode_body_untrusted(body: bytes | memoryview, *, receiver: Role) -> Frame:
     """
     if len(body) > BODY_BYTES_MAX:
         raise MalformedFrame(f"a body of {len(body)} bytes; the limit is {BODY_BYTES_MAX}")
-    return _to_frame_untrusted(_decode_untrusted(body), _RECEIVABLE[receiver])
+    receivable = _RECEIVABLE[receiver]
+    places = _places_untrusted(bytes(body), receivable)
+    return receivable[places[0]].make(places)
 
 
 _RECEIVABLE: Final = {role: receivable_by(role) for role in Role}
@@ -135,9 +190,22 @@ def outgoing(value: object) -> object:
         check_value(value)
         return compose(value)
     except ValueFault as exc:
-        if exc.is_limit:
-            raise LimitExceeded(f"the value has {exc}; send less at a time") from exc
-        raise LocalProtocolError(f"the value cannot be sent: {exc}") from exc
+        raise _not_sendable(exc) from exc
+
+
+def outgoing_arguments(arguments: list[object]) -> object:
+    """Do for a call's arguments what `outgoing` does for a value; `Promised` may stand in them."""
+    try:
+        check_arguments(arguments)
+        return compose(arguments)
+    except ValueFault as exc:
+        raise _not_sendable(exc) from exc
+
+
+def _not_sendable(fault: ValueFault) -> LimitExceeded | LocalProtocolError:
+    if fault.is_limit:
+        return LimitExceeded(f"the value has {fault}; send less at a time")
+    return LocalProtocolError(f"the value cannot be sent: {fault}")
 
 
 def _packed(packer: msgpack.Packer, fields: object) -> bytes:
@@ -156,11 +224,17 @@ def _check_body(body: bytes) -> None:
         )
 
 
+def chunk_frame(question: int, data: memoryview) -> bytes:
+    """Give one CHUNK with its length, ready to be sent. The one copy on the way out."""
+    length = CHUNK_HEADER_BYTES + len(data)
+    return b"".join((_HEADER.pack(length), _CHUNK_HEADER.pack(CHUNK, question), data))
+
+
 class FrameWriter:
     """Frames on their way out: packed one by one, sent together."""
 
     def __init__(self) -> None:
-        self._packer = msgpack.Packer(default=to_ext, buf_size=256)
+        self._packer = msgpack.Packer(default=_to_ext, buf_size=256)
         self._waiting: list[bytes] = []
 
     def pack(self, fields: Sequence[object]) -> bytes:
@@ -172,14 +246,14 @@ class FrameWriter:
         """
         body = _packed(self._packer, fields)
         if len(body) > _KEPT_BYTES_MAX:
-            self._packer = msgpack.Packer(default=to_ext, buf_size=256)
+            self._packer = msgpack.Packer(default=_to_ext, buf_size=256)
             _check_body(body)
         return body
 
     def add(self, body: bytes) -> None:
         """Let a packed body leave with the next `take`."""
-        self._waiting.append(len(body).to_bytes(HEADER_BYTES, "big"))
-        self._waiting.append(body)
+        size = len(body)
+        self._waiting += (_SHORT_HEADERS[size] if size < 512 else _HEADER.pack(size), body)
 
     def write(self, fields: Sequence[object]) -> None:
         """Pack and add."""
@@ -187,8 +261,11 @@ class FrameWriter:
 
     def take(self) -> bytes:
         """Give all waiting frames as one piece: one send, not one for each frame."""
-        data = b"".join(self._waiting)
-        self._waiting.clear()
+        waiting = self._waiting
+        if not waiting:
+            return b""
+        data = b"".join(waiting)
+        waiting.clear()
         return data
 
     @property
@@ -211,11 +288,16 @@ class FrameReader:
         self._needed = 0
         self.body_bytes = 0
 
-    def receive_untrusted(self, data: bytes | memoryview) -> Iterator[Frame]:
+    @property
+    def has_partial(self) -> bool:
+        """Whether a frame has begun and is not complete."""
+        return bool(self._partial)
+
+    def receive_untrusted(self, data: bytes | memoryview) -> Iterator[Places]:
         """Give the frames that these bytes complete, one by one; keep the rest.
 
         The frames before a malformed one are given first: what happens does not depend on how the
-        bytes were cut. `data` may be reused once the iterator has ended.
+        bytes were cut. `data` may be reused as soon as the first frame was asked for.
 
         Raises:
             MalformedFrame: While iterating; the stream is lost then. Nothing else is raised.
@@ -224,61 +306,69 @@ class FrameReader:
             self._partial += data
             if len(self._partial) < self._needed:
                 return
-            data, self._partial = bytes(self._partial), bytearray()
-        view = memoryview(data)
-        size = len(view)
-        if size >= HEADER_BYTES and HEADER_BYTES + _body_length(view, 0) == size:
+            data, self._partial, self._needed = bytes(self._partial), bytearray(), 0
+        else:
+            data = bytes(data)
+        size = len(data)
+        if size >= HEADER_BYTES and HEADER_BYTES + _body_length(data, 0) == size:
             # One whole frame, as a null call brings it.
             self.body_bytes = size - HEADER_BYTES
-            yield _to_frame_untrusted(_decode_untrusted(view[HEADER_BYTES:]), self._receivable)
+            yield _places_untrusted(data[HEADER_BYTES:], self._receivable)
             return
-        yield from self._walk_untrusted(view)
+        yield from self._walk_untrusted(data)
 
-    def _walk_untrusted(self, view: memoryview) -> Iterator[Frame]:
+    def _walk_untrusted(self, data: bytes) -> Iterator[Places]:
         # One decoder is fed once and read frame by frame: less than half of what slicing and
         # decoding each frame costs. Frames above BODY_BYTES_SMALL take the careful way.
         unpacker: msgpack.Unpacker | None = None
-        start, size = 0, len(view)
+        start = base = 0
+        size = len(data)
+        receivable = self._receivable
         while size - start >= HEADER_BYTES:
-            length = _body_length(view, start)
+            length = _body_length(data, start)
             end = start + HEADER_BYTES + length
             if end > size:
                 self._needed = end - start
                 break
-            if unpacker is None:
-                unpacker = _feed(view)
             self.body_bytes = length
-            yield _to_frame_untrusted(_next_untrusted(unpacker, length, end), self._receivable)
+            is_chunk = length > 0 and data[start + HEADER_BYTES] == CHUNK
+            if is_chunk and length > _FED_BYTES_MAX:
+                unpacker = None
+                places = _chunk_untrusted(data[start + HEADER_BYTES : end], receivable)
+            else:
+                if unpacker is None:
+                    base, unpacker = start, _feed(data[start:])
+                unpacker.read_bytes(HEADER_BYTES)
+                if is_chunk or length > BODY_BYTES_SMALL:
+                    places = _places_untrusted(unpacker.read_bytes(length), receivable)
+                else:
+                    places = _checked(_next_untrusted(unpacker, length, end - base), receivable)
             start = end
-        else:
-            self._needed = 0
-        self._partial += view[start:]
+            yield places
+        self._partial += data[start:]
 
 
-def _body_length(view: memoryview, start: int) -> int:
-    length: int = _HEADER.unpack_from(view, start)[0]
+def _body_length(data: bytes, start: int) -> int:
+    length: int = _HEADER.unpack_from(data, start)[0]
     if length > BODY_BYTES_MAX:
         raise MalformedFrame(f"a body of {length} bytes; the limit is {BODY_BYTES_MAX}")
     return length
 
 
-def _feed(view: memoryview) -> msgpack.Unpacker:
+def _feed(data: bytes) -> msgpack.Unpacker:
     unpacker = msgpack.Unpacker(
         object_pairs_hook=_to_map,
-        ext_hook=from_ext,
+        ext_hook=_from_ext,
         strict_map_key=True,
         read_size=1024,
-        max_buffer_size=max(1024, len(view)),
+        max_buffer_size=max(1024, len(data)),
         **_SMALL_LIMITS,
     )
-    unpacker.feed(view)
+    unpacker.feed(data)
     return unpacker
 
 
 def _next_untrusted(unpacker: msgpack.Unpacker, length: int, end: int) -> object:
-    unpacker.read_bytes(HEADER_BYTES)
-    if length > BODY_BYTES_SMALL:
-        return _decode_untrusted(unpacker.read_bytes(length))
     try:
         decoded: object = unpacker.unpack()
     except (ValueError, TypeError, msgpack.UnpackException) as exc:

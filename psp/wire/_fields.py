@@ -6,20 +6,26 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from psp.errors import CALL_FAILURES
+
 from ._limits import (
     ARCHIVE_ID_BYTES,
+    CHUNK_BYTES_MAX,
+    CORRELATION_CHARACTERS_MAX,
     HELLO_ITEMS_MAX,
     ID_MAX,
     IDS_PER_FRAME_MAX,
+    INVOCATION_BYTES_MAX,
     METHOD_CHARACTERS_MAX,
     REMAINING_MS_MAX,
     TEXT_CHARACTERS_MAX,
 )
-from ._value import check_value
+from ._value import check_arguments, check_value
 
 STATUS_VALUE: Final = 0
 STATUS_REFERENCE: Final = 1
 STATUS_ERROR: Final = 2
+STATUS_STREAM: Final = 3
 
 FLAG_NO_RESULT: Final = 1
 """The value is not sent, only that there is one: an intermediate step."""
@@ -69,8 +75,10 @@ def _is_value(found: object) -> bool:
 
 
 def _is_arguments(found: object) -> bool:
-    # Most calls of a hot loop have no arguments.
-    return type(found) is list and (not found or _is_value(found))
+    if type(found) is not list:
+        return False
+    check_arguments(found)
+    return True
 
 
 def _is_remaining(found: object) -> bool:
@@ -82,7 +90,7 @@ def _is_flags(found: object) -> bool:
 
 
 def _is_status(found: object) -> bool:
-    return type(found) is int and STATUS_VALUE <= found <= STATUS_ERROR
+    return type(found) is int and STATUS_VALUE <= found <= STATUS_STREAM
 
 
 def _is_bytes(found: object) -> bool:
@@ -91,6 +99,30 @@ def _is_bytes(found: object) -> bool:
 
 def _is_text(found: object) -> bool:
     return type(found) is str and len(found) <= TEXT_CHARACTERS_MAX
+
+
+def _is_invocation(found: object) -> bool:
+    return found is None or (type(found) is bytes and len(found) <= INVOCATION_BYTES_MAX)
+
+
+def _is_failure(found: object) -> bool:
+    """The four places of an error."""
+    if type(found) is not list or len(found) != 4:
+        return False
+    code, processed, correlation_id, text = found
+    return (
+        type(code) is int
+        and code in CALL_FAILURES
+        and type(processed) is int
+        and 0 <= processed <= 2
+        and type(correlation_id) is str
+        and len(correlation_id) <= CORRELATION_CHARACTERS_MAX
+        and _is_text(text)
+    )
+
+
+def _is_end(found: object) -> bool:
+    return found is None or _is_failure(found)
 
 
 def _is_versions(found: object) -> bool:
@@ -119,10 +151,14 @@ ID_LIST: Final = FieldType(f"list of 1 to {IDS_PER_FRAME_MAX} ids", _is_id_list)
 TARGET: Final = FieldType("export id, or `[question, [text or index, …]]`", _is_target)
 METHOD: Final = FieldType(f"text, 1 to {METHOD_CHARACTERS_MAX} characters", _is_method)
 VALUE: Final = FieldType("any value", _is_value)
-ARGUMENTS: Final = FieldType("list of values", _is_arguments)
+ARGUMENTS: Final = FieldType("list of values and names of answers", _is_arguments)
 REMAINING: Final = FieldType(f"integer, 0 to {REMAINING_MS_MAX}", _is_remaining)
 FLAGS: Final = FieldType("1 no result wanted, 2 no pipelining, or their sum", _is_flags)
-STATUS: Final = FieldType("0 value, 1 reference, 2 error", _is_status)
+STATUS: Final = FieldType("0 value, 1 reference, 2 error, 3 stream", _is_status)
+INVOCATION: Final = FieldType(f"nil, or at most {INVOCATION_BYTES_MAX} bytes", _is_invocation)
+FAILURE: Final = FieldType("`[code, processed, correlation id, text]`", _is_failure)
+END_FAILURE: Final = FieldType("nil, or `[code, processed, correlation id, text]`", _is_end)
+RAW: Final = FieldType(f"1 to {CHUNK_BYTES_MAX} raw bytes", lambda found: type(found) is bytes)
 TOKEN: Final = FieldType("bytes", _is_bytes)
 TEXT: Final = FieldType(f"text, at most {TEXT_CHARACTERS_MAX} characters", _is_text)
 VERSIONS: Final = FieldType(f"list of 1 to {HELLO_ITEMS_MAX} integers", _is_versions)

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from psp.errors import CALL_FAILURES
 from psp.values import Value
 
 from ._fields import (
     ARCHIVE_ID,
     ARGUMENTS,
+    END_FAILURE,
+    FAILURE,
     FEATURES,
     FLAG_NO_PIPELINING,
     FLAG_NO_RESULT,
@@ -26,10 +27,13 @@ from ._fields import (
     ID_LIST,
     ID_OR_ZERO,
     INSTANT,
+    INVOCATION,
     LIMITS,
     METHOD,
+    RAW,
     REMAINING,
     STATUS,
+    STATUS_ERROR,
     STATUS_REFERENCE,
     STATUS_VALUE,
     TARGET,
@@ -39,8 +43,8 @@ from ._fields import (
     VERSIONS,
     FieldType,
 )
-from ._limits import CORRELATION_CHARACTERS_MAX, ID_MAX, METHOD_CHARACTERS_MAX, REMAINING_MS_MAX
-from ._value import PLAIN
+from ._limits import ID_MAX, METHOD_CHARACTERS_MAX, REMAINING_MS_MAX
+from ._value import PLAIN, Promised
 
 VERSION: Final = 1
 
@@ -58,6 +62,7 @@ class AbortCode:
     PROTOCOL: Final = 1
     VERSION: Final = 2
     CLOSING: Final = 3
+    LIMIT: Final = 4
 
 
 # Wire form of a target: an export id, or [question, [steps]].
@@ -82,10 +87,11 @@ class Call(NamedTuple):
     question: int
     target: WireTarget
     method: str
-    arguments: list[Value]
+    arguments: list[Value | Promised]
     remaining_ms: int
     accept_bytes: int
     flags: int
+    invocation: bytes | None = None
 
 
 class Finish(NamedTuple):
@@ -96,6 +102,17 @@ class Finish(NamedTuple):
 class Release(NamedTuple):
     kind: int
     exports: list[int]
+
+
+class Credit(NamedTuple):
+    kind: int
+    question: int
+    bytes: int
+
+
+class Ping(NamedTuple):
+    kind: int
+    number: int
 
 
 class Abort(NamedTuple):
@@ -125,38 +142,52 @@ class GoAway(NamedTuple):
     last_question: int
 
 
-Frame: TypeAlias = (
-    ControllerHello | Present | Call | Finish | Release | Abort | SubjectHello | Return | GoAway
+class End(NamedTuple):
+    kind: int
+    question: int
+    failure: list[Value] | None
+
+
+class Pong(NamedTuple):
+    kind: int
+    number: int
+
+
+class Chunk(NamedTuple):
+    kind: int
+    question: int
+    data: bytes
+
+
+ControllerFrame: TypeAlias = (
+    ControllerHello | Present | Call | Finish | Release | Credit | Ping | Abort
 )
+SubjectFrame: TypeAlias = SubjectHello | Return | GoAway | Abort | End | Pong | Chunk
+Frame: TypeAlias = ControllerFrame | SubjectFrame
+
+Places: TypeAlias = list[Any]
+"""The places of one frame, the kind first, each checked against its row of the table. What the
+reader gives to a core: building a named tuple of it would cost a tenth of a null call."""
 
 
-def _return_agrees(frame: list[object]) -> bool:
-    """A RETURN's payload has the form that its status says."""
+_PAYLOADS: Final[Mapping[int, FieldType]] = {STATUS_REFERENCE: ID, STATUS_ERROR: FAILURE}
+
+
+def _return_agrees(frame: Places) -> bool:
+    """A RETURN's payload has the form that its status says; any value fits the other two."""
     _, _, status, payload = frame
-    if status == STATUS_VALUE:
-        return True
-    if status == STATUS_REFERENCE:
-        return ID.accepts(payload)
-    if type(payload) is not list or len(payload) != 4:
-        return False
-    code, processed, correlation_id, text = payload
-    return (
-        type(code) is int
-        and code in CALL_FAILURES
-        and type(processed) is int
-        and 0 <= processed <= 2
-        and type(correlation_id) is str
-        and len(correlation_id) <= CORRELATION_CHARACTERS_MAX
-        and TEXT.accepts(text)
-    )
+    form = _PAYLOADS.get(status)
+    return form is None or form.accepts(payload)
 
+
+_FLAGS_MAX: Final = FLAG_NO_RESULT | FLAG_NO_PIPELINING
 
 # The two frames of a hot loop have a shortcut: one function in place of one for each field. It says
 # yes only to what the table allows (a property test compares them), and no costs nothing but time.
 
 
-def _is_plain_call(frame: list[object]) -> bool:
-    _, question, target, method, arguments, remaining_ms, accept_bytes, flags = frame
+def _is_plain_call(frame: Places) -> bool:
+    _, question, target, method, arguments, remaining_ms, accept_bytes, flags, invocation = frame
     return (
         type(question) is int
         and 0 < question <= ID_MAX
@@ -170,20 +201,25 @@ def _is_plain_call(frame: list[object]) -> bool:
         and type(accept_bytes) is int
         and 0 <= accept_bytes <= ID_MAX
         and type(flags) is int
-        and 0 <= flags <= FLAG_NO_RESULT | FLAG_NO_PIPELINING
-        and all(type(argument) in PLAIN for argument in arguments)
+        and 0 <= flags <= _FLAGS_MAX
+        and invocation is None
+        and (not arguments or all(map(_is_scalar, arguments)))
     )
 
 
-def _is_plain_return(frame: list[object]) -> bool:
+def _is_plain_return(frame: Places) -> bool:
     _, question, status, payload = frame
     return (
         type(question) is int
         and 0 < question <= ID_MAX
         and type(status) is int
         and status == STATUS_VALUE
-        and type(payload) in PLAIN
+        and _is_scalar(payload)
     )
+
+
+def _is_scalar(value: object) -> bool:
+    return type(value) in PLAIN or (type(value) is int and -ID_MAX <= value <= ID_MAX)
 
 
 class FrameShape(NamedTuple):
@@ -200,11 +236,11 @@ class FrameShape(NamedTuple):
     kind: int
     name: str
     sender: Role
-    make: Callable[[Iterable[object]], Frame]
+    make: Callable[[Iterable[Any]], Frame]
     fields: tuple[tuple[str, FieldType], ...]
     says: str
-    agrees: Callable[[list[object]], bool] | None = None
-    is_plain: Callable[[list[object]], bool] | None = None
+    agrees: Callable[[Places], bool] | None = None
+    is_plain: Callable[[Places], bool] | None = None
 
 
 _C: Final = Role.CONTROLLER
@@ -240,6 +276,7 @@ FRAMES: Final[tuple[FrameShape, ...]] = (
             ("remaining_ms", REMAINING),
             ("accept_bytes", ID_OR_ZERO),
             ("flags", FLAGS),
+            ("invocation", INVOCATION),
         ),
         "Do this on that object, within this time, and return at most so much.",
         is_plain=_is_plain_call,
@@ -259,6 +296,22 @@ FRAMES: Final[tuple[FrameShape, ...]] = (
         Release._make,
         (("exports", ID_LIST),),
         "I give these references back.",
+    ),
+    FrameShape(
+        5,
+        "CREDIT",
+        _C,
+        Credit._make,
+        (("question", ID), ("bytes", ID)),
+        "Of this stream I can take so many bytes more.",
+    ),
+    FrameShape(
+        6,
+        "PING",
+        _C,
+        Ping._make,
+        (("number", ID_OR_ZERO),),
+        "Say this number back, so that I know you live.",
     ),
     FrameShape(
         7,
@@ -288,7 +341,7 @@ FRAMES: Final[tuple[FrameShape, ...]] = (
         _S,
         Return._make,
         (("question", ID), ("status", STATUS), ("payload", VALUE)),
-        "The answer: a value, an export id, or `[code, processed, correlation id, text]`.",
+        "The answer: a value, an export id, an error, or the header of a stream.",
         _return_agrees,
         _is_plain_return,
     ),
@@ -308,10 +361,36 @@ FRAMES: Final[tuple[FrameShape, ...]] = (
         (("code", ID), ("text", TEXT)),
         "This connection is over, for this reason.",
     ),
+    FrameShape(
+        20,
+        "END",
+        _S,
+        End._make,
+        (("question", ID), ("failure", END_FAILURE)),
+        "The stream is complete, or was cut short by this error.",
+    ),
+    FrameShape(
+        21,
+        "PONG",
+        _S,
+        Pong._make,
+        (("number", ID_OR_ZERO),),
+        "I live; you said this number.",
+    ),
+    FrameShape(
+        0xC1,
+        "CHUNK",
+        _S,
+        Chunk._make,
+        (("question", ID), ("data", RAW)),
+        "The next bytes of this stream. Not MessagePack: the byte 0xC1, the question in eight"
+        " bytes, big-endian, then the data.",
+    ),
 )
 
-CONTROLLER_HELLO, PRESENT, CALL, FINISH, RELEASE, CONTROLLER_ABORT = 0, 1, 2, 3, 4, 7
-SUBJECT_HELLO, RETURN, GOAWAY, SUBJECT_ABORT = 16, 17, 18, 19
+CONTROLLER_HELLO, PRESENT, CALL, FINISH, RELEASE, CREDIT, PING, CONTROLLER_ABORT = range(8)
+SUBJECT_HELLO, RETURN, GOAWAY, SUBJECT_ABORT, END, PONG = range(16, 22)
+CHUNK: Final = 0xC1
 
 
 def receivable_by(role: Role) -> Mapping[int, FrameShape]:

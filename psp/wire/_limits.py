@@ -65,6 +65,25 @@ ACCEPT_BYTES_DEFAULT: Final = 1 * MIB
 """The largest result a caller takes unless it says otherwise. One above BODY_BYTES_MAX does not fit
 one RETURN in any case (protocol.md, "Limits")."""
 
+INVOCATION_BYTES_MAX: Final = 4 * KIB
+"""The signature that an interactive grant asks for: about 200 bytes today."""
+
+PROMISED_MAX: Final = 16
+"""Answers that the arguments of one call may name. Each is looked up and waited for."""
+
+PROMISED_BYTES_MAX: Final = BODY_BYTES_SMALL
+"""One such name: an id and a path. Small, so that it is decoded without a scout."""
+
+CHUNK_HEADER_BYTES: Final = 9
+"""0xC1, which MessagePack never uses, and the question's id in eight bytes."""
+
+CHUNK_BYTES_MAX: Final = BODY_BYTES_MAX - CHUNK_HEADER_BYTES
+"""Raw bytes of one CHUNK: 64 KiB chunks cost a fifth of the throughput, 1 MiB ones hold a small
+call up for 2 ms."""
+
+CHUNK_BYTES_SHARED: Final = 64 * KIB
+"""Raw bytes of one CHUNK while other questions are asked: what a small call waits for."""
+
 ARCHIVE_ID_BYTES: Final = 32
 """SHA-256 of the archive's root key and nonce (the capability layer makes it)."""
 
@@ -106,6 +125,21 @@ class Limits(NamedTuple):
     token_bytes: int = 32 * KIB
     """A presented grant chain: 16 links of 1 to 2 KiB each."""
 
+    streams: int = 64
+    """Results that are being streamed. Each holds a handler and a buffer of its own, for as long as
+    the reader likes; the calls between them must still find room."""
+
+    grant_calls: int = 16_384
+    """Calls in flight of one grant, over all connections to the archive: a second connection buys
+    no second share."""
+
+    grant_exports: int = 16_384
+    """References of one grant, likewise."""
+
+    ungranted_bytes: int = 1 * MIB
+    """Bytes received before the first grant has verified. A paired machine without any grant can
+    ask for health 10,000 times, then it must connect again."""
+
 
 INITIAL_LIMITS: Final = Limits()
 
@@ -118,6 +152,10 @@ LIMIT_REASONS: Final[Mapping[str, str]] = {
     "exports": "references given out and not released",
     "path_length": "steps of one path",
     "token_bytes": "bytes of one presented token",
+    "streams": "results that are being streamed",
+    "grant_calls": "calls in flight of one grant, over all connections",
+    "grant_exports": "references of one grant, over all connections",
+    "ungranted_bytes": "bytes received before a grant has verified; more end the connection",
 }
 assert tuple(LIMIT_REASONS) == Limits._fields
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from math import isfinite
 from typing import Final
 
-from ._limits import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN, MAP_KEYS_MAX, NODES_MAX
+from ._limits import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN, MAP_KEYS_MAX, NODES_MAX, PROMISED_MAX
 
 # Classes compared exactly: a subclass cannot come from the decoder, and `msgpack.Timestamp`, which
 # the decoder makes of extension -1 on its own, must not pass.
 PLAIN: Final = frozenset({type(None), bool, str, bytes, Decimal, date, datetime})
 CONTAINERS: Final = frozenset({list, dict, tuple})
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """In an argument's place: the answer of an earlier question, or a reference that is held.
+
+    Attributes:
+        target: An export id, or `[question, [steps]]`, as in the target of a CALL.
+    """
+
+    target: int | list[int | list[str | int]]
 
 
 class ValueFault(ValueError):
@@ -26,6 +38,16 @@ class ValueFault(ValueError):
     def __init__(self, text: str, *, is_limit: bool = False) -> None:
         super().__init__(text)
         self.is_limit = is_limit
+
+
+def check_arguments(arguments: list[object]) -> None:
+    """Refuse what may not stand in a call's arguments: values, and a few names of answers.
+
+    Raises:
+        ValueFault: With what was found. Nothing else is raised.
+    """
+    if arguments:  # Most calls of a hot loop have none.
+        _check_containers(arguments, promised_max=PROMISED_MAX)
 
 
 def check_value(value: object) -> None:
@@ -43,6 +65,13 @@ def check_value(value: object) -> None:
         _check_scalar(value)
 
 
+def is_sendable_scalar(value: object) -> bool:
+    """Whether `outgoing` would give this very value back; no for what only it can decide."""
+    if isinstance(value, str):
+        return value.isascii() and type(value) is str
+    return type(value) in PLAIN or (type(value) is int and INTEGER_MIN <= value <= INTEGER_MAX)
+
+
 def _check_scalar(value: object) -> None:
     kind = type(value)
     if kind is int:
@@ -57,9 +86,9 @@ def _check_scalar(value: object) -> None:
         raise ValueFault(f"a {kind.__name__} is not a value of PSP/1")
 
 
-def _check_containers(root: object) -> None:
+def _check_containers(root: object, *, promised_max: int = 0) -> None:
     level: list[object] = [root]
-    nodes = depth = 0
+    nodes = depth = promised = 0
     while level:
         depth += 1
         if depth > DEPTH_MAX:
@@ -81,9 +110,13 @@ def _check_containers(root: object) -> None:
                 kind = type(item)
                 if kind in CONTAINERS:
                     inner.append(item)
+                elif kind is Promised and promised_max:
+                    promised += 1
                 elif kind not in PLAIN:
                     _check_scalar(item)
         level = inner
+    if promised > promised_max:
+        raise ValueFault(f"{promised} names of answers; the limit is {promised_max}", is_limit=True)
 
 
 def _check_keys(container: dict[object, object]) -> None:
@@ -111,6 +144,8 @@ def compose(value: object) -> object:
         if len(composed) != len(value):
             raise ValueFault("two keys of one map are the same text once composed (NFC)")
         return composed
+    if isinstance(value, Promised):
+        return Promised(compose(value.target))  # type: ignore[arg-type]  # Same shape, new text.
     if isinstance(value, list | tuple):
         return [compose(item) for item in value]
     return value
