@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ._invalid import INVALID
+from ._sessions import SESSIONS
 from ._valid import VALID
 
 HOME: Final = Path(__file__).parents[2] / "psp" / "conformance" / "cases"
@@ -21,6 +22,12 @@ ABOUT: Final[dict[str, tuple[str, list[dict[str, Any]]]]] = {
         "Bodies that `receiver` must answer with ABORT or by closing, and with nothing else, and"
         " the rule that each breaks.",
         INVALID,
+    ),
+    "sessions": (
+        "Sessions, byte for byte. A step is bytes `from` one side (`frames` says what they are), or"
+        " what the program `at` one side `does` or `sees`. `plays`: the sides that do"
+        " all this; the other may be a liar. Texts and correlation ids of errors and aborts are free.",
+        SESSIONS,
     ),
 }
 
