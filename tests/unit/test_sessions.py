@@ -124,14 +124,16 @@ class SubjectSide:
             "error": lambda q, *error: self.core.fail(self.calls[q], failure(error)),
             "stream": lambda q, header: self.core.open_stream(self.calls[q], header),
             "offer": lambda q, data: self.core.offer(self.calls[q], data),
-            "end": lambda q, error: self.core.end_stream(
-                self.calls[q], failure=error and failure(error)
-            ),
+            "end": self.end,
             "go_away": self.core.go_away,
         }
 
     def receive(self, data: bytes) -> Iterable[object]:
         return self.core.receive(data)
+
+    def end(self, question: int, error: Sequence[int] | None) -> object:
+        call = self.calls[question]
+        return self.core.fail(call, failure(error)) if error else self.core.end_stream(call)
 
     def note(self, event: object) -> None:
         if isinstance(event, CallReady | PresentReceived):

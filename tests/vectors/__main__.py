@@ -26,7 +26,7 @@ ABOUT: Final[dict[str, tuple[str, list[dict[str, Any]]]]] = {
     "sessions": (
         "Sessions, byte for byte. A step is bytes `from` one side (`frames` says what they are), or"
         " what the program `at` one side `does` or `sees`. `plays`: the sides that do"
-        " all this; the other may be a liar. Texts and correlation ids of errors and aborts are free.",
+        " all this; the other may be a liar. Texts and correlation ids of errors are free.",
         SESSIONS,
     ),
 }
