@@ -205,8 +205,8 @@ class GrantObject(_Granted):
     ) -> None:
         if self._is_interactive and method not in _SIGNED_METHODS:
             raise Invalid(
-                f"{method[:40]!r} would give a reference, on which nothing can be called under a"
-                " grant whose calls are signed. Put it and the next call into the commands of run"
+                f"{method[:40]!r} cannot be called here: under a grant whose calls are signed no"
+                " reference is given out. Put it, and what follows it, into the commands of run"
             )
         # One that is not needed is verified all the same: a signature is never ignored.
         if self._is_interactive or invocation is not None:
