@@ -3,6 +3,8 @@
 imports   what `import psp` adds to a program
 rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TLS socket
 wan       calls over a distance of 80 ms, in round trips
+profile   where the time of a null call goes
+plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
 
 from __future__ import annotations
@@ -13,17 +15,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import imports, rpc, wan
+from benchmarks import imports, profile, rpc, wan
 from benchmarks._report import table
 
 BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": rpc.run,
     "wan": wan.run,
+    "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
+    "imports": imports.run,
     "rpc": partial(rpc.run, quick=True),
     "wan": partial(wan.run, quick=True),
+    "profile": partial(profile.run, quick=True),
 }
 
 
@@ -33,15 +38,25 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=sorted(BENCHMARKS), nargs="?", default="imports")
+    parser.add_argument("name", choices=[*BENCHMARKS, "plot"], nargs="?", default="imports")
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
     parser.add_argument(
         "--quick", action="store_true", help="a short run: it works, but its numbers mean nothing"
     )
     options = parser.parse_args()
-    chosen = {**BENCHMARKS, **QUICK} if options.quick else BENCHMARKS
-    result = chosen[options.name]()
+    if options.name == "plot":
+        plot()
+        return
+    result = (QUICK if options.quick else BENCHMARKS)[options.name]()
     print(json.dumps(result) if options.json else table(result))
+
+
+def plot() -> None:
+    # Here, because its libraries are slow to load and no measurement needs them.
+    from benchmarks import plot as pictures
+
+    for path in pictures.run():
+        print(path)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks._process import cpu_ns
-from benchmarks.peers._certificates import make_certificate
+from benchmarks.peers._certificates import make_certificate, make_seed
 from benchmarks.peers._child import Sample, Setting
-from benchmarks.peers._pairing import make_seed
 
 ANSWER_S_MAX = 120.0
 """Longest wait for one sample; the longest takes two seconds."""
@@ -64,8 +63,9 @@ class Child:
         self._what = what
 
     def ask(self, command: Sequence[object]) -> Sample:
-        self._in.write(json.dumps(command) + "\n")
-        self._in.flush()
+        with suppress(BrokenPipeError):  # It has ended, which is found in the same words below.
+            self._in.write(json.dumps(command) + "\n")
+            self._in.flush()
         return self.hear()
 
     def hear(self) -> Sample:
@@ -123,8 +123,14 @@ def hall() -> Iterator[Hall]:
 @contextmanager
 def _reaped(module: str, role: str, setting: Setting) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "benchmarks.peers", module, role, setting.to_json()]
+    # In a session of its own, so that Ctrl-C ends the benchmark, which then ends its children.
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        start_new_session=True,
     )
     try:
         yield process
@@ -137,7 +143,8 @@ def _reaped(module: str, role: str, setting: Setting) -> Iterator[subprocess.Pop
             process.wait()
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
-            pipe.close()
+            with suppress(BrokenPipeError):
+                pipe.close()
 
 
 class Spread(NamedTuple):

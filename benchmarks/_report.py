@@ -100,14 +100,8 @@ def _lines(result: Mapping[str, object]) -> Iterator[str]:
 
 def _tree(part: Mapping[str, object], indent: str) -> Iterator[str]:
     for key, value in part.items():
-        if isinstance(value, dict) and any(isinstance(it, dict) for it in value.values()):
+        if isinstance(value, dict):
             yield f"{indent}{key}"
             yield from _tree(value, indent + "  ")
         else:
-            yield f"{indent}{key:<24} {_short(value)}"
-
-
-def _short(value: object) -> str:
-    if isinstance(value, dict):
-        return "  ".join(f"{key} {_short(it)}" for key, it in value.items())
-    return value if isinstance(value, str) else json.dumps(value)
+            yield f"{indent}{key:<34} {value if isinstance(value, str) else json.dumps(value)}"

@@ -13,6 +13,11 @@ from psp.values import Value
 BLOCK: Final = bytes(1024 * 1024)
 
 
+def answer_of(plan: list[Value]) -> Mapping[str, Value]:
+    """Give an answer of the size of a real one."""
+    return {"count": len(plan), "as_of": 1, "root": bytes(32)}
+
+
 class Null(Exposed):
     """What a paired machine sees without a grant: nothing."""
 
@@ -47,8 +52,7 @@ class Node(Exposed):
 
     @method
     def query(self, plan: list[Value]) -> Mapping[str, Value]:
-        """An answer of the size of a real one."""
-        return {"count": len(plan), "as_of": 1, "root": bytes(32)}
+        return answer_of(plan)
 
     @method
     def one(self) -> Node:

@@ -1,7 +1,8 @@
-"""Certificates for the peers, made for one run. (Ours are pinned Ed25519 keys: see `ours`.)"""
+"""Keys and certificates, made for one run."""
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benchmarks.peers._child import Setting
 
-CERTIFICATE, KEY = "certificate.pem", "key.pem"
+CERTIFICATE, KEY, SEED = "certificate.pem", "key.pem", "seed"
+
+
+def make_seed(directory: Path) -> None:
+    """Write what all keys of ours follow from in one run."""
+    (directory / SEED).write_bytes(secrets.token_bytes(32))
 
 
 def make_certificate(directory: Path) -> None:

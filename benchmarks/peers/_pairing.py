@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks.peers._certificates import SEED
 from benchmarks.peers._child import Setting
 from psp.capability import (
     Anchor,
@@ -30,7 +30,6 @@ from psp.endpoint import Address, Exposed
 from psp.errors import Denied, GrantRefused
 from psp.transport import MachineKey, Peer, Pin, check_certificate_untrusted
 
-SEED = "seed"
 HOUR_S = 3600
 NONCE = bytes(16)
 SCOPE = Scope(
@@ -41,11 +40,6 @@ SCOPE = Scope(
     }
 )
 CEILING = ceiling("ADMIN", {"sales": ("date", "price")}, 1)
-
-
-def make_seed(directory: Path) -> None:
-    """Write what all keys of one run follow from."""
-    (directory / SEED).write_bytes(secrets.token_bytes(32))
 
 
 @dataclass(frozen=True)
@@ -88,13 +82,19 @@ class Pairing:
         pem = self.subject.certificate_pem
         return Address(self.anchor.archive_id, "127.0.0.1", port, pem, "benchmark")
 
-    def token(self) -> bytes:
+    @cached_property
+    def console(self) -> MachineKey:
+        """Holds the interactive grant that the controller's machine presents."""
+        return self._key("console")
+
+    def token(self, holder: MachineKey | None = None) -> bytes:
+        """Issue a grant, to the controller itself unless another is to hold it."""
         now_s = int(time.time())
         return issue(
             self._key("anchor"),
             archive_id=self.anchor.archive_id,
             epoch=1,
-            holder=self.controller.public_bytes,
+            holder=(holder or self.controller).public_bytes,
             presenter=self.controller.spki_hash,
             scope=SCOPE,
             not_before_s=now_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from time import perf_counter_ns
@@ -24,12 +25,16 @@ from benchmarks.peers._child import (
     together,
 )
 from benchmarks.peers._pairing import Pairing
-from psp.endpoint import Reference, connect
+from benchmarks.peers._signed import SignedNode, sign
+from psp.capability import Grant
+from psp.endpoint import Exposed, Reference, connect
 from psp.endpoint import serve as serve_archive
+from psp.values import Value
 from psp.wire import INITIAL_LIMITS
 
 TASKS = 100
 OUTSTANDING_CALLS = 10_000
+PLAN: list[Value] = ["count", "sales"]
 
 
 def serve(setting: Setting) -> None:
@@ -41,22 +46,28 @@ def drive(setting: Setting) -> None:
 
 
 async def _serve(setting: Setting) -> None:
-    pairing = Pairing.of(setting)
     async with trio.open_nursery() as nursery:
-        started = await nursery.start(
-            partial(
-                serve_archive,
-                key=pairing.subject,
-                archive_id=pairing.anchor.archive_id,
-                pins=[pairing.pin],
-                bootstrap=lambda _peer: Null(),
-                present=pairing.present(lambda _grant: Node()),
-                host="127.0.0.1",
-                port=0,
-                log=partial(print, file=sys.stderr),
-            )
-        )
-        say({"port": started[1]})
+        _, port = await nursery.start(listener(Pairing.of(setting)))
+        say({"port": port})
+
+
+def listener(pairing: Pairing) -> Callable[..., Awaitable[None]]:
+    """Make what `nursery.start` starts, and gets the address from."""
+    return partial(
+        serve_archive,
+        key=pairing.subject,
+        archive_id=pairing.anchor.archive_id,
+        pins=[pairing.pin],
+        bootstrap=lambda _peer: Null(),
+        present=pairing.present(_granted),
+        host="127.0.0.1",
+        port=0,
+        log=partial(print, file=sys.stderr),
+    )
+
+
+def _granted(grant: Grant) -> Exposed:
+    return SignedNode(grant) if grant.is_interactive else Node()
 
 
 async def _drive(setting: Setting) -> None:
@@ -80,6 +91,7 @@ async def _drive(setting: Setting) -> None:
                     "p99_alone": partial(p99_alone, null),
                     "p99_under_bulk": partial(p99_under_bulk, null, node),
                     "cold": partial(one_by_one_async, driver.cold),
+                    "cold_interactive": partial(one_by_one_async, driver.cold_interactive),
                     "hold": partial(driver.hold, node),
                     "let_go": partial(driver.let_go, node),
                     "connect": driver.connect,
@@ -142,6 +154,7 @@ class Driver:
         self.pairing = Pairing.of(setting)
         self.address = self.pairing.address(setting.port)
         self.token = self.pairing.token()
+        self.signed_token = self.pairing.token(self.pairing.console)
         self._idle = idle
         self._held: list[Any] = []
 
@@ -149,7 +162,15 @@ class Driver:
         """From TCP connect to the answer of a first query."""
         async with connect(self.address, key=self.pairing.controller) as connection:
             grant = connection.present(self.token)
-            answer = await grant.call("query", ["count", "sales"], is_last=True)
+            answer = await grant.call("query", PLAN, is_last=True)
+            assert isinstance(answer, dict)
+
+    async def cold_interactive(self) -> None:
+        """The same under a grant of which every call is signed."""
+        async with connect(self.address, key=self.pairing.controller) as connection:
+            grant = connection.present(self.signed_token)
+            signature = sign(self.pairing.console, self.signed_token, ("query", [PLAN]))
+            answer = await grant.call("query", PLAN, is_last=True, invocation=signature)
             assert isinstance(answer, dict)
 
     async def hold(self, node: Reference, count: int) -> Sample:

@@ -1,0 +1,189 @@
+"""Pictures and the table of docs/performance.md, made from the JSON that the benchmarks print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import vl_convert
+
+ROOT: Final = Path(__file__).parent.parent
+RESULTS: Final = ROOT / "benchmarks" / "results"
+PAGE: Final = ROOT / "docs" / "performance.md"
+BEGIN, END = (
+    "<!-- results: written by `python -m benchmarks plot` -->\n",
+    "<!-- end of results -->\n",
+)
+
+Result: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, object]
+Drawing: TypeAlias = dict[str, object]
+
+
+def run() -> list[Path]:
+    """Write every picture and the table; give the files that were written."""
+    results = {name: read(name) for name in ("rpc", "wan", "profile")}
+    written = []
+    for name, (source, draw) in _PICTURES.items():
+        path = PAGE.with_name(f"performance-{name}.svg")
+        svg = vl_convert.vegalite_to_svg({**_LOOK, **draw(results[source])})
+        path.write_text(svg + "\n", "utf-8")
+        written.append(path)
+    PAGE.write_text(with_tables(PAGE.read_text("utf-8"), results), "utf-8")
+    return [*written, PAGE]
+
+
+def read(name: str) -> Result:
+    """Read one result.
+
+    Raises:
+        SystemExit: It is not there; names the command that makes it.
+    """
+    path = RESULTS / f"{name}.json"
+    try:
+        found: Result = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SystemExit(
+            f"there is no {path} to plot. Run `python -m benchmarks {name} --json > {path}`."
+        ) from None
+    return found
+
+
+# Tables.
+
+
+def with_tables(page: str, results: Mapping[str, Result]) -> str:
+    """Give the page with the results between its two marks."""
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    tables = "\n".join(_tables(results))
+    return f"{before}{BEGIN}{tables}\n{END}{after}"
+
+
+def _tables(results: Mapping[str, Result]) -> Iterator[str]:
+    yield from ("", "| ratio | median | lowest and highest sample | bar |", "|---|---|---|---|")
+    for name in ("rpc", "wan"):
+        ratios, spread = results[name]["ratios"], results[name]["figures"]["spread"]
+        bars = results[name]["limits"]["bars"]
+        for key, ratio in ratios.items():
+            least, most = spread[key]
+            yield f"| `{key}` | {ratio:g} | {least:g} .. {most:g} | {_bar(bars[key])} |"
+    figures = results["rpc"]["figures"]
+    yield from ("", "Beside them, without a bar:", "")
+    yield from ("| ratio | median | lowest and highest sample |", "|---|---|---|")
+    for key, (middle, least, most) in figures["ratios_beside"].items():
+        yield f"| `{key}` | {middle:g} | {least:g} .. {most:g} |"
+    yield from (
+        "",
+        "| who does what | median | spread | CPU, both processes |",
+        "|---|---|---|---|",
+    )
+    for title, part in figures.items():
+        if " of " in title:
+            yield _absolute(title, part)
+    yield ""
+
+
+def _bar(bar: Mapping[str, float]) -> str:
+    ((word, value),) = bar.items()
+    return f"{word.replace('_', ' ')} {value:g}"
+
+
+def _absolute(title: str, part: Mapping[str, Sequence[float]]) -> str:
+    figure = next(key for key in part if key != "cpu_us")
+    unit = {"median_us": " µs", "calls_per_s": "/s"}[figure]
+    middle, least, most = (_number(value) for value in part[figure])
+    return f"| {title} | {middle}{unit} | {least} .. {most} | {part['cpu_us'][0]:g} µs |"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
+
+
+# Pictures, as Vega-Lite describes them.
+
+_LOOK: Final[Drawing] = {
+    "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+    "width": 480,
+    "background": "white",
+}
+
+
+def draw_null(result: Result) -> Drawing:
+    """Draw the null call of every contestant."""
+    return _bars(_rows(result, "null", "median_us"), "median of a null call, µs")
+
+
+def draw_rates(result: Result) -> Drawing:
+    """Draw the calls per second of a hundred tasks."""
+    rows = _rows(result, "concurrent", "calls_per_s")
+    return _bars(rows, "calls per second of 100 tasks")
+
+
+def draw_outstanding(result: Result) -> Drawing:
+    """Draw the time per call as more calls leave together."""
+    found = result["figures"]["outstanding_us_per_call"]
+    rows = [{"outstanding": int(key), "value": value[0]} for key, value in found.items()]
+    return {
+        "data": {"values": rows},
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": _axis("outstanding", "calls outstanding", scale={"type": "log"}),
+            "y": _axis("value", "µs per call", scale={"type": "log"}),
+        },
+    }
+
+
+def draw_profile(result: Result) -> Drawing:
+    """Draw the layers of a null call."""
+    found = result["figures"]["us_per_call"]
+    return _bars([_row(layer, value) for layer, value in found.items()], "µs per call")
+
+
+def _rows(result: Result, do: str, figure: str) -> list[Row]:
+    """Give everybody who did this, and ours with `async def` handlers; the smallest first."""
+    figures = result["figures"]
+    found = {
+        _who(title): part[figure]
+        for title, part in figures.items()
+        if title.startswith((f"{do} of ", f"{do}_async of "))
+    }
+    return [_row(name, found[name]) for name in sorted(found, key=lambda name: found[name][0])]
+
+
+def _who(title: str) -> str:
+    did, _, who = title.partition(" of ")
+    return f"{who}, async def" if did.endswith("_async") else who
+
+
+def _row(name: str, spread: Sequence[float]) -> Row:
+    return dict(zip(("name", "value", "least", "most"), (name, *spread), strict=True))
+
+
+def _bars(rows: Sequence[Row], title: str) -> Drawing:
+    """Draw a bar for each median, with its spread as a line."""
+    name = {"field": "name", "type": "nominal", "title": None, "sort": None}
+    value = _axis("value", title)
+    spread = {"x": _axis("least", title), "x2": {"field": "most"}}
+    return {
+        "data": {"values": list(rows)},
+        "encoding": {"y": name},
+        "layer": [
+            {"mark": {"type": "bar", "color": "#4c78a8"}, "encoding": {"x": value}},
+            {"mark": {"type": "rule", "color": "#222222"}, "encoding": spread},
+        ],
+    }
+
+
+def _axis(field: str, title: str, **more: object) -> Drawing:
+    return {"field": field, "type": "quantitative", "title": title, **more}
+
+
+_PICTURES: Final[Mapping[str, tuple[str, Callable[[Result], Drawing]]]] = {
+    "null": ("rpc", draw_null),
+    "rates": ("rpc", draw_rates),
+    "outstanding": ("rpc", draw_outstanding),
+    "profile": ("profile", draw_profile),
+}

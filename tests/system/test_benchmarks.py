@@ -1,0 +1,180 @@
+"""The benchmarks as a user runs them, briefly. Their numbers are read by people: never tested."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks._contest import ContestantFailedError, Spread, hall
+from benchmarks._report import Bar, Report, table
+
+ROOT = Path(__file__).parent.parent.parent
+PEERS_ARE_HERE = all(map(find_spec, ("capnp", "grpc", "pyarrow", "uvloop")))
+
+RPC_KEYS = {
+    "rtt_vs_pycapnp",
+    "rtt_vs_grpc_aio",
+    "rtt_vs_flight",
+    "rtt_vs_raw_tls",
+    "concurrent_vs_pycapnp",
+    "concurrent_vs_grpc_aio",
+    "batch_vs_pycapnp",
+    "chain10_vs_pycapnp",
+    "small_call_p99_under_bulk",
+}
+WAN_KEYS = {"chain10_round_trips", "cold_round_trips", "cold_round_trips_interactive"}
+
+# A process that starts a hall, says who is in it, and waits.
+IN_THE_HALL = """
+from benchmarks._contest import hall
+with hall() as place:
+    contestant = place.start("echo", "raw_tls")
+    print(contestant.server.pid, contestant.driver.pid, flush=True)
+    input()
+"""
+
+
+def run_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def quick(name: str) -> dict[str, Any]:
+    done = run_benchmark(name, "--json", "--quick")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Wait for processes to end; zombies of a killed parent are init's, and count as ended."""
+    for pid in pids:
+        for _ in range(600):
+            if not alive(pid):
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail(f"process {pid} outlives its benchmark")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def check_result(result: dict[str, Any], keys: set[str]) -> None:
+    assert set(result["ratios"]) == keys
+    for key, ratio in result["ratios"].items():
+        least, most = result["figures"]["spread"][key]
+        assert 0 < least <= ratio <= most < math.inf
+    assert set(result["limits"]["bars"]) == keys
+    assert result["limits"]["psp"]["calls_in_flight"] == 16_384
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PEERS_ARE_HERE, reason="needs psp-protocol[bench]: `make bench`")
+def test_calls_are_compared_with_every_peer() -> None:
+    result = quick("rpc")
+
+    check_result(result, RPC_KEYS)
+    figures = result["figures"]
+    assert set(figures["outstanding_us_per_call"]) == {"1", "10", "100", "1000", "10000"}
+    assert set(figures["memory_bytes"]) == {"idle_connection", "outstanding_call"}
+    assert {"rtt_vs_pycapnp_uvloop", "rtt_async_vs_pycapnp"} <= set(figures["ratios_beside"])
+    assert figures["null of psp"]["cpu_us"][0] > 0
+
+
+@pytest.mark.slow
+def test_distance_is_counted_in_round_trips() -> None:
+    result = quick("wan")
+
+    check_result(result, WAN_KEYS)
+    # No answer can come sooner; a slow machine only makes these larger.
+    assert result["ratios"]["chain10_round_trips"] >= 1
+    # TCP, TLS, and the first query.
+    assert result["ratios"]["cold_round_trips"] >= 3
+    assert result["ratios"]["cold_round_trips_interactive"] >= 3
+
+
+@pytest.mark.slow
+def test_the_profile_times_every_layer() -> None:
+    figures = quick("profile")["figures"]
+
+    assert set(figures["us_per_call"]) == set(figures["layers"])
+    assert all(median > 0 for median, _, _ in figures["us_per_call"].values())
+
+
+def test_a_missing_peer_is_named_with_the_command_that_brings_it() -> None:
+    program = (
+        "import sys; sys.modules['capnp'] = None; from benchmarks.rpc import run; run(quick=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert "capnp" in done.stderr
+    assert "pip install psp-protocol[bench]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_contestant_that_ends_fails_the_run_and_leaves_nobody_behind() -> None:
+    with hall() as place:
+        contestant = place.start("echo", "raw_tls")
+        pids = [contestant.server.pid, contestant.driver.pid]
+        os.kill(contestant.driver.pid, signal.SIGKILL)
+        with pytest.raises(ContestantFailedError, match="drive process of echo"):
+            contestant.measure("null", 10)
+
+    assert not any(map(alive, pids))
+
+
+def test_children_end_even_when_the_benchmark_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", IN_THE_HALL],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.kill()
+
+    wait_until_gone(pids)
+
+
+def test_a_table_says_which_bar_is_not_held() -> None:
+    report = Report("example", {"fast": Bar(at_least=2.0), "small": Bar(at_most=3.0)})
+    report.add("fast", Spread(1.5, 1.0, 2.5))
+    report.add("small", Spread(2.5, 2.0, 4.0))
+    report.add("beside", Spread(7.0, 6.0, 8.0))
+
+    lines = table(report.to_json()).splitlines()
+
+    assert lines[1].split() == ["fast", "1.5", "1", "..", "2.5", ">=", "2", "not", "held"]
+    assert lines[2].split() == ["small", "2.5", "2", "..", "4", "<=", "3"]
+    assert report.to_json()["figures"] == {
+        "spread": {"fast": [1.0, 2.5], "small": [2.0, 4.0]},
+        "ratios_beside": {"beside": Spread(7.0, 6.0, 8.0)},
+    }
