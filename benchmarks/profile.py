@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Final
 
 import trio
@@ -23,7 +24,7 @@ from benchmarks.peers._certificates import (
     make_seed,
     server_context,
 )
-from benchmarks.peers._child import Setting, one_by_one, one_by_one_async
+from benchmarks.peers._child import Setting, one_by_one, one_by_one_async, summary
 from benchmarks.peers._pairing import Pairing
 from benchmarks.peers.ours import listener
 from benchmarks.peers.raw_tls import NULL_CALL
@@ -59,6 +60,9 @@ def run(*, quick: bool = False) -> dict[str, object]:
 
 
 WORDS: Final = {
+    "controller_asks": "the controller's core writes a CALL",
+    "subject_answers": "the subject's core reads it and writes the RETURN",
+    "controller_hears": "the controller's core reads that",
     "cores": "both cores in memory, one call at a time: no TLS, no kernel, no loop",
     "cores_100": "the same, 100 calls in one go",
     "tls": "TLS and the kernel: two sends and two receives in one thread",
@@ -100,6 +104,25 @@ class _Cores:
 def _cores(_setting: Setting, calls: int) -> float:
     cores = _Cores()
     return one_by_one(lambda: cores.hear(cores.answer(cores.ask(1)), 1), calls)["median_us"]
+
+
+def _part(index: int) -> Callable[[Setting, int], float]:
+    """Make the layer that is one of the three steps of `_cores`."""
+
+    def measure(_setting: Setting, calls: int) -> float:
+        cores, times = _Cores(), []
+        for _ in range(calls):
+            marks = [perf_counter_ns()]
+            asked = cores.ask(1)
+            marks.append(perf_counter_ns())
+            answered = cores.answer(asked)
+            marks.append(perf_counter_ns())
+            cores.hear(answered, 1)
+            marks.append(perf_counter_ns())
+            times.append(marks[index + 1] - marks[index])
+        return summary(times)["median_us"]
+
+    return measure
 
 
 def _cores_100(_setting: Setting, calls: int) -> float:
@@ -191,6 +214,9 @@ def _one_process(setting: Setting, calls: int) -> float:
 
 
 _LAYERS: Final[dict[str, Callable[[Setting, int], float]]] = {
+    "controller_asks": _part(0),
+    "subject_answers": _part(1),
+    "controller_hears": _part(2),
     "cores": _cores,
     "cores_100": _cores_100,
     "tls": _tls,

@@ -37,9 +37,13 @@ WAN_KEYS = {"chain10_round_trips", "cold_round_trips", "cold_round_trips_interac
 # A process that starts a hall, says who is in it, and waits.
 IN_THE_HALL = """
 from benchmarks._contest import hall
+from benchmarks.peers._child import Setting
 with hall() as place:
     contestant = place.start("echo", "raw_tls")
-    print(contestant.server.pid, contestant.driver.pid, flush=True)
+    # Nothing but the end of its parent can end a proxy that nobody has connected to.
+    proxy = place.child("proxy", "far", "serve", Setting(str(place.directory), port=9))
+    proxy.hear()
+    print(contestant.server.pid, contestant.driver.pid, proxy.pid, flush=True)
     input()
 """
 
@@ -158,7 +162,7 @@ def test_children_end_even_when_the_benchmark_is_killed() -> None:
     with parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 2
+        assert len(pids) == 3
         parent.kill()
 
     wait_until_gone(pids)
