@@ -17,10 +17,10 @@ from psp.wire import (
     CALL,
     FINISH,
     FRAMES,
-    Frame,
     FrameReader,
     FrameShape,
     FrameWriter,
+    Places,
     Role,
     decode_body_untrusted,
     decode_value_untrusted,
@@ -77,7 +77,7 @@ def test_any_bytes_are_a_frame_or_malformed(body: bytes, receiver: Role) -> None
 
 @given(
     st.sampled_from([shape.kind for shape in FRAMES]),
-    st.lists(LOOSE, max_size=8),
+    st.lists(LOOSE, max_size=9),
     st.sampled_from(Role),
     st.integers(0, 60),
 )
@@ -97,7 +97,7 @@ ODD = st.sampled_from([0, 1, 2, 3, 4, -1, 2**63, True, None, "m", "", "m" * 129,
 
 @given(
     st.sampled_from([shape for shape in FRAMES if shape.is_plain]),
-    st.lists(ODD | st.lists(ODD | st.just(float("nan")), max_size=2), min_size=7, max_size=7),
+    st.lists(ODD | st.lists(ODD | st.just(float("nan")), max_size=2), min_size=8, max_size=8),
 )
 def test_the_shortcut_allows_only_what_the_table_allows(
     shape: FrameShape, fields: list[object]
@@ -133,7 +133,7 @@ def stream() -> bytes:
     """Frames of all sizes: below and above the length that is decoded the careful way."""
     writer = FrameWriter()
     for question, size in enumerate((0, 3, 900, 1100, 5000, 1), start=1):
-        writer.write((CALL, question, 0, "m", ["x" * size], 10, 10, 0))
+        writer.write((CALL, question, 0, "m", ["x" * size], 10, 10, 0, None))
     writer.write((FINISH, [1, 2, 3]))
     return writer.take()
 
@@ -143,7 +143,7 @@ def test_frames_do_not_depend_on_how_the_bytes_were_cut(cuts: set[int]) -> None:
     data = stream()
     whole = list(FrameReader(Role.SUBJECT).receive_untrusted(data))
     reader = FrameReader(Role.SUBJECT)
-    pieces: list[Frame] = []
+    pieces: list[Places] = []
     for start, end in pairwise(sorted(cuts | {0, len(data)})):
         pieces += reader.receive_untrusted(memoryview(data)[start:end])
 
@@ -155,8 +155,8 @@ def test_frames_do_not_depend_on_how_the_bytes_were_cut(cuts: set[int]) -> None:
 def test_any_stream_is_frames_until_it_is_malformed_however_cut(
     data: bytes, cuts: set[int]
 ) -> None:
-    def read(pieces: list[bytes]) -> tuple[list[Frame], bool]:
-        reader, frames = FrameReader(Role.CONTROLLER), list[Frame]()
+    def read(pieces: list[bytes]) -> tuple[list[Places], bool]:
+        reader, frames = FrameReader(Role.CONTROLLER), list[Places]()
         try:
             for piece in pieces:
                 for frame in reader.receive_untrusted(piece):

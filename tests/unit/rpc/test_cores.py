@@ -11,7 +11,6 @@ from psp.rpc import (
     REFERENCE,
     VALUE,
     Aborted,
-    AnswerId,
     CallReady,
     Cancelled,
     Controller,
@@ -34,8 +33,9 @@ from psp.wire import (
     RELEASE,
     RETURN,
     SUBJECT_HELLO,
-    FrameWriter,
 )
+
+from ._seen import GivenUp, Ready, arriving, handles, seen, written
 
 ONE, TWO = QuestionId(1), QuestionId(2)
 
@@ -53,13 +53,6 @@ def ask(
     return pair.controller.call(
         BOOTSTRAP, method, remaining_ms=9, no_result=no_result, no_pipelining=no_pipelining
     )
-
-
-def written(*frames: tuple[object, ...]) -> bytes:
-    writer = FrameWriter()
-    for frame in frames:
-        writer.write(frame)
-    return writer.take()
 
 
 HELLO_OUT: tuple[object, ...] = (CONTROLLER_HELLO, [1], {}, [])
@@ -87,8 +80,10 @@ def test_the_subject_introduces_itself_after_the_controller() -> None:
 
 def test_a_plain_call_leaves_nothing_behind(pair: Pair) -> None:
     question = ask(pair, no_pipelining=True)
-    assert pair.carry_to_subject() == [CallReady(AnswerId(1), "bootstrap", "m", [], 9, None)]
-    pair.subject.resolve_value(AnswerId(1), [1, "two"])
+    events = pair.carry_to_subject()
+    assert seen(events) == [Ready(1, "bootstrap")]
+    [call] = handles(events)
+    pair.subject.resolve_value(call, [1, "two"])
     assert pair.carry_to_controller() == [Returned(question, VALUE, [1, "two"])]
     assert pair.controller.open_questions == pair.controller.kept_answers == 0
     assert pair.subject.calls_in_flight == pair.subject.kept_answers == 0
@@ -103,9 +98,9 @@ def test_a_deadline_counts_from_the_arrival_of_the_call(pair: Pair) -> None:
 
 def test_a_failure_arrives_with_all_it_says(pair: Pair) -> None:
     ask(pair)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
     pair.subject.fail(
-        AnswerId(1), HandlerFailed("sad \ud800", processed=Processed.MAYBE, correlation_id="c-1")
+        call, HandlerFailed("sad \ud800", processed=Processed.MAYBE, correlation_id="c-1")
     )
     [returned] = pair.carry_to_controller()
     assert isinstance(returned, Returned)
@@ -120,13 +115,13 @@ def test_a_failure_arrives_with_all_it_says(pair: Pair) -> None:
 
 def test_a_reference_is_called_on_and_given_back(pair: Pair) -> None:
     ask(pair, "open")
-    pair.carry_to_subject()
-    pair.subject.resolve_object(AnswerId(1), "object", "tag")
+    [call] = arriving(pair)
+    pair.subject.resolve_object(call, "object", "tag")
     assert pair.carry_to_controller() == [Returned(ONE, REFERENCE, 1)]
     pair.controller.call(ExportId(1), "m", remaining_ms=9)
     pair.controller.release(ExportId(1))
     # The call leaves before the release, whatever was asked for first.
-    assert pair.carry_to_subject() == [CallReady(AnswerId(2), "object", "m", [], 9, "tag")]
+    assert seen(pair.carry_to_subject()) == [Ready(2, "object", grant_tag="tag")]
     assert pair.subject.exports == 0
     with pytest.raises(LocalProtocolError, match="once"):
         pair.controller.release(ExportId(1))
@@ -137,8 +132,8 @@ def test_a_reference_is_called_on_and_given_back(pair: Pair) -> None:
 def test_a_late_reference_is_given_back_by_the_core(pair: Pair) -> None:
     """It crossed our FINISH: nobody else will ever know of it."""
     question = ask(pair, "open")
-    pair.carry_to_subject()
-    pair.subject.resolve_object(AnswerId(1), "object", None)
+    [call] = arriving(pair)
+    pair.subject.resolve_object(call, "object", None)
     pair.controller.finish(question)
     assert pair.carry_to_controller() == []
     assert pair.subject.exports == 1
@@ -151,19 +146,17 @@ def test_a_late_finish_and_a_second_one_are_ignored(pair: Pair) -> None:
     question = ask(pair, no_pipelining=True)
     pair.controller.finish(question)
     pair.controller.finish(question)
-    assert pair.carry_to_subject() == [
-        CallReady(AnswerId(1), "bootstrap", "m", [], 9, None),
-        Cancelled(AnswerId(1)),
-    ]
-    pair.subject.resolve_value(AnswerId(1), None)
-    assert pair.subject.receive(written((FINISH, [1, 1]))) == []
+    events = pair.carry_to_subject()
+    assert seen(events) == [Ready(1, "bootstrap"), GivenUp(1)]
+    [call] = handles(events)
+    pair.subject.resolve_value(call, None)
+    assert list(pair.subject.receive(written((FINISH, [1, 1])))) == []
 
 
 def test_a_batch_of_finishes_is_cut_to_what_one_frame_holds(pair: Pair) -> None:
     questions = [ask(pair) for _ in range(4_096)]
-    for event in pair.carry_to_subject():
-        assert isinstance(event, CallReady)
-        pair.subject.resolve_value(event.answer_id, None)
+    for call in arriving(pair):
+        pair.subject.resolve_value(call, None)
     more = [ask(pair, no_pipelining=True) for _ in range(10)]
     for question in questions + more:
         pair.controller.finish(question)
@@ -177,22 +170,22 @@ def test_a_batch_of_finishes_is_cut_to_what_one_frame_holds(pair: Pair) -> None:
         [(FINISH, [1])],
         [HELLO_OUT],
         [(RELEASE, [1])],
-        [(CALL, 1, 5, "m", [], 9, 9, 0)],
-        [(CALL, 1, [1, []], "m", [], 9, 9, 0)],
-        [(CALL, 1, [2, []], "m", [], 9, 9, 0)],
+        [(CALL, 1, 5, "m", [], 9, 9, 0, None)],
+        [(CALL, 1, [1, []], "m", [], 9, 9, 0, None)],
+        [(CALL, 1, [2, []], "m", [], 9, 9, 0, None)],
         [(PRESENT, 2, b""), (PRESENT, 2, b"")],
-        [(PRESENT, 2, b""), (CALL, 1, 0, "m", [], 9, 9, 0)],
+        [(PRESENT, 2, b""), (CALL, 1, 0, "m", [], 9, 9, 0, None)],
         [(RETURN, 1, 0, None)],
     ],
 )
 def test_a_controller_that_breaks_the_protocol_is_told_and_cut(
     frames: list[tuple[object, ...]], pair: Pair
 ) -> None:
-    [*_, aborted] = pair.subject.receive(written(*frames))
+    [*_, aborted] = list(pair.subject.receive(written(*frames)))
     assert isinstance(aborted, Aborted)
     assert not aborted.by_peer
     assert pair.carry_to_controller() == [Aborted(1, aborted.text)]
-    assert pair.subject.receive(written((FINISH, [1]))) == []
+    assert list(pair.subject.receive(written((FINISH, [1])))) == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +195,7 @@ def test_a_controller_that_breaks_the_protocol_is_told_and_cut(
         [(RETURN, 2, 0, None), (RETURN, 2, 0, None)],
         [(RETURN, 1, 1, 1), (RETURN, 2, 1, 1)],
         [HELLO_BACK],
-        [(CALL, 1, 0, "m", [], 9, 9, 0)],
+        [(CALL, 1, 0, "m", [], 9, 9, 0, None)],
     ],
 )
 def test_a_subject_that_breaks_the_protocol_ends_every_question_once(
@@ -216,13 +209,13 @@ def test_a_subject_that_breaks_the_protocol_ends_every_question_once(
     assert isinstance(aborted, Aborted)
     assert [event.question for event in events if isinstance(event, Returned)] in ([1, 2], [2, 1])
     assert pair.controller.open_questions == 0
-    assert pair.subject.receive(pair.controller.data_to_send())[-1] == Aborted(1, aborted.text)
+    assert pair.carry_to_subject()[-1] == Aborted(1, aborted.text)
 
 
 def test_nothing_may_come_before_hello() -> None:
     subject = Subject(ARCHIVE_ID)
     subject.hello(ARCHIVE_TIME)
-    assert isinstance(subject.receive(written((PRESENT, 1, b"")))[-1], Aborted)
+    assert isinstance([*subject.receive(written((PRESENT, 1, b"")))][-1], Aborted)
     controller = Controller()
     assert isinstance(controller.receive(written((GOAWAY, 0)))[-1], Aborted)
 
@@ -237,21 +230,21 @@ def test_a_controller_of_another_version_is_told_so() -> None:
 def test_the_end_of_the_connection_ends_every_question_once(pair: Pair) -> None:
     """What was handed to the shell may have been processed; the rest was certainly not."""
     ask(pair)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
     ask(pair)
     lost, cancelled = pair.cut()
     assert outcomes(list(lost)) == [(1, Processed.MAYBE), (2, Processed.NO)]
-    assert cancelled == [Cancelled(AnswerId(1))]
+    assert cancelled == [Cancelled(call)]
     assert pair.cut() == ([], [])
     # A handler that ends after its connection finds nobody to tell, and that is no error.
-    assert pair.subject.resolve_value(AnswerId(1), None) == []
+    assert pair.subject.resolve_value(call, None) == ()
     with pytest.raises(ConnectionLost, match="reconnect"):
         ask(pair)
 
 
 def test_going_away_answers_what_came_and_drops_the_rest(pair: Pair) -> None:
     first = ask(pair)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
     pair.subject.go_away()
     second = ask(pair)
     assert pair.carry_to_subject() == []
@@ -261,7 +254,7 @@ def test_going_away_answers_what_came_and_drops_the_rest(pair: Pair) -> None:
     returned, going = pair.carry_to_controller()
     assert outcomes([returned]) == [(int(lost), Processed.NO)]
     assert going == GoingAway(1)
-    pair.subject.resolve_value(AnswerId(1), "late")
+    pair.subject.resolve_value(call, "late")
     assert pair.carry_to_controller() == [Returned(first, VALUE, "late")]
     with pytest.raises(ConnectionLost, match="going away"):
         ask(pair)
@@ -283,10 +276,10 @@ def test_going_away_before_the_greeting_follows_it() -> None:
 
 def test_an_abort_reaches_the_other_side(pair: Pair) -> None:
     ask(pair)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
     events = pair.controller.abort(3, "done")
     assert outcomes(list(events[:-1])) == [(1, Processed.MAYBE)]
-    assert pair.carry_to_subject() == [Cancelled(AnswerId(1)), Aborted(3, "done")]
+    assert pair.carry_to_subject() == [Cancelled(call), Aborted(3, "done")]
     assert pair.controller.abort(3, "again") == []
 
 
@@ -311,15 +304,15 @@ def test_what_cannot_be_sent_raises_and_sends_nothing(pair: Pair) -> None:
 
 def test_an_answer_that_cannot_be_sent_stays_open(pair: Pair) -> None:
     ask(pair)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
     with pytest.raises(LocalProtocolError, match="cannot be sent"):
-        pair.subject.resolve_value(AnswerId(1), float("nan"))
-    pair.subject.fail(AnswerId(1), HandlerFailed())
+        pair.subject.resolve_value(call, float("nan"))
+    pair.subject.fail(call, HandlerFailed())
     [returned] = pair.carry_to_controller()
     assert isinstance(returned, Returned)
     assert returned.status == ERROR
-    with pytest.raises(LocalProtocolError, match="not open"):
-        pair.subject.resolve_value(AnswerId(1), 1)
+    with pytest.raises(LocalProtocolError, match="once"):
+        pair.subject.resolve_value(call, 1)
 
 
 def test_hello_is_said_first_and_once() -> None:

@@ -7,37 +7,16 @@ import pytest
 from psp.errors import Denied, Invalid, LimitExceeded, LocalProtocolError, Overloaded, Processed
 from psp.rpc import (
     BOOTSTRAP,
-    ERROR,
     REFERENCE,
     VALUE,
-    AnswerId,
-    CallReady,
-    Cancelled,
     Exported,
-    PresentReceived,
     QuestionId,
     Returned,
-    Subject,
 )
 from psp.testing import Pair
-from psp.testing._pair import ARCHIVE_ID
-from psp.wire import INITIAL_LIMITS, Limits
+from psp.wire import INITIAL_LIMITS
 
-NOW, LATER = AnswerId(1), AnswerId(2)
-
-
-def greeted(limits: Limits = INITIAL_LIMITS) -> Pair:
-    pair = Pair(subject=Subject(ARCHIVE_ID, bootstrap="bootstrap", limits=limits))
-    pair.greet()
-    return pair
-
-
-def failures(events: list[object]) -> list[tuple[int, type, Processed]]:
-    return [
-        (event.question, type(event.payload), event.payload.processed)  # type: ignore[union-attr]
-        for event in events
-        if isinstance(event, Returned) and event.status == ERROR
-    ]
+from ._seen import GivenUp, Ready, Shown, arriving, failures, greeted, handles, ids, over, seen
 
 
 def test_the_first_flight_holds_the_grant_and_the_call_that_needs_it() -> None:
@@ -46,10 +25,11 @@ def test_the_first_flight_holds_the_grant_and_the_call_that_needs_it() -> None:
     grant = pair.controller.present(b"token")
     pair.controller.call((grant, ()), "table", ["sales"], remaining_ms=500)
 
-    assert pair.carry_to_subject() == [PresentReceived(NOW, b"token")]
-    ready = pair.subject.resolve_object(NOW, "the grant", "tag")
-    assert ready == [CallReady(LATER, "the grant", "table", ["sales"], 500, "tag")]
-    pair.subject.resolve_value(LATER, 7)
+    events = pair.carry_to_subject()
+    assert seen(events) == [Shown(1, b"token")]
+    ready = pair.subject.resolve_object(handles(events)[0], "the grant", "tag")
+    assert seen(ready) == [Ready(2, "the grant", "table", ("sales",), 500, "tag")]
+    pair.subject.resolve_value(handles(ready)[0], 7)
     hello, *returns = pair.carry_to_controller()
     assert hello == pair.controller.peer_hello
     assert returns == [Returned(grant, REFERENCE, 1), Returned(QuestionId(2), VALUE, 7)]
@@ -60,12 +40,10 @@ def test_calls_on_one_promise_become_ready_in_call_order() -> None:
     first = pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
     for index in range(50):
         pair.controller.call((first, ()), "step", [index], remaining_ms=9)
-    assert len(pair.carry_to_subject()) == 1
+    [call] = arriving(pair)
 
-    ready = pair.subject.resolve_object(NOW, "object", None)
-    assert [event.arguments for event in ready if isinstance(event, CallReady)] == [
-        [index] for index in range(50)
-    ]
+    ready = pair.subject.resolve_object(call, "object", None)
+    assert seen(ready) == [Ready(2 + index, "object", "step", (index,)) for index in range(50)]
 
 
 def test_a_path_leads_through_maps_and_lists_to_an_object() -> None:
@@ -73,11 +51,11 @@ def test_a_path_leads_through_maps_and_lists_to_an_object() -> None:
     pair = greeted()
     first = pair.controller.call(BOOTSTRAP, "all", remaining_ms=9, no_result=True)
     pair.controller.call((first, ("rows", 1)), "values", remaining_ms=9)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
 
     rows = [Exported("row 0", "tag"), Exported("row 1", "tag")]
-    ready = pair.subject.resolve_value(NOW, {"rows": rows})  # type: ignore[dict-item]
-    assert ready == [CallReady(LATER, "row 1", "values", [], 9, "tag")]
+    ready = pair.subject.resolve_value(call, {"rows": rows})  # type: ignore[dict-item]
+    assert seen(ready) == [Ready(2, "row 1", "values", (), 9, "tag")]
     assert pair.carry_to_controller() == [Returned(first, VALUE, None)]
 
 
@@ -100,19 +78,19 @@ def test_a_path_to_nothing_or_to_a_plain_value_fails(
     pair = greeted()
     first = pair.controller.call(BOOTSTRAP, "all", remaining_ms=9)
     pair.controller.call((first, path), "m", remaining_ms=9)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
 
-    assert pair.subject.resolve_value(NOW, {"a": 1, "list": [1]}) == []
-    assert failures(list(pair.carry_to_controller())) == [(2, expected, Processed.NO)]
+    assert pair.subject.resolve_value(call, {"a": 1, "list": [1]}) == []
+    assert failures(pair.carry_to_controller()) == [(2, expected, Processed.NO)]
 
 
 def test_no_step_leads_into_an_object() -> None:
     pair = greeted()
     first = pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
     pair.controller.call((first, (0,)), "m", remaining_ms=9)
-    pair.carry_to_subject()
-    assert pair.subject.resolve_object(NOW, "object", None) == []
-    assert failures(list(pair.carry_to_controller())) == [(2, Denied, Processed.NO)]
+    [call] = arriving(pair)
+    assert pair.subject.resolve_object(call, "object", None) == []
+    assert failures(pair.carry_to_controller()) == [(2, Denied, Processed.NO)]
 
 
 def test_a_failed_answer_fails_what_waits_for_it_with_its_code() -> None:
@@ -120,10 +98,10 @@ def test_a_failed_answer_fails_what_waits_for_it_with_its_code() -> None:
     target = pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
     for _ in range(3_000):
         target = pair.controller.call((target, ()), "next", remaining_ms=9)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
 
-    assert pair.subject.fail(NOW, Denied("no", processed=Processed.YES)) == []
-    assert failures(list(pair.carry_to_controller())) == [
+    assert pair.subject.fail(call, Denied("no", processed=Processed.YES)) == []
+    assert failures(pair.carry_to_controller()) == [
         (1, Denied, Processed.YES),
         *((question, Denied, Processed.NO) for question in range(2, 3_002)),
     ]
@@ -133,11 +111,11 @@ def test_a_failed_answer_fails_what_waits_for_it_with_its_code() -> None:
 def test_a_call_on_an_answer_that_has_failed_fails_likewise() -> None:
     pair = greeted()
     first = pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
-    pair.carry_to_subject()
-    pair.subject.fail(NOW, Denied())
+    [call] = arriving(pair)
+    pair.subject.fail(call, Denied())
     pair.controller.call((first, ()), "m", remaining_ms=9)
     assert pair.carry_to_subject() == []
-    assert failures(list(pair.carry_to_controller())) == [
+    assert failures(pair.carry_to_controller()) == [
         (1, Denied, Processed.NO),
         (2, Denied, Processed.NO),
     ]
@@ -147,10 +125,10 @@ def test_a_reference_never_changes_grants() -> None:
     pair = greeted()
     grant = pair.controller.present(b"token")
     pair.controller.call((grant, ()), "table", remaining_ms=9)
-    pair.carry_to_subject()
-    pair.subject.resolve_object(NOW, "grant", "tag A")
+    [present] = arriving(pair)
+    [call] = handles(pair.subject.resolve_object(present, "grant", "tag A"))
     with pytest.raises(LocalProtocolError, match="another grant"):
-        pair.subject.resolve_object(LATER, "table", "tag B")
+        pair.subject.resolve_object(call, "table", "tag B")
 
 
 def test_finishing_a_promise_does_not_stop_the_calls_made_on_it() -> None:
@@ -158,10 +136,10 @@ def test_finishing_a_promise_does_not_stop_the_calls_made_on_it() -> None:
     first = pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
     pair.controller.call((first, ()), "m", remaining_ms=9)
     pair.controller.finish(first)
-    assert len(pair.carry_to_subject()) == 1
+    [call] = arriving(pair)
 
-    ready = pair.subject.resolve_object(NOW, "object", None)
-    assert ready == [CallReady(LATER, "object", "m", [], 9, None)]
+    ready = pair.subject.resolve_object(call, "object", None)
+    assert seen(ready) == [Ready(2, "object")]
     assert pair.subject.exports == 0, "no reference is given to somebody who gave it up"
 
 
@@ -170,18 +148,14 @@ def test_a_handler_is_cancelled_once_nobody_waits_any_more() -> None:
     first = pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
     second = pair.controller.call((first, ()), "m", remaining_ms=9)
     pair.controller.finish(first)
-    pair.carry_to_subject()
+    [call] = arriving(pair)
     pair.controller.finish(second)
-    assert pair.carry_to_subject() == [Cancelled(NOW)]
+    assert seen(pair.carry_to_subject()) == [GivenUp(1)]
     # The slot is free only when the handler has really ended.
     assert pair.subject.calls_in_flight == 1
-    pair.subject.resolve_value(NOW, 1)
+    pair.subject.resolve_value(call, 1)
     assert pair.subject.calls_in_flight == 0
     assert pair.carry_to_controller() == []
-
-
-def over(**limits: int) -> Pair:
-    return greeted(INITIAL_LIMITS._replace(**limits))
 
 
 def test_a_call_beyond_the_slots_is_answered_overloaded() -> None:
@@ -189,7 +163,7 @@ def test_a_call_beyond_the_slots_is_answered_overloaded() -> None:
     for _ in range(3):
         pair.controller.call(BOOTSTRAP, "m", remaining_ms=9)
     assert len(pair.carry_to_subject()) == 2
-    assert failures(list(pair.carry_to_controller())) == [(3, Overloaded, Processed.NO)]
+    assert failures(pair.carry_to_controller()) == [(3, Overloaded, Processed.NO)]
 
 
 def test_a_cancelled_call_keeps_its_slot_until_it_ends() -> None:
@@ -200,7 +174,7 @@ def test_a_cancelled_call_keeps_its_slot_until_it_ends() -> None:
     pair.carry_to_subject()
     pair.controller.call(BOOTSTRAP, "m", remaining_ms=9)
     assert pair.carry_to_subject() == []
-    assert failures(list(pair.carry_to_controller())) == [(3, Overloaded, Processed.NO)]
+    assert failures(pair.carry_to_controller()) == [(3, Overloaded, Processed.NO)]
 
 
 def test_calls_beyond_the_bytes_in_flight_are_answered_overloaded() -> None:
@@ -208,7 +182,7 @@ def test_calls_beyond_the_bytes_in_flight_are_answered_overloaded() -> None:
     for _ in range(3):
         pair.controller.call(BOOTSTRAP, "m", ["x" * 400], remaining_ms=9)
     assert len(pair.carry_to_subject()) == 2
-    assert failures(list(pair.carry_to_controller())) == [(3, Overloaded, Processed.NO)]
+    assert failures(pair.carry_to_controller()) == [(3, Overloaded, Processed.NO)]
 
 
 def test_calls_beyond_an_answers_queue_are_answered_overloaded() -> None:
@@ -216,9 +190,9 @@ def test_calls_beyond_an_answers_queue_are_answered_overloaded() -> None:
     first = pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
     for _ in range(3):
         pair.controller.call((first, ()), "m", remaining_ms=9)
-    pair.carry_to_subject()
-    assert failures(list(pair.carry_to_controller())) == [(4, Overloaded, Processed.NO)]
-    assert len(pair.subject.resolve_object(NOW, "object", None)) == 2
+    [call] = arriving(pair)
+    assert failures(pair.carry_to_controller()) == [(4, Overloaded, Processed.NO)]
+    assert ids(pair.subject.resolve_object(call, "object", None)) == [2, 3]
 
 
 def test_answers_beyond_the_kept_ones_are_refused_unless_nothing_is_kept() -> None:
@@ -228,8 +202,8 @@ def test_answers_beyond_the_kept_ones_are_refused_unless_nothing_is_kept() -> No
     refused = pair.controller.call(BOOTSTRAP, "m", remaining_ms=9)
     pair.controller.call((refused, ()), "on the refused", remaining_ms=9, no_pipelining=True)
     pair.controller.call(BOOTSTRAP, "plain", remaining_ms=9, no_pipelining=True)
-    assert [event.answer_id for event in pair.carry_to_subject()] == [1, 2, 5]  # type: ignore[union-attr]
-    assert failures(list(pair.carry_to_controller())) == [
+    assert ids(pair.carry_to_subject()) == [1, 2, 5]
+    assert failures(pair.carry_to_controller()) == [
         (3, Overloaded, Processed.NO),
         (4, Overloaded, Processed.NO),
     ]
@@ -240,9 +214,8 @@ def test_a_finish_makes_room_for_the_very_next_call() -> None:
     pair = greeted()
     for _ in range(4_096):
         pair.controller.call(BOOTSTRAP, "m", remaining_ms=9)
-    for ready in pair.carry_to_subject():
-        assert isinstance(ready, CallReady)
-        pair.subject.resolve_value(ready.answer_id, None)
+    for call in arriving(pair):
+        pair.subject.resolve_value(call, None)
     pair.carry_to_controller()
     pair.controller.finish(QuestionId(1))
     pair.controller.call(BOOTSTRAP, "one more", remaining_ms=9)
@@ -253,28 +226,28 @@ def test_a_finish_makes_room_for_the_very_next_call() -> None:
 def test_a_value_too_large_to_keep_beside_others_is_sent_and_not_kept() -> None:
     pair = over(retained_bytes=100)
     first = pair.controller.call(BOOTSTRAP, "m", remaining_ms=9)
-    pair.carry_to_subject()
-    pair.subject.resolve_value(NOW, "x" * 200)
+    [call] = arriving(pair)
+    pair.subject.resolve_value(call, "x" * 200)
     assert pair.carry_to_controller() == [Returned(first, VALUE, "x" * 200)]
     pair.controller.call((first, ()), "m", remaining_ms=9)
     pair.carry_to_subject()
-    assert failures(list(pair.carry_to_controller())) == [(2, Overloaded, Processed.NO)]
+    assert failures(pair.carry_to_controller()) == [(2, Overloaded, Processed.NO)]
 
 
 def test_references_beyond_their_limit_are_refused_until_one_is_released() -> None:
     pair = over(exports=1)
     for _ in range(2):
         pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
-    pair.carry_to_subject()
-    pair.subject.resolve_object(NOW, "a", None)
-    pair.subject.resolve_object(LATER, "b", None)
+    first, second = arriving(pair)
+    pair.subject.resolve_object(first, "a", None)
+    pair.subject.resolve_object(second, "b", None)
     held, *_ = returned = pair.carry_to_controller()
-    assert failures(list(returned)) == [(2, Overloaded, Processed.YES)]
+    assert failures(returned) == [(2, Overloaded, Processed.YES)]
     assert isinstance(held, Returned)
     pair.controller.release(held.payload)  # type: ignore[arg-type]
     pair.controller.call(BOOTSTRAP, "open", remaining_ms=9)
-    pair.carry_to_subject()
-    pair.subject.resolve_object(AnswerId(3), "c", None)
+    [third] = arriving(pair)
+    pair.subject.resolve_object(third, "c", None)
     assert pair.carry_to_controller() == [Returned(QuestionId(3), REFERENCE, 2)]
 
 
@@ -287,7 +260,7 @@ def test_a_path_longer_than_the_limit_is_answered_limit() -> None:
     pair.controller.peer_limits = INITIAL_LIMITS._replace(path_length=99)
     pair.controller.call((first, (0,) * 17), "m", remaining_ms=9)
     pair.carry_to_subject()
-    assert failures(list(pair.carry_to_controller())) == [(2, LimitExceeded, Processed.NO)]
+    assert failures(pair.carry_to_controller()) == [(2, LimitExceeded, Processed.NO)]
 
 
 def test_a_token_longer_than_the_limit_is_answered_limit() -> None:
@@ -297,17 +270,17 @@ def test_a_token_longer_than_the_limit_is_answered_limit() -> None:
     pair.controller.peer_limits = INITIAL_LIMITS._replace(token_bytes=99_999)
     pair.controller.present(b"x" * 32_769)
     assert pair.carry_to_subject() == []
-    assert failures(list(pair.carry_to_controller())) == [(1, LimitExceeded, Processed.NO)]
+    assert failures(pair.carry_to_controller()) == [(1, LimitExceeded, Processed.NO)]
 
 
 def test_a_result_above_what_the_caller_takes_is_a_limit_and_has_run() -> None:
     pair = greeted()
     pair.controller.call(BOOTSTRAP, "m", remaining_ms=9, accept_bytes=100)
     pair.controller.call(BOOTSTRAP, "m", remaining_ms=9)
-    pair.carry_to_subject()
-    pair.subject.resolve_value(NOW, "x" * 100)
-    pair.subject.resolve_value(LATER, "x" * 300_000)
-    assert failures(list(pair.carry_to_controller())) == [
+    first, second = arriving(pair)
+    pair.subject.resolve_value(first, "x" * 100)
+    pair.subject.resolve_value(second, "x" * 300_000)
+    assert failures(pair.carry_to_controller()) == [
         (1, LimitExceeded, Processed.YES),
         (2, LimitExceeded, Processed.YES),
     ]

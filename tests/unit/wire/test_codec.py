@@ -38,6 +38,7 @@ def call_body(**changed: object) -> bytes:
         "remaining_ms": 5000,
         "accept_bytes": 1024,
         "flags": 0,
+        "invocation": None,
     }
     body: bytes = msgpack.packb(list((fields | changed).values()))
     return body
@@ -48,7 +49,7 @@ def decode_call(body: bytes) -> object:
 
 
 def test_a_whole_call_becomes_a_call() -> None:
-    assert decode_call(call_body()) == Call(CALL, 1, 0, "ping", [], 5000, 1024, 0)
+    assert decode_call(call_body()) == Call(CALL, 1, 0, "ping", [], 5000, 1024, 0, None)
 
 
 def test_a_target_is_a_reference_or_a_path() -> None:
@@ -88,6 +89,8 @@ def test_a_target_is_a_reference_or_a_path() -> None:
         ("remaining_ms", 24 * 3600 * 1000 + 1),
         ("accept_bytes", -1),
         ("flags", 4),
+        ("invocation", "text"),
+        ("invocation", b"x" * 4_097),
     ],
 )
 def test_a_field_that_is_not_what_it_must_be_is_malformed(field: str, found: object) -> None:
@@ -105,7 +108,8 @@ def test_a_field_that_is_not_what_it_must_be_is_malformed(field: str, found: obj
         call_body() + b"\xc0",
         call_body()[:-1],
         msgpack.packb([CALL, 1]),
-        msgpack.packb([CALL, 1, 0, "m", [], 1, 1, 0, 0]),
+        msgpack.packb([CALL, 1, 0, "m", [], 1, 1, 0]),
+        msgpack.packb([CALL, 1, 0, "m", [], 1, 1, 0, None, 0]),
         msgpack.packb({"kind": 2}),
         b"\x93\x04\x91\x01\xc0",
         b"\xc1",
@@ -147,7 +151,7 @@ def test_no_frame_of_a_controller_can_be_sent_by_a_subject() -> None:
         (STATUS_ERROR, [1, 0, "c" * 65, ""]),
         (STATUS_ERROR, [1, 0, "", "t" * 1001]),
         (STATUS_ERROR, [1, 0, ""]),
-        (3, None),
+        (4, None),
     ],
 )
 def test_a_return_whose_payload_is_not_what_its_status_says_is_malformed(
@@ -223,7 +227,7 @@ def test_frames_before_a_malformed_one_are_given() -> None:
     frames = FrameReader(Role.CONTROLLER).receive_untrusted(
         b"\x00\x00\x00\x03\x92\x12\x05" + b"\x00\x00\x00\x01\xc0"
     )
-    assert next(frames) == GoAway(GOAWAY, 5)
+    assert GoAway._make(next(frames)) == GoAway(GOAWAY, 5)
     with pytest.raises(MalformedFrame):
         next(frames)
 
@@ -235,9 +239,9 @@ def test_a_large_frame_byte_by_byte_is_joined_once() -> None:
     data = writer.take()
     reader = FrameReader(Role.CONTROLLER)
     frames = [
-        frame
+        Return._make(places)
         for start in range(0, len(data), 7)
-        for frame in reader.receive_untrusted(data[start : start + 7])
+        for places in reader.receive_untrusted(data[start : start + 7])
     ]
     assert frames == [Return(RETURN, 1, STATUS_VALUE, "x" * 60_000)]
 
