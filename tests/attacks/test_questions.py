@@ -402,6 +402,32 @@ def test_a_stream_named_by_a_call_fails_the_call_and_not_the_stream() -> None:
     assert house.kinds()[CHUNK] == 1
 
 
+def test_a_call_on_a_stream_does_not_keep_the_stream_alive_when_it_is_given_up() -> None:
+    """Otherwise nobody gives credit any more, and handler and call wait for each other."""
+    house = House()
+    house.say(call(1, accept_bytes=10))
+    one = house.running[1]
+    house.hear(house.subject.open_stream(one, None))  # type: ignore[arg-type]
+    house.subject.offer(one, b"x" * 100)  # type: ignore[arg-type]
+    house.say(call(2, [1, []]), [3, [1]])
+
+    assert house.cancelled == [1]
+    assert one.unsent == 0
+    assert 2 in house.answers()
+
+
+@pytest.mark.parametrize("flags", [KEPT, PLAIN])
+def test_a_text_that_fits_no_frame_is_a_limit_for_the_caller_and_no_error_for_the_shell(
+    flags: int,
+) -> None:
+    house = House()
+    [one] = house.say(call(1, flags=flags))
+    house.hear(house.subject.resolve_value(one, "x" * 300_000))  # type: ignore[arg-type]
+
+    assert code_of(house.answers()[1])[0] == LimitExceeded.code
+    assert house.subject.calls_in_flight == 0
+
+
 # Ids.
 
 
