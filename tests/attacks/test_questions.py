@@ -417,12 +417,16 @@ def test_a_call_on_a_stream_does_not_keep_the_stream_alive_when_it_is_given_up()
 
 
 @pytest.mark.parametrize("flags", [KEPT, PLAIN])
+@pytest.mark.parametrize("at_once", [True, False])
 def test_a_text_that_fits_no_frame_is_a_limit_for_the_caller_and_no_error_for_the_shell(
-    flags: int,
+    flags: int, at_once: bool
 ) -> None:
     house = House()
-    [one] = house.say(call(1, flags=flags))
-    house.hear(house.subject.resolve_value(one, "x" * 300_000))  # type: ignore[arg-type]
+    for one in house.subject.receive(frame_bytes(call(1, flags=flags))):
+        assert isinstance(one, CallReady)
+        if at_once:
+            house.subject.resolve_value(one, "x" * 300_000)
+    house.subject.resolve_value(one, "x" * 300_000)  # type: ignore[arg-type]
 
     assert code_of(house.answers()[1])[0] == LimitExceeded.code
     assert house.subject.calls_in_flight == 0

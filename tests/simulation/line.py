@@ -224,6 +224,7 @@ class Line:
 
     def flush(self) -> None:
         """Let both sides write what waits; what they write is lawful whatever they have read."""
+        self.subject.drained()  # A shell would wake the handlers that wait to offer more.
         self.link.to_subject.send(self.controller.data_to_send())
         # The frames that wait, or one chunk of a stream: twice gives both.
         said = self.subject.data_to_send() + self.subject.data_to_send()
