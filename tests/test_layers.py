@@ -30,6 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rpc": WIRE,
     "transport": TRANSPORT,
     "endpoint": ENDPOINT,
+    # The doors: the same names for programs that wait, and for asyncio.
+    "aio": ENDPOINT,
+    "blocking": ENDPOINT,
     # These three never import each other: they meet on the wire.
     "totebox": ENDPOINT | SERVING,
     "aggregator": ENDPOINT | SERVING,

@@ -89,6 +89,19 @@ class Portal:
             self._cancel(job)
             raise
 
+    def post(self, function: Callable[[], object]) -> None:
+        """Have a plain function run in the portal's thread, after all posted before it; go on.
+
+        It must not raise: nobody would hear it, and the portal would end.
+
+        Raises:
+            LocalProtocolError: The portal is closed.
+        """
+        try:
+            self._in_thread(function)
+        except trio.RunFinishedError:
+            raise _closed() from None
+
     @contextmanager
     def enter(self, manager: AbstractAsyncContextManager[_T]) -> Iterator[_T]:
         """Enter an async context manager in the portal's thread, and leave it there at the end.

@@ -28,7 +28,8 @@ from typing import Any, ClassVar, Final, Protocol, Self
 
 from psp.errors import LocalProtocolError
 
-from ._promise import ByteStream, Promise, Reference, Result
+from ._incoming import ByteStream
+from ._promise import Promise, Reference, Result
 
 __all__ = ["RemoteCall", "Stub", "remote"]
 
@@ -47,7 +48,8 @@ _VALUE_NAMES: Final[Mapping[str, object]] = {
 class Target(Protocol):
     """What a stub calls on: a reference or a promise, of whichever door."""
 
-    def call(self, method: str, *arguments: Any, is_last: bool = ...) -> Any: ...
+    @property
+    def call(self) -> Callable[..., Any]: ...
 
     def release(self) -> None: ...
 
@@ -136,9 +138,10 @@ class RemoteCall:
     Attributes:
         parameters: Their names, in the order of the wire.
         defaults: By name, of those that have one. `...` leaves the choice to the peer.
+        sent_always: How many arguments the shortest call has.
     """
 
-    __slots__ = ("_function", "_owner", "defaults", "hints", "name", "parameters", "required")
+    __slots__ = ("_function", "_owner", "defaults", "hints", "name", "parameters", "sent_always")
 
     def __init__(self, owner: type[Stub], name: str, function: Callable[..., Any]) -> None:
         self._owner = owner
@@ -156,7 +159,7 @@ class RemoteCall:
             for each in parameters
             if each.default is not inspect.Parameter.empty
         }
-        self.required = len(self.parameters) - len(self.defaults)
+        self.sent_always = sum(self.defaults.get(name) is not ... for name in self.parameters)
         # None until every name in them is defined; stubs may name each other.
         self.hints: Mapping[str, Any] | None = None
 
@@ -167,10 +170,11 @@ class RemoteCall:
             TypeError: They are, and one is of no type that travels.
         """
         if self.hints is None:
-            known = {**_VALUE_NAMES, **getattr(self._function, "__globals__", {})}
-            own = {self._owner.__name__: self._owner, "Value": object}
+            known, own = known_names(self._function), {self._owner.__name__: self._owner}
             try:
-                hints = typing.get_type_hints(self._function, globalns=known, localns=own)
+                hints = typing.get_type_hints(
+                    self._function, globalns=known, localns={**own, "Value": object}
+                )
             except NameError:
                 return False
             self._check(hints)
@@ -214,7 +218,7 @@ class RemoteCall:
         where = self._function.__qualname__
         for name in self.parameters:
             for hint in alternatives(hints[name]):
-                if not (_is_object(hint) or _travels(hint)):
+                if not (is_object(hint) or _travels(hint)):
                     raise TypeError(
                         f"{where}: {name} is of {_words(hint)}, which does not travel. Give it a"
                         ' type of docs/protocol.md, "Values", a Promise of one, or a Stub.'
@@ -230,6 +234,11 @@ class RemoteCall:
             )
         if not (_travels(inner[0]) or _is_answer(inner[0])):
             raise TypeError(f"{where}: no answer is a {_words(inner[0])}; see docs/api.md")
+
+
+def known_names(function: Callable[..., Any]) -> dict[str, Any]:
+    """Give the names that a function's annotations may use."""
+    return {**_VALUE_NAMES, **getattr(function, "__globals__", {})}
 
 
 def alternatives(hint: Any) -> Iterator[Any]:
@@ -264,7 +273,7 @@ def _forward(call: RemoteCall) -> Callable[..., Any]:
     wrap = returned if _is_stub(returned) else None
     is_last = wrap is None and issubclass(typing.get_origin(returned) or object, Result)
     takes_objects = any(
-        _is_object(hint) for each in call.parameters for hint in alternatives(call.hints[each])
+        is_object(hint) for each in call.parameters for hint in alternatives(call.hints[each])
     )
 
     def forward(self: Stub, *arguments: Any, **named: Any) -> Any:
@@ -303,7 +312,7 @@ def _is_stub(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Stub)
 
 
-def _is_object(hint: Any) -> bool:
+def is_object(hint: Any) -> bool:
     """Whether what is given may be an answer or an object of the peer's rather than a value."""
     origin = typing.get_origin(hint) or hint
     return isinstance(origin, type) and issubclass(origin, (Stub, Promise, Reference))
