@@ -5,7 +5,6 @@ python -m tests.fuzz.controller_target -max_total_time=60 tests/fuzz/corpus/cont
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import Final
 
@@ -28,10 +27,10 @@ from psp.rpc import (
 from psp.testing import ScriptedPeer, frame_bytes
 from psp.wire import CONTROLLER_ABORT, CREDIT, FINISH, RELEASE, Promised, Role
 
-from .driver import run
 from .mutation import ARCHIVE_TIME, SETTINGS_BYTES
 
 GREETING: Final = frame_bytes([16, 1, {}, [], bytes(32), ARCHIVE_TIME])
+SENDER: Final = Role.SUBJECT
 ACCEPT_BYTES: Final = 4096
 EVENTS: Final = (
     *(HelloReceived, Returned, ChunkReceived, StreamEnded, Ponged, GoingAway, Aborted),
@@ -149,7 +148,3 @@ def check(data: bytes) -> None:
     assert not asker.streams
     assert controller.open_questions == controller.kept_answers == controller.held_references == 0
     assert list(controller.receive(GREETING)) == []
-
-
-if __name__ == "__main__":
-    run(sys.argv, check, Role.SUBJECT)

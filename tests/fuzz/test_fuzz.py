@@ -22,8 +22,8 @@ from .mutation import mutate, split
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 20
 TARGETS: dict[str, tuple[Target, Role]] = {
-    "controller": (controller_target.check, Role.SUBJECT),
-    "subject": (subject_target.check, Role.CONTROLLER),
+    "controller": (controller_target.check, controller_target.SENDER),
+    "subject": (subject_target.check, subject_target.SENDER),
 }
 INPUTS = [(name, path) for name in TARGETS for path in sorted((CORPUS / name).iterdir())]
 
@@ -52,7 +52,7 @@ def test_no_bytes_break_a_law(name: str, arguments: list[str], tmp_path: Path) -
     found.mkdir()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", f"tests.fuzz.{name}_target", "-seed=1", *arguments),
+            *(sys.executable, "-m", "tests.fuzz", name, "-seed=1", *arguments),
             *(f"-max_total_time={seconds}", f"-artifact_prefix={tmp_path}/"),
             *(str(found), str(CORPUS / name)),
         ],
