@@ -95,6 +95,8 @@ async def _apply(target: Exposed, name: str, arguments: Sequence[Value]) -> obje
         shown = name[:_SHOWN_NAME_CHARACTERS]
         raise Invalid(f"there is no method {shown!r} here. Check its name in the documentation")
     method.check_arguments(arguments)
+    if method.is_stream:
+        raise Invalid(f"{name} gives a stream, and run answers with a value. Call it by itself")
     if method.is_async:
         return await method.function(target, *arguments)
     if method.is_inline:

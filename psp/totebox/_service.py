@@ -25,6 +25,7 @@ from psp.capability import Grant, Operation, Scope, TableRule, ceiling, verify_u
 from psp.endpoint import Exposed, method
 from psp.errors import Denied, GrantRefused, Invalid, Overloaded
 from psp.plan import Plan
+from psp.rpc import CallReady
 from psp.transport import Peer
 from psp.values import Value, to_ext
 
@@ -112,9 +113,7 @@ class Desk:
             raise Denied from None
         return GrantObject(self, grant, GrantTime(grant, now), self._open[peer.spki_hash])
 
-    def admit(
-        self, grant: Grant, method: str, arguments: Sequence[Value], invocation: bytes | None
-    ) -> None:
+    def admit(self, grant: Grant, call: CallReady) -> None:
         """Let a signed call through, once.
 
         Raises:
@@ -122,9 +121,9 @@ class Desk:
             Invalid: It carries no commands, where it must.
             Overloaded: Too many were let through in the last minute.
         """
-        commands = commands_of(method, arguments)
+        commands = commands_of(call.method, call.arguments)
         try:
-            self._invocations.admit(grant, commands, invocation, int(self.clocks().wall_s))
+            self._invocations.admit(grant, commands, call.invocation, int(self.clocks().wall_s))
         except GrantRefused as exc:
             self.log(f"a call under grant {grant.grant_id.hex()} was not let through: {exc}")
             raise Denied from None
@@ -136,6 +135,9 @@ class Bootstrap(Exposed):
     def __init__(self, desk: Desk, scope: Scope) -> None:
         self._desk = desk
         self._scope = scope
+
+    def check(self, call: CallReady) -> None:
+        _refuse_signed(call)
 
     @method
     def health(self) -> Mapping[str, Value]:
@@ -173,8 +175,9 @@ class _Granted(Exposed):
         self._desk = desk
         self._time = time
 
-    def check(self, method: str) -> None:
+    def check(self, call: CallReady) -> None:
         self.check_open()
+        _refuse_signed(call)
 
     def check_open(self) -> None:
         """Refuse when the grant is over, or the archive answers nobody."""
@@ -196,21 +199,16 @@ class GrantObject(_Granted):
         self._scope = grant.scope
         self._tables: dict[str, TableObject] = {}
 
-    def check(self, method: str) -> None:
+    def check(self, call: CallReady) -> None:
         self.check_open()
-        self._check_signed(method, [], None)
-
-    def _check_signed(
-        self, method: str, arguments: Sequence[Value], invocation: bytes | None
-    ) -> None:
-        if self._is_interactive and method not in _SIGNED_METHODS:
+        if self._is_interactive and call.method not in _SIGNED_METHODS:
             raise Invalid(
-                f"{method[:40]!r} cannot be called here: under a grant whose calls are signed no"
-                " reference is given out. Put it, and what follows it, into the commands of run"
+                f"{call.method[:40]!r} cannot be called here: under a grant whose calls are signed"
+                " no reference is given out. Put it, and what follows it, into the commands of run"
             )
         # One that is not needed is verified all the same: a signature is never ignored.
-        if self._is_interactive or invocation is not None:
-            self._desk.admit(self._grant, method, arguments, invocation)
+        if self._is_interactive or call.invocation is not None:
+            self._desk.admit(self._grant, call)
 
     @method
     def describe(self) -> Mapping[str, Value]:
@@ -374,6 +372,12 @@ class OriginalObject(_Granted):
             "checkpoint": ledger.note,
             "entry": entry,
         }
+
+
+def _refuse_signed(call: CallReady) -> None:
+    """Refuse an invocation where nothing asks for one: a signature is never ignored."""
+    if call.invocation is not None:
+        raise Invalid("an invocation is for a grant itself, and came with a call on another object")
 
 
 def _wire_size(value: object) -> int:

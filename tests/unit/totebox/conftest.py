@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from psp.capability import archive_id_of, sign_anchor
+from psp.endpoint import Exposed
+from psp.rpc import AnswerId, CallReady
 from psp.totebox import Archive, Column, ColumnType, Ingested, Manifest, Table
 from psp.transport import MachineKey
 
@@ -35,6 +38,23 @@ id,date,price,rooms
 0017,2014-06-03,538000,
 0018,2014-06-04,180000.00,2
 """
+
+
+def call_on(
+    held: Exposed, name: str, arguments: list[Any] | None = None, invocation: bytes | None = None
+) -> CallReady:
+    """A call as it comes to an object's `check`."""
+    return CallReady(
+        answer_id=AnswerId(1),
+        object=held,
+        method=name,
+        arguments=arguments or [],
+        deadline_ms=0,
+        grant_tag=None,
+        invocation=invocation,
+        accept_bytes=0,
+        flags=0,
+    )
 
 
 def machine() -> MachineKey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -40,6 +40,10 @@ class Shelf(Exposed):
         return {"a": Shelf(), "b": 1}
 
     @method
+    async def flows(self) -> AsyncIterator[bytes]:
+        yield b""
+
+    @method
     def closed(self) -> int:
         raise Denied
 
@@ -68,6 +72,7 @@ async def test_a_failed_command_fails_the_call_as_itself() -> None:
         ([["both", []]], "into the same commands"),
         ([["depth", []], ["depth", []]], "command 2 has nothing"),
         ([["both", []], ["depth", []]], "command 2 has nothing"),
+        ([["flows", []]], "gives a stream"),
         ([["hidden", []]], "no method 'hidden'"),
         ([["__init__", []]], "no method"),
         ([["shelf", []]], "takes 1 argument"),

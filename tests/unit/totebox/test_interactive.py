@@ -16,14 +16,14 @@ from psp.capability import (
     issue,
     sign_invocation,
 )
+from psp.endpoint import Exposed
 from psp.errors import Denied, Expired, Invalid, Overloaded
 from psp.totebox import Archive
 from psp.totebox._invocations import NONCES_OF_HOLDER_MAX
-from psp.totebox._service import GrantObject
 from psp.transport import MachineKey
 
-from .conftest import OWNER, ingest, machine, write
-from .test_service import COUNT, LASTS_S, PROVE, READER, START_S, Bench
+from .conftest import OWNER, call_on, ingest, machine, write
+from .test_service import COUNT, LASTS_S, PROVE, READER, START_S, Bench, peer
 
 NOW = START_S + 10
 QUERY: list[Command] = [("table", ["sales"]), ("query", [COUNT.to_wire()])]
@@ -75,10 +75,9 @@ class Signed(Bench):
         )
 
 
-def admit(held: GrantObject, name: str, arguments: Sequence[Any], invocation: bytes | None) -> None:
+def admit(held: Exposed, name: str, arguments: list[Any], invocation: bytes | None) -> None:
     """What every call must pass before it runs."""
-    held.check_open()
-    held._check_signed(name, arguments, invocation)
+    held.check(call_on(held, name, arguments, invocation))
 
 
 def carried(commands: Sequence[Command]) -> list[Any]:
@@ -217,3 +216,22 @@ def test_the_owner_reads_why_and_nobody_else(signed: Signed) -> None:
     assert str(refused.value) == Denied.default_text
     assert refused.value.__suppress_context__
     assert "has not signed it" in signed.logged[-1]
+
+
+def test_an_invocation_on_another_object_is_not_ignored(signed: Signed) -> None:
+    plain = signed.grant().table("sales")
+    bootstrap = signed.desk.bootstrap(peer(signed.user))
+
+    for held in (plain, plain.row(["0016"]), bootstrap):
+        held.check(call_on(held, "describe"))
+        with pytest.raises(Invalid, match="for a grant itself"):
+            admit(held, "describe", [], signed.sign(DESCRIBE))
+
+
+def test_an_object_among_the_arguments_is_denied(signed: Signed) -> None:
+    """A promise may put one there, after the console has signed."""
+    table = signed.grant().table("sales")
+
+    for arguments in ([table], [[["table", [table]]]]):
+        with pytest.raises(Denied):
+            admit(signed.held, "run", [[["table", arguments]]], signed.sign(QUERY))

@@ -22,7 +22,7 @@ from psp.totebox._service import TABLES_OPEN_MAX, Desk, GrantObject, TableObject
 from psp.transport import MachineKey, Peer
 from psp.values import Value
 
-from .conftest import OWNER, ingest, machine, write
+from .conftest import OWNER, call_on, ingest, machine, write
 
 START_S = 1_800_000_000
 LASTS_S = 900
@@ -282,14 +282,14 @@ def test_either_clock_ends_every_object_of_a_grant(bench: Bench, clock: str) -> 
     bench.clock.wall_s += LASTS_S - 1
     bench.clock.boot_s += LASTS_S - 1
     for held in objects:
-        held.check("describe")
+        held.check(call_on(held, "describe"))
     if clock == "wall":
         bench.clock.wall_s += 1
     else:  # Somebody sets the wall clock back: the other one goes on.
         bench.clock.boot_s, bench.clock.wall_s = bench.clock.boot_s + 1, START_S
     for held in objects:
         with pytest.raises(Expired):
-            held.check("describe")
+            held.check(call_on(held, "describe"))
 
 
 def test_a_suspended_archive_answers_health_only(bench: Bench) -> None:
@@ -298,7 +298,7 @@ def test_a_suspended_archive_answers_health_only(bench: Bench) -> None:
 
     for held in objects:
         with pytest.raises(Denied, match="suspended"):
-            held.check("describe")
+            held.check(call_on(held, "describe"))
     assert bench.desk.bootstrap(peer(bench.user)).health()["state"] == "suspended"
 
 
