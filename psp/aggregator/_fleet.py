@@ -81,8 +81,10 @@ class TrioFleet:
         question = plan_from_sql(sql)
         plan = question.plan.to_wire()
 
-        async def query(grant: Promise) -> Value | Reference:
-            return await grant.call("table", question.plan.table).call("query", plan)
+        async def query(grant: Promise[Reference]) -> Value:
+            table = grant.call("table", question.plan.table)
+            answer: Value = await table.call("query", plan, is_last=True)
+            return answer
 
         async def reply(line: Line) -> Reply:
             answer = await line.ask(query)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import trio
 
-from psp.endpoint import Connection, Promise, Statistics, connect
+from psp.endpoint import Connection, Promise, Reference, Statistics, connect
 from psp.errors import ConnectionLost, Disconnected, Expired, PSPError
 from psp.transport import MachineKey
 
@@ -37,10 +37,10 @@ class Line:
     connect_s: float
     down_since: datetime | None = None
     _connection: Connection | None = None
-    _grant: Promise | None = None
+    _grant: Promise[Reference] | None = None
     _opening: trio.Lock = field(default_factory=trio.Lock)
 
-    async def ask(self, question: Callable[[Promise], Awaitable[T]]) -> T:
+    async def ask(self, question: Callable[[Promise[Reference]], Awaitable[T]]) -> T:
         """Run one question on this member's grant.
 
         Questions only read, so each is safe to repeat: once more on a fresh connection if an old
@@ -83,7 +83,7 @@ class Line:
         if isinstance(error, ConnectionLost | Disconnected):
             self.down_since = self.down_since or datetime.now(UTC)
 
-    async def _granted(self) -> Promise:
+    async def _granted(self) -> Promise[Reference]:
         connection = await self.connection()
         if self._grant is None:
             self._grant = connection.present(self.tenant.token_for(self.member.name))

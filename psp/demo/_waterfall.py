@@ -16,7 +16,7 @@ from psp.transport import MachineKey
 HOPS: Final = ("grant", "table", "row", "sealed original", "ledger proof")
 BAR: Final = 48
 
-Steps = tuple[Callable[[Connection, Any], Promise], ...]
+Steps = tuple[Callable[[Connection, Any], Promise[Any]], ...]
 """Each makes the next call from the connection and the answer, or promise, before."""
 
 
@@ -119,7 +119,7 @@ async def measure_waterfall(
 
 async def _pipelined(connection: Connection, steps: Steps) -> tuple[Hop, ...]:
     start = trio.current_time()
-    promises: list[Promise] = []
+    promises: list[Promise[Any]] = []
     left = []
     for step in steps:
         promises.append(step(connection, promises[-1] if promises else None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -12,11 +12,17 @@ from psp.transport import MachineKey, Tap, TlsStream, dial_peer
 
 from ._address import Address
 from ._connection import Connection
+from ._middleware import Middleware
 
 
 @asynccontextmanager
 async def connect(
-    address: Address, *, key: MachineKey, timeout_s: float = 10.0, tap: Tap | None = None
+    address: Address,
+    *,
+    key: MachineKey,
+    timeout_s: float = 10.0,
+    tap: Tap | None = None,
+    middleware: Sequence[Middleware] = (),
 ) -> AsyncIterator[Connection]:
     """Open a connection to one archive.
 
@@ -27,6 +33,7 @@ async def connect(
         key: This machine's own key.
         timeout_s: For TCP and TLS together.
         tap: Sees every byte in the clear.
+        middleware: Told of each call when it is sent and when it has ended.
 
     Raises:
         Unreachable: Nobody listens there, or not in time.
@@ -44,7 +51,7 @@ async def connect(
             f"{address.host}:{address.port} did not answer within {timeout_s:g} seconds."
             " Check the address and the network, or allow more time."
         )
-    connection = Connection(address, stream, tap=tap)
+    connection = Connection(address, stream, tap=tap, middleware=middleware)
     raised: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)

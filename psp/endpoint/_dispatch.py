@@ -12,7 +12,7 @@ import trio
 from psp.errors import CallFailed, DeadlineExceeded, HandlerFailed, Invalid, Processed
 from psp.rpc import CallReady
 
-from ._exposed import Exposed, Method, Result
+from ._exposed import Exposed, Method, Returns, Stream
 
 Log: TypeAlias = Callable[[str], None]
 
@@ -29,21 +29,23 @@ def prepare(call: CallReady, now_ms: float) -> tuple[Exposed, Method]:
     assert isinstance(exposed, Exposed)  # Only such objects are ever given to the core.
     if now_ms >= call.deadline_ms:
         raise DeadlineExceeded("the time given to the call had run out before it started")
-    exposed.check(call.method)
+    if exposed.psp_is_checked:
+        exposed.check(call)
     # The table made at class definition; never getattr with a name from the wire.
     method = exposed.psp_methods.get(call.method)
     if method is None:
         shown = call.method[:_SHOWN_METHOD_CHARACTERS]
         raise Invalid(f"there is no method {shown!r} here. Check its name in the documentation")
-    method.check_arguments(call.arguments)
+    if call.arguments or method.required:
+        method.check_arguments(call.arguments)
     return exposed, method
 
 
-def run_inline(call: CallReady, now_ms: float, log: Log) -> Result | CallFailed:
+def run_inline(call: CallReady, now_ms: float, log: Log) -> Returns | CallFailed:
     """Run a call that does not wait. Give its result, or how it failed; nothing is raised."""
     try:
         exposed, method = prepare(call, now_ms)
-        result: Result = method.function(exposed, *call.arguments)
+        result: Returns = method.function(exposed, *call.arguments)
     except CallFailed as exc:
         return exc
     except Exception as exc:
@@ -51,12 +53,14 @@ def run_inline(call: CallReady, now_ms: float, log: Log) -> Result | CallFailed:
     return result
 
 
-async def run_waiting(call: CallReady, now_ms: float, log: Log) -> Result | CallFailed:
+async def run_waiting(call: CallReady, now_ms: float, log: Log) -> Returns | CallFailed:
     """Run any call in a task of its own; only `trio.Cancelled` comes out."""
     try:
         exposed, method = prepare(call, now_ms)
-        result: Result
-        if method.is_async:
+        result: Returns
+        if method.is_stream:
+            result = Stream(None, method.function(exposed, *call.arguments))
+        elif method.is_async:
             result = await method.function(exposed, *call.arguments)
         elif method.is_inline:
             result = method.function(exposed, *call.arguments)

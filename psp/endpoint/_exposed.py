@@ -9,16 +9,17 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar, overload
 
 from psp.errors import Invalid
+from psp.rpc import CallReady
 from psp.values import Value
 
-Result: TypeAlias = "Value | Exposed | Mapping[str, Value | Exposed]"
+Returns: TypeAlias = "Value | Exposed | Stream | Mapping[str, Value | Exposed]"
 Check: TypeAlias = Callable[[object], bool]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -39,6 +40,20 @@ _SCALARS: Final[Mapping[object, Check]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """What a method returns to be read in pieces.
+
+    Attributes:
+        header: What the reader learns before the first byte.
+        chunks: The bytes, in pieces of any size. Asked for the next one when the last has left; a
+            buffer that was given must not change before that.
+    """
+
+    header: Value
+    chunks: AsyncIterator[bytes | bytearray | memoryview]
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
     words: str
@@ -51,6 +66,7 @@ class Method:
 
     Attributes:
         is_async: It waits, so it runs in a task of its own.
+        is_stream: It is an async generator: what it yields is the answer, a stream.
         is_inline: It neither waits nor works for long: it runs in the reader, at no cost.
         required: How many arguments a call must have.
     """
@@ -60,6 +76,7 @@ class Method:
     parameters: tuple[Parameter, ...]
     required: int
     is_async: bool
+    is_stream: bool
     is_inline: bool
 
     def check_arguments(self, arguments: Sequence[Value]) -> None:
@@ -97,7 +114,8 @@ def method(function: _F | None = None, *, inline: bool = True) -> _F | Callable[
     Args:
         inline: For a plain function: run it in the reader (the default). It must then return within
             a millisecond or so; `inline=False` runs it in a worker thread, where it may block.
-            An `async` method always runs in a task of its own.
+            An `async` method always runs in a task of its own. An async generator of bytes is a
+            stream.
     """
 
     def mark(marked: _F) -> _F:
@@ -110,16 +128,21 @@ def method(function: _F | None = None, *, inline: bool = True) -> _F | Callable[
 class Exposed:
     """Base of every object whose marked methods a peer may call.
 
-    A method takes values, checked against its annotations before it runs, and returns a value or
-    another `Exposed`, which the peer receives as a reference. (A map of several can only be stepped
-    into, by a caller that does not ask for the map itself.) It raises a `CallFailed` to refuse;
-    anything else that it raises is a fault, of which the peer learns nothing but an id.
+    A method takes values, checked against its annotations before it runs, and returns a value, a
+    `Stream`, or another `Exposed`, which the peer receives as a reference. (A map of several can
+    only be stepped into, by a caller that does not ask for the map itself.) Where a caller names an
+    answer as an argument, the method gets the value or the `Exposed` itself. It raises a
+    `CallFailed` to refuse; anything else that it raises is a fault, of which the peer learns
+    nothing but an id.
     """
 
     psp_methods: ClassVar[Mapping[str, Method]] = {}
+    psp_is_checked: ClassVar[bool] = False
+    """Whether `check` was overridden: asking one that allows everything is a cost for nothing."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        cls.psp_is_checked = cls.check is not Exposed.check
         own = {
             name: _describe(name, function)
             for name, function in vars(cls).items()
@@ -127,10 +150,12 @@ class Exposed:
         }
         cls.psp_methods = types.MappingProxyType({**cls.psp_methods, **own})
 
-    def check(self, method: str) -> None:
-        """Refuse a call before it runs; asked at every dispatch. Raise a `CallFailed` to refuse.
+    def check(self, call: CallReady) -> None:
+        """Refuse a call before it runs; asked at every dispatch, and before each chunk of a stream.
+        Raise a `CallFailed` to refuse.
 
-        The place for what may change while a reference is held: time, revocation.
+        The place for what may change while a reference is held: time, revocation. `call` has the
+        `method`, the `arguments` and the `invocation`.
         """
 
 
@@ -147,6 +172,7 @@ def _describe(name: str, function: Callable[..., Any]) -> Method:
         hint = hints[parameter.name]
         parameters.append(Parameter(parameter.name, _words(hint), _check_for(hint)))
     is_async = inspect.iscoroutinefunction(function)
+    is_stream = inspect.isasyncgenfunction(function)
     inline = bool(function.__psp_inline__)  # type: ignore[attr-defined]
     return Method(
         name=name,
@@ -154,7 +180,8 @@ def _describe(name: str, function: Callable[..., Any]) -> Method:
         parameters=tuple(parameters),
         required=required,
         is_async=is_async,
-        is_inline=inline and not is_async,
+        is_stream=is_stream,
+        is_inline=inline and not is_async and not is_stream,
     )
 
 
@@ -188,6 +215,8 @@ def _check_for(hint: object) -> Check:
         return _list_of(_check_for(arguments[0] if arguments else object))
     if origin in (dict, Mapping) or hint in (dict, Mapping):
         return _map_of(_check_for(arguments[1] if arguments else object))
+    if isinstance(hint, type) and issubclass(hint, Exposed):
+        return lambda value: isinstance(value, hint)
     raise TypeError(f"{hint} is not a type that travels; see docs/protocol.md, Values")
 
 

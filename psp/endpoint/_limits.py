@@ -11,6 +11,22 @@ FINISHED_WAITING_MAX: Final = 256
 """Answers that we are done with and have not said so. FINISH rides with the next call; if none
 comes, this many are worth a send of their own (the subject keeps 4,096)."""
 
+PING_S: Final = 120.0
+PONG_S_MAX: Final = 30.0
+"""A controller that has heard nothing for two minutes asks for a sign of life, and gives the
+connection up half a minute later. A quarter of what a subject allows an idle peer: a ping may be
+lost to a suspended machine, three may not."""
+
+HELLO_S_MAX: Final = 10.0
+"""How long a paired peer may hold a connection without its HELLO, as long as for the handshake."""
+
+FRAME_S_MAX: Final = 30.0
+"""How long a begun frame may take; checked at this interval, so a frame of one byte a minute ends
+within twice of it. 256 KiB in 30 seconds are 70 kbit/s."""
+
+IDLE_S_MAX: Final = 600.0
+"""How long a peer may say nothing at all. Ours asks for a sign of life five times in that time."""
+
 INLINE_CALLS_MAX: Final = 64
 INLINE_S_MAX: Final = 0.001
 """How long one connection may keep the subject to itself before others get a turn. A receive buffer

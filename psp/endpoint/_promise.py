@@ -7,40 +7,30 @@ the task that awaits it, or leave the promise's `async with` block.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, overload
 
 import trio
 
 from psp.errors import LocalProtocolError, PSPError
 from psp.rpc import ExportId, Path, QuestionId, Target
 from psp.values import Value
+from psp.wire import ACCEPT_BYTES_DEFAULT
 
 from ._failures import fresh
+from ._incoming import ByteStream
 
+T_co = TypeVar("T_co", covariant=True)
 
-class Answer:
-    """What is known of one question; the connection fills it in.
+Answered: TypeAlias = "Value | Reference | ByteStream"
+"""What awaiting a call can give."""
 
-    Attributes:
-        payload: Set once `is_done`: the value, the `Reference`, or the error.
-        waiters: Tasks that wait; empty once `is_done`.
-        parent: Keeps the promise that this call was made on, so that dropping it does not take
-            away what this one still depends on. None once `is_done`.
-        expires: When the controller stops waiting, in trio's time.
-        is_dropped: Nobody can ask for it any more; finish it as soon as it is done.
-    """
-
-    __slots__ = ("expires", "is_done", "is_dropped", "parent", "payload", "question", "waiters")
-
-    def __init__(self, question: QuestionId, expires: float, parent: Hold | None) -> None:
-        self.question = question
-        self.expires = expires
-        self.parent = parent
-        self.payload: Value | Reference | PSPError = None
-        self.waiters: list[trio.lowlevel.Task] = []
-        self.is_done = False
-        self.is_dropped = False
+Argument: TypeAlias = (
+    "Value | Promise[Any] | Reference | Sequence[Argument] | Mapping[str, Argument]"
+)
+"""What may be passed: values, and in them promises and references, which the subject fills in."""
 
 
 class Asking(Protocol):
@@ -50,93 +40,67 @@ class Asking(Protocol):
         self,
         target: Target,
         method: str,
-        arguments: tuple[Value, ...],
+        arguments: tuple[Argument, ...],
         *,
         timeout_s: float | None,
         is_last: bool,
         is_step: bool,
-        parent: Hold | None,
-    ) -> Promise: ...
+        accept_bytes: int,
+        invocation: bytes | None,
+    ) -> Result[Any]: ...
 
-    async def wait_for(self, answer: Answer) -> None: ...
+    async def wait_for(self, answer: Result[Any]) -> None: ...
 
-    def give_up(self, answer: Answer) -> None: ...
+    def give_up(self, answer: Result[Any]) -> None: ...
 
-    def drop_answer(self, answer: Answer) -> None: ...
+    def drop_answer(self, question: QuestionId) -> None: ...
 
     def release(self, export: ExportId) -> None: ...
 
     def drop_reference(self, export: ExportId) -> None: ...
 
 
-class Hold:
-    """Shared by all promises of one answer; when the last of them goes, so does the answer."""
+class Result(Generic[T_co]):
+    """A plain answer that may not be there yet: await it. Nothing else can be done with it, so the
+    subject forgets it as soon as it is sent."""
 
-    __slots__ = ("answer", "asking")
+    __slots__ = ("_asking", "around", "expires", "is_done", "payload", "question", "waiters")
 
-    def __init__(self, asking: Asking, answer: Answer) -> None:
-        self.asking = asking
-        self.answer = answer
+    # For the connection, which fills it in:
+    payload: Any
+    """Set once `is_done`: the value, `Reference` or `ByteStream`, or the error."""
+    waiters: list[trio.lowlevel.Task] | None
+    """Tasks that wait."""
+    expires: float
+    """When the controller stops waiting, in trio's time."""
+    around: AbstractContextManager[object] | None
+    """The middleware to leave when it is done."""
 
-    def __del__(self) -> None:
-        # May run in any thread (a promise handed out by a Portal): it only leaves a note.
-        self.asking.drop_answer(self.answer)
+    def __init__(self, asking: Asking, question: QuestionId, expires: float) -> None:
+        self._asking = asking
+        self.question = question
+        self.expires = expires
+        self.is_done = False
+        self.waiters = self.around = self.payload = None
 
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        if self.is_done:
+            # Not a full checkpoint: 2.3 µs for each of 20,000 promises that came together.
+            yield from trio.lowlevel.checkpoint_if_cancelled().__await__()  # noqa: ASYNC105
+        else:
+            yield from self._asking.wait_for(self).__await__()
+        payload = self.payload
+        if isinstance(payload, PSPError):
+            raise fresh(payload)
+        return cast(T_co, payload)
 
-class Promise:
-    """An answer that may not be there yet.
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read the answer as a stream."""
+        async with _expect_stream(await self) as stream:
+            async for chunk in stream:
+                yield chunk
 
-    Call on it, step into it with `promise["key"]`, or await it for the value or `Reference`.
-    """
-
-    __slots__ = ("_hold", "_path")
-
-    def __init__(self, hold: Hold, path: Path = ()) -> None:
-        self._hold = hold
-        self._path = path
-
-    def __getitem__(self, step: str | int) -> Promise:
-        """Step into the value: a map's key or a list's index. Nothing is sent."""
-        return Promise(self._hold, (*self._path, step))
-
-    def call(
-        self,
-        method: str,
-        *arguments: Value,
-        timeout_s: float | None = None,
-        is_last: bool = False,
-        is_step: bool = False,
-    ) -> Promise:
-        """Call a method on what this will be; leaves at once, before the answer is there.
-
-        Args:
-            timeout_s: How long the call may take; 30 seconds, or the enclosing deadline.
-            is_last: No call will be made on the answer: the subject need not keep it.
-            is_step: The answer is only called on, by `promise["key"].call(...)`: its value is not
-                sent, so it may hold objects.
-
-        Raises:
-            CallFailed: This promise has failed already, so the call would.
-            LocalProtocolError: It turned out to be a plain value, or the call cannot be sent.
-        """
-        answer = self._hold.answer
-        target: Target = (answer.question, self._path)
-        if answer.is_done:
-            target = self._settled_target()
-        return self._hold.asking.call(
-            target,
-            method,
-            arguments,
-            timeout_s=timeout_s,
-            is_last=is_last,
-            is_step=is_step,
-            parent=self._hold,
-        )
-
-    def __await__(self) -> Generator[object, object, Value | Reference]:
-        return self._wait().__await__()
-
-    async def __aenter__(self) -> Promise:
+    async def __aenter__(self) -> Result[T_co]:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -144,41 +108,179 @@ class Promise:
 
     def release(self) -> None:
         """Give the answer back: cancel the call if it runs, release a reference if it is one."""
-        answer = self._hold.answer
-        if isinstance(answer.payload, Reference):
-            answer.payload.release()
-        self._hold.asking.give_up(answer)
+        payload = self.payload
+        if isinstance(payload, Reference):
+            payload.release()
+        if not self.is_done:
+            self._asking.give_up(self)
 
-    async def _wait(self) -> Value | Reference:
-        answer = self._hold.answer
-        if answer.is_done:
-            # Not a full checkpoint: 2.3 µs for each of 20,000 promises that came together.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await self._hold.asking.wait_for(answer)
-        if isinstance(answer.payload, PSPError):
-            raise fresh(answer.payload)
-        if isinstance(answer.payload, Reference):
-            if self._path:
-                raise LocalProtocolError(
-                    f"{list(self._path)} steps into a reference. Call a method on it instead."
-                )
-            return answer.payload
-        return _step_into(answer.payload, self._path)
 
-    def _settled_target(self) -> Target:
-        payload = self._hold.answer.payload
+class Kept(Result[T_co]):
+    """An answer that the subject keeps; shared by all promises of it. When the last of them goes,
+    so does the answer: the calls that were made on it have left before."""
+
+    __slots__ = ("is_released",)
+
+    def __init__(self, asking: Asking, question: QuestionId, expires: float) -> None:
+        super().__init__(asking, question, expires)
+        self.is_released = False
+
+    def release(self) -> None:
+        if isinstance(self.payload, Reference):
+            self.payload.release()
+        if not self.is_released:
+            self.is_released = True
+            self._asking.give_up(self)
+
+    def __del__(self) -> None:
+        # May run in any thread (a promise handed out by a Portal): it only leaves a note.
+        if not self.is_released:
+            self._asking.drop_answer(self.question)
+
+
+class _Callable(ABC):
+    """What a call can be made on."""
+
+    __slots__ = ()
+
+    @overload
+    def call(
+        self,
+        method: str,
+        *arguments: Argument,
+        timeout_s: float | None = ...,
+        is_last: Literal[False] = ...,
+        is_step: bool = ...,
+        accept_bytes: int = ...,
+        invocation: bytes | None = ...,
+    ) -> Promise[Any]: ...
+    @overload
+    def call(
+        self,
+        method: str,
+        *arguments: Argument,
+        timeout_s: float | None = ...,
+        is_last: Literal[True],
+        is_step: bool = ...,
+        accept_bytes: int = ...,
+        invocation: bytes | None = ...,
+    ) -> Result[Any]: ...
+    @overload
+    def call(
+        self,
+        method: str,
+        *arguments: Argument,
+        timeout_s: float | None = ...,
+        is_last: bool,
+        is_step: bool = ...,
+        accept_bytes: int = ...,
+        invocation: bytes | None = ...,
+    ) -> Promise[Any] | Result[Any]: ...
+    def call(
+        self,
+        method: str,
+        *arguments: Argument,
+        timeout_s: float | None = None,
+        is_last: bool = False,
+        is_step: bool = False,
+        accept_bytes: int = ACCEPT_BYTES_DEFAULT,
+        invocation: bytes | None = None,
+    ) -> Promise[Any] | Result[Any]:
+        """Call a method on what this is or will be; leaves at once, before the answer is there.
+
+        Args:
+            arguments: Values; a promise or reference among them stands for what it will be.
+            timeout_s: How long the call may take; 30 seconds, or the enclosing deadline.
+            is_last: No call will name the answer: the subject need not keep it.
+            is_step: The answer is only called on, by `promise["key"].call(...)`: its value is not
+                sent, so it may hold objects.
+            accept_bytes: The largest value that is wanted; of a stream, how much may come before it
+                is read.
+            invocation: The signature that an interactive grant asks for.
+
+        Raises:
+            CallFailed: This promise has failed already, so the call would.
+            LocalProtocolError: It turned out to be a plain value, or the call cannot be sent.
+            LimitExceeded: The arguments are larger than a frame may be.
+            ConnectionLost: The connection is over.
+        """
+        asking, target = self._called_on()
+        answer = asking.call(
+            target,
+            method,
+            arguments,
+            timeout_s=timeout_s,
+            is_last=is_last,
+            is_step=is_step,
+            accept_bytes=accept_bytes,
+            invocation=invocation,
+        )
+        return Promise(answer) if isinstance(answer, Kept) else answer
+
+    @abstractmethod
+    def _called_on(self) -> tuple[Asking, Target]:
+        """Give the connection and the target of a call."""
+
+
+class Promise(_Callable, Generic[T_co]):
+    """An answer that may not be there yet.
+
+    Call on it, step into it with `promise["key"]`, pass it as an argument, or await it for the
+    value or `Reference`.
+    """
+
+    __slots__ = ("_kept", "_path")
+
+    def __init__(self, kept: Kept[Any], path: Path = ()) -> None:
+        self._kept = kept
+        self._path = path
+
+    def __getitem__(self, step: str | int) -> Promise[Any]:
+        """Step into the value: a map's key or a list's index. Nothing is sent."""
+        return Promise(self._kept, (*self._path, step))
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        payload = yield from self._kept.__await__()
+        return cast(T_co, _step_into(payload, self._path) if self._path else payload)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read the answer as a stream."""
+        return self._kept.__aiter__()
+
+    async def __aenter__(self) -> Promise[T_co]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the answer back: cancel the call if it runs, release a reference if it is one."""
+        self._kept.release()
+
+    @property
+    def named(self) -> tuple[QuestionId, Path]:
+        """How an argument names this."""
+        return self._kept.question, self._path
+
+    def _called_on(self) -> tuple[Asking, Target]:
+        kept = self._kept
+        if not kept.is_done:
+            return kept._asking, (kept.question, self._path)
+        payload = kept.payload
         if isinstance(payload, PSPError):
             raise fresh(payload)
         if isinstance(payload, Reference) and not self._path:
-            return payload.target
+            return kept._asking, payload.target
+        if payload is None or self._path:
+            # A step whose value was not sent may hold objects: only the subject knows.
+            return kept._asking, (kept.question, self._path)
         raise LocalProtocolError(
             "the answer is a plain value, which has no methods. Call on a reference, or read the"
             " value that `await` gives."
         )
 
 
-class Reference:
+class Reference(_Callable):
     """An object exposed by the subject, held until released.
 
     Leaving an `async with` block releases it; so does dropping it.
@@ -197,25 +299,6 @@ class Reference:
             raise LocalProtocolError("this reference was released. Ask for the object again.")
         return self._export
 
-    def call(
-        self,
-        method: str,
-        *arguments: Value,
-        timeout_s: float | None = None,
-        is_last: bool = False,
-        is_step: bool = False,
-    ) -> Promise:
-        """Call a method; see `Promise.call`."""
-        return self._asking.call(
-            self.target,
-            method,
-            arguments,
-            timeout_s=timeout_s,
-            is_last=is_last,
-            is_step=is_step,
-            parent=None,
-        )
-
     def release(self) -> None:
         """Give the object back; the subject may then forget it."""
         if self._is_held:
@@ -233,13 +316,28 @@ class Reference:
             self._is_held = False
             self._asking.drop_reference(self._export)
 
+    def _called_on(self) -> tuple[Asking, Target]:
+        return self._asking, self.target
 
-def _step_into(value: Value, path: Path) -> Value:
+
+def _expect_stream(answer: object) -> ByteStream:
+    if isinstance(answer, ByteStream):
+        return answer
+    raise LocalProtocolError(
+        f"the answer is a {type(answer).__name__} and no stream. Use what `await` gives."
+    )
+
+
+def _step_into(found: Any, path: Path) -> Any:
+    if isinstance(found, Reference | ByteStream):
+        raise LocalProtocolError(
+            f"{list(path)} steps into a {type(found).__name__}. Call a method on it instead."
+        )
     try:
         for step in path:
-            value = value[step]  # type: ignore[index]
+            found = found[step]
     except (LookupError, TypeError):
         raise LocalProtocolError(
-            f"the answer has nothing at {list(path)}; it is a {type(value).__name__} there."
+            f"the answer has nothing at {list(path)}; it is a {type(found).__name__} there."
         ) from None
-    return value
+    return found

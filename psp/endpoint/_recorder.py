@@ -87,7 +87,7 @@ class Recorder:
     def close(self) -> None:
         """Say which directions ended inside a frame."""
         for sender, reader in self._readers.values():
-            if reader is not None and reader.has_partial:
+            if reader is not None and reader.partial_frame:
                 self._line(sender, {"frame": "incomplete"})
 
     def _line(self, sender: Role, what: Redacted) -> None:

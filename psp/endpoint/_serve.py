@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from psp.errors import EstateError
+from psp.rpc import GrantRooms
 from psp.transport import (
     CONNECTIONS_PER_PEER_MAX,
     HANDSHAKE_S_MAX,
@@ -29,6 +30,7 @@ from psp.transport import (
 from ._dispatch import Log, report_fault
 from ._exposed import Exposed
 from ._limits import ACCEPT_PAUSE_S, BACKLOG
+from ._middleware import Middleware, compose
 from ._served import Present, Served
 
 _OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -46,6 +48,7 @@ async def serve(
     port: int,
     log: Log,
     tap: Tap | None = None,
+    middleware: Sequence[Middleware] = (),
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve one archive to the paired machines until cancelled.
@@ -60,11 +63,12 @@ async def serve(
         port: 0 for any; `task_status` gives the address that was bound.
         log: Takes one text for each fault and refusal; it never holds arguments or tokens.
         tap: Sees every byte in the clear.
+        middleware: Told of each call before its handler runs and when it has ended.
 
     Raises:
         EstateError: The port is in use, or the address is not this machine's.
     """
-    listener = _Listener(key, archive_id, pins, bootstrap, present, tap, log)
+    listener = _Listener(key, archive_id, pins, bootstrap, present, tap, compose(middleware), log)
     with await _bind(host, port) as sock:
         name = sock.getsockname()
         async with trio.open_nursery() as nursery:
@@ -86,6 +90,7 @@ class _Listener:
         bootstrap: Callable[[Peer], Exposed],
         present: Present,
         tap: Tap | None,
+        around: Middleware | None,
         log: Log,
     ) -> None:
         self._context = listener_context(key, pins, archive_id=archive_id)
@@ -94,7 +99,10 @@ class _Listener:
         self._bootstrap = bootstrap
         self._present = present
         self._tap = tap
+        self._around = around
         self._log = log
+        # What each grant holds, over all connections.
+        self._grants = GrantRooms()
         # Handshakes under way, oldest first (a dict keeps the order of insertion).
         self._greeting: dict[int, trio.CancelScope] = {}
         self._served: set[Served] = set()
@@ -156,7 +164,9 @@ class _Listener:
                 archive_id=self._archive_id,
                 bootstrap=self._bootstrap(peer),
                 present=self._present,
+                grants=self._grants,
                 tap=self._tap,
+                around=self._around,
                 log=self._log,
             )
             self._served.add(served)

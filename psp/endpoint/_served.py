@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import cast
+from enum import Enum
+from time import perf_counter
+from typing import Any, Final, TypeAlias, cast
 
 import trio
 
 from psp.errors import CallCancelled, CallFailed, DeadlineExceeded, Processed
 from psp.rpc import (
     Aborted,
-    AnswerId,
+    Answer,
     CallReady,
     Cancelled,
     Exported,
+    GrantRooms,
     Opaque,
     PresentReceived,
     Subject,
@@ -26,7 +30,7 @@ from psp.transport import Peer, Sender, Tap, TlsStream, receive_buffer
 from psp.values import Value
 
 from ._dispatch import Log, report_fault, run_inline, run_waiting
-from ._exposed import Exposed, Result
+from ._exposed import Exposed, Returns, Stream
 from ._limits import (
     DRAIN_S,
     FAREWELL_BYTES_MAX,
@@ -35,8 +39,21 @@ from ._limits import (
     INLINE_CALLS_MAX,
     INLINE_S_MAX,
 )
+from ._middleware import CallSeen, Middleware, shown_tag
+from ._outgoing import Outgoing
+from ._vigil import Vigil
 
 Present = Callable[[Peer, bytes], Exposed]
+
+
+class _Complete(Enum):
+    """What a stream gives in place of a result: all of it has been sent."""
+
+    COMPLETE = "complete"
+
+
+_COMPLETE: Final = _Complete.COMPLETE
+Outcome: TypeAlias = Returns | CallFailed | _Complete
 
 
 class Served:
@@ -50,22 +67,28 @@ class Served:
         archive_id: bytes,
         bootstrap: Exposed,
         present: Present,
+        grants: GrantRooms,
         tap: Tap | None,
+        around: Middleware | None,
         log: Log,
     ) -> None:
         self._stream = stream
         self._peer = peer
-        self._core = Subject(archive_id, bootstrap=bootstrap)
+        self._core = Subject(archive_id, bootstrap=bootstrap, grants=grants)
         self._present = present
         self._tap = tap
+        self._around = around
         self._log = log
-        self._sender = Sender(stream, self._core.data_to_send, tap=tap)
+        self._outgoing = Outgoing(self._core)
+        self._sender = Sender(
+            stream, self._core.frames_to_send, take_bulk=self._outgoing.take, tap=tap
+        )
         # Calls that have not entered their handlers. Workers pop the *oldest when they run*: trio
         # runs ready tasks in a random order, and this keeps the order of starts for nothing.
         self._ready: deque[CallReady] = deque()
-        self._running: dict[AnswerId, trio.CancelScope] = {}
+        self._running: dict[Answer, trio.CancelScope] = {}
         # Given up by the caller and not yet answered; `_run` takes each out.
-        self._cancelled: set[AnswerId] = set()
+        self._cancelled: set[Answer] = set()
         self._idle: list[trio.lowlevel.Task] = []
         self._quiet = trio.lowlevel.ParkingLot()
         self._stopping = trio.Event()
@@ -81,48 +104,62 @@ class Served:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                vigil = Vigil(self._core, self._end_because)
                 nursery.start_soon(self._sender.run)
                 nursery.start_soon(self._drain_when_stopped)
-                self._sender.send_now()
-                await self._read()
+                nursery.start_soon(vigil.keep)
+                await self._read(vigil)
                 nursery.cancel_scope.cancel()
         finally:
             self._stream.close()
+            self._release_ready()
 
-    async def _read(self) -> None:
+    async def _read(self, vigil: Vigil) -> None:
         buffer = receive_buffer()
+        sender = self._sender
         try:
             while size := await self._stream.receive_into(buffer):
+                vigil.heard()
                 if self._tap is not None:
                     self._tap("in", bytes(buffer[:size]))
-                events = self._core.receive(buffer[:size], now_ms=_now_ms())
-                if not await self._handle_all(events):
+                if not await self._handle_all(self._core.receive(buffer[:size], now_ms=_now_ms())):
                     return
                 # One attempt without waiting: this task must never wait in order to write.
-                self._sender.send_now()
-                await self._sender.wait_for_room()
+                sender.send_now()
+                if self._core.has_chunk:
+                    sender.wake()
+                if sender.is_full:
+                    await sender.wait_for_room()
         except trio.BrokenResourceError:
             return
         finally:
             self._core.receive_eof()
 
-    async def _handle_all(self, events: list[SubjectEvent]) -> bool:
+    async def _handle_all(self, events: Iterator[SubjectEvent]) -> bool:
         """Start everything that can start; False when the connection is over."""
-        waiting = deque(events)
-        turn_ends, left = trio.current_time() + INLINE_S_MAX, INLINE_CALLS_MAX
-        while waiting:
-            event = waiting.popleft()
-            if isinstance(event, Aborted):
+        now_ms = _now_ms()
+        turn_ends, left = perf_counter() + INLINE_S_MAX, INLINE_CALLS_MAX
+        for event in events:
+            if type(event) is Aborted:
                 await self._say_farewell()
                 return False
-            waiting.extendleft(reversed(self._handle(event)))
+            following = self._handle(event, now_ms)
+            if following:
+                self._follow(following, now_ms)
             left -= 1
-            if left <= 0 or trio.current_time() >= turn_ends:
+            if left <= 0 or perf_counter() >= turn_ends:
                 # A buffer holds thousands of calls: without this, every other connection waits.
                 self._sender.wake()
                 await trio.lowlevel.checkpoint()
-                turn_ends, left = trio.current_time() + INLINE_S_MAX, INLINE_CALLS_MAX
+                now_ms = _now_ms()
+                turn_ends, left = perf_counter() + INLINE_S_MAX, INLINE_CALLS_MAX
         return True
+
+    def _follow(self, events: Sequence[SubjectEvent], now_ms: int) -> None:
+        """Start what became possible, and what becomes possible by that, in call order."""
+        following = deque(events)
+        while following:
+            following.extendleft(reversed(self._handle(following.popleft(), now_ms)))
 
     async def _say_farewell(self) -> None:
         """Let the peer read why the connection ends: closing at once could reset it unread."""
@@ -131,42 +168,60 @@ class Served:
             await self._sender.wait_until_idle()
             await self._stream.refuse(drain_s=FLUSH_S, drain_bytes=FAREWELL_BYTES_MAX)
 
-    def _handle(self, event: SubjectEvent) -> list[SubjectEvent]:
+    async def _end_because(self, code: int, why: str) -> None:
+        """End the connection of a peer that keeps us waiting."""
+        self._core.abort(code, why)
+        await self._say_farewell()
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+
+    def _handle(self, event: SubjectEvent, now_ms: int) -> Sequence[SubjectEvent]:
         """Do one thing; give what became possible by it."""
         if isinstance(event, CallReady):
             if self._ready or not _is_inline(event):
                 self._enqueue(event)
-                return []
-            return self._answer(event, run_inline(event, _now_ms(), self._log))
+                return ()
+            if self._around is not None:
+                return self._answer(event, self._run_watched(event, now_ms))
+            return self._answer(event, run_inline(event, now_ms, self._log))
         if isinstance(event, PresentReceived):
             return self._show(event)
         if isinstance(event, Cancelled):
-            self._cancelled.add(event.answer_id)
-            if (scope := self._running.get(event.answer_id)) is not None:
+            self._cancelled.add(event.call)
+            if (scope := self._running.get(event.call)) is not None:
                 scope.cancel()
-        return []
+        return ()
 
-    def _show(self, event: PresentReceived) -> list[SubjectEvent]:
+    def _show(self, event: PresentReceived) -> Sequence[SubjectEvent]:
         try:
             exposed = self._present(self._peer, event.token)
         except CallFailed as exc:
-            return self._core.fail(event.answer_id, exc)
+            return self._core.fail(event, exc)
         except Exception as exc:
-            return self._core.fail(event.answer_id, report_fault("PRESENT", exc, self._log))
+            return self._core.fail(event, report_fault("PRESENT", exc, self._log))
         # The same token shown twice is the same grant; two grants never meet in one call.
         tag = hashlib.sha256(event.token).digest()
-        return self._core.resolve_object(event.answer_id, exposed, tag)
+        return self._core.resolve_object(event, exposed, tag)
 
-    def _answer(self, call: CallReady, result: Result | CallFailed) -> list[SubjectEvent]:
-        self._cancelled.discard(call.answer_id)
+    def _answer(self, call: CallReady, result: Outcome) -> Sequence[SubjectEvent]:
+        if self._cancelled:
+            self._cancelled.discard(call)
         if isinstance(result, CallFailed):
-            return self._core.fail(call.answer_id, result)
+            return self._core.fail(call, result)
+        if result is _COMPLETE:
+            return self._core.end_stream(call)
         if isinstance(result, Exposed):
-            return self._core.resolve_object(call.answer_id, result, call.grant_tag)
+            return self._core.resolve_object(call, result, call.grant_tag)
+        if isinstance(result, Stream):
+            assert self._nursery is not None
+            self._nursery.start_soon(self._run_stream, call, result)
+            return ()
+        if type(result) is dict:
+            result = _tagged(result, call.grant_tag)
         try:
-            return self._core.resolve_value(call.answer_id, _tagged(result, call.grant_tag))
+            return self._core.resolve_value(call, cast(Value, result))
         except Exception as exc:  # What the handler returned is no value: its fault, so ours.
-            return self._core.fail(call.answer_id, report_fault(call.method, exc, self._log))
+            return self._core.fail(call, report_fault(call.method, exc, self._log))
 
     def _enqueue(self, call: CallReady) -> None:
         self._ready.append(call)
@@ -194,24 +249,61 @@ class Served:
 
     async def _run(self, call: CallReady) -> None:
         """Run one call in this task, within its time, and answer it."""
-        result: Result | CallFailed = CallCancelled()
-        if call.answer_id not in self._cancelled:
-            with trio.CancelScope(deadline=call.deadline_ms / 1000) as scope:
-                self._running[call.answer_id] = scope
-                try:
-                    result = await run_waiting(call, _now_ms(), self._log)
-                finally:
-                    del self._running[call.answer_id]
-            if scope.cancelled_caught:
-                result = self._why_stopped(call)
+        if self._around is None:
+            await self._answer_within(call, self._run_to_end(call))
+        else:
+            await self._answer_within(call, self._run_watched_to_end(call))
+
+    async def _run_stream(self, call: CallReady, stream: Stream) -> None:
+        """Send the stream that an inline method has returned."""
+        if call in self._cancelled:
+            self._answer(call, CallCancelled())
+        else:
+            await self._answer_within(call, self._send(call, stream))
+
+    async def _answer_within(self, call: CallReady, work: Coroutine[Any, Any, Outcome]) -> None:
+        """Do the work of a call within its time, and answer it."""
+        result: Outcome = CallCancelled()
+        has_ended = False
+        try:
+            if call in self._cancelled:
+                work.close()
+            else:
+                with trio.CancelScope(deadline=call.deadline_ms / 1000) as scope:
+                    self._running[call] = scope
+                    result = await work
+                if scope.cancelled_caught:
+                    result = self._why_stopped(call)
+            has_ended = True
+        finally:
+            self._running.pop(call, None)
+            if not has_ended:
+                # The connection is over. Its grant's slot is free now, and not before.
+                self._core.fail(call, CallCancelled())
         for event in self._answer(call, result):
             # Through the queue, not inline: the reader alone counts turns.
             if isinstance(event, CallReady):
                 self._enqueue(event)
         self._after_call()
 
+    async def _run_to_end(self, call: CallReady) -> Outcome:
+        result = await run_waiting(call, _now_ms(), self._log)
+        return await self._send(call, result) if isinstance(result, Stream) else result
+
+    async def _send(self, call: CallReady, stream: Stream) -> Outcome:
+        """Send a stream to its end; give why it was cut short, or that it is complete."""
+        try:
+            for event in self._core.open_stream(call, stream.header):
+                assert not isinstance(event, CallReady)  # Nothing can be called on a stream.
+            await self._outgoing.carry(call, stream, self._sender.wake)
+        except CallFailed as exc:
+            return exc
+        except Exception as exc:
+            return report_fault(call.method, exc, self._log)
+        return _COMPLETE
+
     def _why_stopped(self, call: CallReady) -> CallFailed:
-        if call.answer_id in self._cancelled:
+        if call in self._cancelled:
             return CallCancelled(processed=Processed.MAYBE)
         return DeadlineExceeded(processed=Processed.MAYBE)
 
@@ -221,6 +313,54 @@ class Served:
         else:
             self._sender.send_now()
             self._quiet.unpark_all()
+
+    def _release_ready(self) -> None:
+        """The connection is over: calls that never started give their grant's slot back."""
+        while self._ready:
+            self._core.fail(self._ready.popleft(), CallCancelled())
+
+    # With a middleware around each call.
+
+    def _run_watched(self, call: CallReady, now_ms: int) -> Outcome:
+        around = self._enter(call)
+        if isinstance(around, CallFailed):
+            return around
+        return self._leave(around, run_inline(call, now_ms, self._log))
+
+    async def _run_watched_to_end(self, call: CallReady) -> Outcome:
+        around = self._enter(call)
+        if isinstance(around, CallFailed):
+            return around
+        try:
+            result = await self._run_to_end(call)
+        except BaseException as exc:
+            around.__exit__(type(exc), exc, exc.__traceback__)
+            raise
+        return self._leave(around, result)
+
+    def _enter(self, call: CallReady) -> AbstractContextManager[object] | CallFailed:
+        assert self._around is not None
+        seen = CallSeen(
+            "subject", call.method, call.answer_id, self._peer.name, shown_tag(call.grant_tag)
+        )
+        try:
+            around = self._around(seen)
+            around.__enter__()
+        except CallFailed as exc:
+            return exc
+        except Exception as exc:
+            return report_fault("middleware", exc, self._log)
+        return around
+
+    def _leave(self, around: AbstractContextManager[object], result: Outcome) -> Outcome:
+        try:
+            if isinstance(result, CallFailed):
+                around.__exit__(type(result), result, result.__traceback__)
+            else:
+                around.__exit__(None, None, None)
+        except Exception as exc:
+            return report_fault("middleware", exc, self._log)
+        return result
 
     async def _drain_when_stopped(self) -> None:
         await self._stopping.wait()
@@ -236,15 +376,14 @@ class Served:
         self._nursery.cancel_scope.cancel()
 
 
-def _tagged(result: Result, tag: Opaque) -> Value | Exported:
+def _tagged(result: Mapping[str, object], tag: Opaque) -> Any:
     """Give the objects in a map the grant that the map came from."""
-    if type(result) is dict and any(isinstance(item, Exposed) for item in result.values()):
-        tagged = {
-            key: Exported(item, tag) if isinstance(item, Exposed) else item
-            for key, item in result.items()
-        }
-        return cast(Value, tagged)  # The core knows `Exported` inside a value; the type does not.
-    return cast(Value, result)
+    if not any(isinstance(item, Exposed) for item in result.values()):
+        return result
+    return {
+        key: Exported(item, tag) if isinstance(item, Exposed) else item
+        for key, item in result.items()
+    }
 
 
 def _is_inline(call: CallReady) -> bool:

@@ -5,11 +5,8 @@ Everything that frees an answer lives here.
 
 from __future__ import annotations
 
-from copy import deepcopy
-
-from psp.errors import CallFailed, Denied, Invalid
+from psp.errors import CallFailed, Denied, Invalid, LimitExceeded, LocalProtocolError
 from psp.wire import (
-    CONTAINERS,
     CORRELATION_CHARACTERS_MAX,
     END,
     RETURN,
@@ -17,8 +14,7 @@ from psp.wire import (
     TEXT_CHARACTERS_MAX,
     FrameWriter,
     Limits,
-    ValueFault,
-    check_value,
+    outgoing,
 )
 
 from ._answers import (
@@ -33,9 +29,9 @@ from ._answers import (
     CallReady,
     Exported,
     Need,
-    Opaque,
     not_callable,
     not_kept,
+    stream_not_nameable,
     walk,
 )
 from ._events import Cancelled, SubjectEvent
@@ -64,6 +60,11 @@ class AnswerTable:
         answer.admit(body_bytes)
         self._answers[answer.answer_id] = answer
         self.room.admit(answer)
+
+    def admit_started(self, answer: Answer, body_bytes: int) -> None:
+        """Take a call in that the shell already has."""
+        self.admit(answer, body_bytes)
+        self.room.charge_grant(answer)
 
     def refuse(self, answer: Answer, failure: CallFailed) -> None:
         """Answer a call that does not start: never by ceasing to read."""
@@ -104,7 +105,7 @@ class AnswerTable:
         if answer.state == STREAMING:
             failure = outcome if isinstance(outcome, CallFailed) else None
             self._writer.write((END, answer.answer_id, failure and _error(failure)))
-            outcome = Invalid("a stream cannot be named by a call; read it")
+            outcome = stream_not_nameable()
         elif answer.state == RUNNING:
             if body is not None:
                 self._writer.add(body)
@@ -125,8 +126,10 @@ class AnswerTable:
         """Fail what waits for an answer that has become a stream."""
         events: list[SubjectEvent] = []
         if answer.is_admitted and answer.queue:
-            failure = Invalid("the answer is a stream, which no call can name; read it")
-            self._wake([(answer, failure)], events)
+            settled: Settled = [(answer, stream_not_nameable())]
+            self._wake(settled, events)
+            # If they alone kept it alive, there is nobody left who would read it.
+            self._withdraw_unneeded(answer, settled, events)
         return events
 
     def _wake(self, settled: Settled, events: list[SubjectEvent]) -> None:
@@ -149,7 +152,7 @@ class AnswerTable:
             if isinstance(found, CallFailed):
                 return found
             if need.container is not None:
-                failure = self.give_argument(call, need, found, parent.grant_tag, parent)
+                failure = self.give_argument(call, need, found, parent)
                 if failure is not None:
                     return failure
             elif isinstance(found, Exported):
@@ -159,25 +162,30 @@ class AnswerTable:
         return None
 
     def give_argument(
-        self, call: CallReady, need: Need, found: object, tag: Opaque, parent: Answer | None
+        self, call: CallReady, need: Need, found: object, parent: Answer
     ) -> CallFailed | None:
         """Put what an answer turned out to be where the call's arguments name it."""
         if isinstance(found, Exported):
-            need.container[need.key] = found.object
-            call.argument_tags.append(found.tag)
+            self.give_object(call, need, found)
             return None
-        call.argument_tags.append(tag)
-        if type(found) in CONTAINERS:
-            try:
-                check_value(found)
-            except ValueFault:
-                return Invalid("an argument names a map that holds objects; name one of them")
-            # The handler may change what it is given; the kept answer must not.
-            found = deepcopy(found)
-        need.container[need.key] = found
-        # Before the call is admitted its own refusal has just been decided: it starts at once.
-        waits = parent is not None and call.is_admitted
-        return self.room.lend(call, parent.result_bytes) if waits and parent else None
+        call.argument_tags.append(parent.grant_tag)
+        failure = self.room.lend(call, parent.result_bytes)
+        if failure is not None:
+            return failure
+        try:
+            # A copy, containers and all: the handler may change what it is given, and the kept
+            # answer must not.
+            need.container[need.key] = outgoing(found)
+        except LocalProtocolError:
+            return Invalid("an argument names a value that holds objects; name one of them")
+        except LimitExceeded as exc:
+            return exc
+        return None
+
+    def give_object(self, call: CallReady, need: Need, found: Exported) -> None:
+        """Put an object where the call's arguments name it."""
+        need.container[need.key] = found.object
+        call.argument_tags.append(found.tag)
 
     def _stand_in_line(
         self, call: CallReady, target: Exported, settled: Settled, events: list[SubjectEvent]

@@ -116,6 +116,7 @@ class Answer:
 
     # From here on unset until it is admitted.
     body_bytes: int
+    """Of the frame that asked, and of the values that were put into its arguments since."""
     kept_bytes: int
     outcome: object
     """A value, an `Exported` or a `CallFailed`, once settled."""
@@ -226,6 +227,8 @@ class CallReady(Answer):
         self.unsent = self.result_bytes = 0
 
 
+_SEQUENCES: Final = frozenset({list, tuple})
+
 _NOT_KEPT: Final = "the answer that this call was made on is not kept here; ask that question again"
 
 
@@ -240,6 +243,10 @@ def not_kept() -> Overloaded:
 
 def not_callable() -> Invalid:
     return Invalid("the path leads to a plain value; a call needs an object, so await the value")
+
+
+def stream_not_nameable() -> Invalid:
+    return Invalid("the answer is a stream, which no call can name; read it")
 
 
 def walk(outcome: object, path: Path) -> object:
@@ -257,7 +264,7 @@ def walk(outcome: object, path: Path) -> object:
         if type(found) is dict and type(step) is str and step in found:
             found = found[step]
             continue
-        if type(found) is list and type(step) is int and step < len(found):
+        if type(found) in _SEQUENCES and type(step) is int and step < len(found):
             found = found[step]
             continue
         return Denied()  # "Not there" and "not allowed" look the same.

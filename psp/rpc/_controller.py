@@ -83,6 +83,8 @@ from ._questions import (
     FREE,
     QUESTION_TRANSITIONS,
     RETURNED,
+    STREAMING,
+    STREAMING_LAST,
     QuestionState,
     QuestionStep,
 )
@@ -188,6 +190,8 @@ class Controller:
             raise LocalProtocolError(
                 f"remaining_ms={remaining_ms}; choose 0 to {REMAINING_MS_MAX} (a day)"
             )
+        if not 0 <= accept_bytes <= ID_MAX:
+            raise LocalProtocolError(f"accept_bytes={accept_bytes}; choose 0 to 2**63-1")
         # An empty list needs no walk, and most calls of a hot loop have one.
         checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
         if invocation is not None and len(invocation) > INVOCATION_BYTES_MAX:
@@ -338,7 +342,7 @@ class Controller:
             return target
         question, path = target
         state = self._questions.get(question)
-        if state is None or state == AWAITING_LAST:
+        if state is None or state in (AWAITING_LAST, STREAMING_LAST):
             raise LocalProtocolError(
                 f"the answer of question {question} is not kept; ask without no_pipelining, and"
                 " finish it after the calls that name it"
@@ -456,9 +460,10 @@ class Controller:
         self._going_away = True
         dropped = [question for question in self._questions if question > last_question]
         for question in dropped:
-            if self._forget(question) != RETURNED:
+            state = self._forget(question)
+            if state is not None and state != RETURNED:
                 self.open_questions -= 1
-                events.append(_lost(question, Processed.NO))
+                events.append(_lost(question, state, Processed.NO))
         events.append(GoingAway(last_question))
 
     def _receive_pong(self, events: list[ControllerEvent], number: int) -> None:
@@ -509,7 +514,7 @@ class Controller:
         """End everything that is open. Called once: the tables are empty afterwards."""
         self._has_ended = True
         events: list[ControllerEvent] = [
-            _lost(question, Processed.MAYBE if question <= self._last_sent else Processed.NO)
+            _lost(question, state, Processed.MAYBE if question <= self._last_sent else Processed.NO)
             for question, state in self._questions.items()
             if state != RETURNED
         ]
@@ -532,7 +537,11 @@ def _to_target(target: WireTarget) -> Target:
     return QuestionId(question), tuple(path)
 
 
-def _lost(question: QuestionId, processed: Processed) -> Returned:
+def _lost(
+    question: QuestionId, state: QuestionState, processed: Processed
+) -> Returned | StreamEnded:
+    if state in (STREAMING, STREAMING_LAST):  # Its RETURN has come: it certainly ran.
+        return StreamEnded(question, ConnectionLost(processed=Processed.MAYBE))
     return Returned(question, ERROR, ConnectionLost(processed=processed))
 
 

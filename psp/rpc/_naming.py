@@ -9,7 +9,16 @@ from psp.errors import CallFailed, Invalid, RemoteProtocolError
 from psp.wire import CONTAINERS, Promised, WireTarget
 
 from ._answer_table import AnswerTable
-from ._answers import Answer, CallReady, Exported, Need, not_callable, walk
+from ._answers import (
+    STREAMING,
+    Answer,
+    CallReady,
+    Exported,
+    Need,
+    not_callable,
+    stream_not_nameable,
+    walk,
+)
 from ._ids import BOOTSTRAP, AnswerId, ExportId
 
 Named: TypeAlias = tuple[Any, Any, Promised]
@@ -47,12 +56,14 @@ class Naming:
         return found
 
     def resolve(
-        self, call: CallReady, target: WireTarget, promised: Sequence[Named]
+        self, call: CallReady, body_bytes: int, target: WireTarget, promised: Sequence[Named]
     ) -> CallFailed | None:
         """Find the target and the named arguments of a call, as far as they are known now.
 
-        What is not known yet stands in `call.needs` afterwards. Gives why the call cannot start.
+        What is not known yet stands in `call.needs` afterwards, and in `call.body_bytes` what the
+        call is to be charged with. Gives why the call cannot start.
         """
+        call.body_bytes = body_bytes
         call.exported = None
         call.needs = {}
         call.argument_tags = []
@@ -70,7 +81,11 @@ class Naming:
             exported = self.reference(target)
             if exported is None:
                 return Invalid("that reference was released")
-            return self._give(call, Need(container, key, ()), exported, None)
+            if container is None:
+                call.exported = exported
+            else:
+                self._answers.give_object(call, Need(container, key, ()), exported)
+            return None
         asked, path = target
         assert isinstance(asked, int)
         assert isinstance(path, list)
@@ -83,19 +98,21 @@ class Naming:
         if refusal is not None or parent is None:
             return refusal
         need = Need(container, key, tuple(path))
+        if parent.state == STREAMING:
+            # Waiting for its END would keep it alive after its reader has given it up.
+            return stream_not_nameable()
         if parent.is_settled:
             return self._give(call, need, walk(parent.outcome, need.path), parent)
         call.needs.setdefault(parent.answer_id, (parent, []))[1].append(need)
         return None
 
     def _give(
-        self, call: CallReady, need: Need, found: object, parent: Answer | None
+        self, call: CallReady, need: Need, found: object, parent: Answer
     ) -> CallFailed | None:
         if isinstance(found, CallFailed):
             return found
         if need.container is not None:
-            tag = None if parent is None else parent.grant_tag
-            return self._answers.give_argument(call, need, found, tag, parent)
+            return self._answers.give_argument(call, need, found, parent)
         if not isinstance(found, Exported):
             return not_callable()
         call.exported = found

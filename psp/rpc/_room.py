@@ -52,7 +52,7 @@ class Room:
             return Overloaded(
                 f"{limits.answers_retained} answers are kept; finish some or use no_pipelining"
             )
-        return None
+        return self._grant_refusal(answer.grant_tag)
 
     def wait_refusal(self, parent: Answer | None, path_length: int) -> CallFailed | None:
         """Say why a call cannot name this answer, or None."""
@@ -83,21 +83,28 @@ class Room:
 
     def enter_grant(self, answer: Answer) -> CallFailed | None:
         """Charge its grant with a call that starts, or say why it cannot."""
-        tag = answer.grant_tag
-        if tag is None:
-            return None
-        if self._grants.calls[tag] >= self._limits.grant_calls:
-            return Overloaded(f"{self._limits.grant_calls} calls of this grant are in flight")
-        self._grants.calls[tag] += 1
-        answer.is_in_grant = True
-        return None
+        failure = self._grant_refusal(answer.grant_tag)
+        if failure is None:
+            self.charge_grant(answer)
+        return failure
 
-    def lend(self, answer: Answer, argument_bytes: int) -> CallFailed | None:
-        """Charge a waiting call with an argument that has come to it, or say why it cannot."""
-        if self._call_bytes + argument_bytes > self._limits.call_bytes_in_flight:
+    def charge_grant(self, answer: Answer) -> None:
+        """Charge its grant with a call that has started."""
+        if answer.grant_tag is not None:
+            self._grants.calls[answer.grant_tag] += 1
+            answer.is_in_grant = True
+
+    def lend(self, call: Answer, argument_bytes: int) -> CallFailed | None:
+        """Charge a call with an argument that has come to it, or say why it cannot.
+
+        A call that has not been admitted yet is charged with all its bytes when it is.
+        """
+        held = self._call_bytes if call.is_admitted else self._call_bytes + call.body_bytes
+        if held + argument_bytes > self._limits.call_bytes_in_flight:
             return self._no_bytes()
-        answer.body_bytes += argument_bytes
-        self._call_bytes += argument_bytes
+        call.body_bytes += argument_bytes
+        if call.is_admitted:
+            self._call_bytes += argument_bytes
         return None
 
     def leave(self, answer: Answer) -> None:
@@ -158,6 +165,11 @@ class Room:
         if answer.is_in_grant:
             answer.is_in_grant = False
             _count_down(self._grants.calls, answer.grant_tag, 1)
+
+    def _grant_refusal(self, tag: Opaque) -> CallFailed | None:
+        if tag is not None and self._grants.calls.get(tag, 0) >= self._limits.grant_calls:
+            return Overloaded(f"{self._limits.grant_calls} calls of this grant are in flight")
+        return None
 
     def _no_bytes(self) -> Overloaded:
         return Overloaded(

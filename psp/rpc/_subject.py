@@ -57,6 +57,7 @@ from ._answers import (
     FREE,
     RUNNING,
     RUNNING_UNWANTED,
+    STREAMING,
     Answer,
     CallReady,
     Exported,
@@ -184,19 +185,22 @@ class Subject:
         ):
             # The hot path: settled before the next frame was looked at, and nothing stays.
             writer = self._writer
-            body = writer.pack((RETURN, call.answer_id, STATUS_VALUE, value))
-            if len(body) <= call.accept_bytes:
-                call.state = FREE
-                writer.add(body)
-                return ()
-        if not self._may_settle(call):
+            try:
+                body = writer.pack((RETURN, call.answer_id, STATUS_VALUE, value))
+                if len(body) <= call.accept_bytes:
+                    call.state = FREE
+                    writer.add(body)
+                    return ()
+            except LimitExceeded:
+                pass  # Answered below, like a value that is longer than the caller takes.
+        if not self._may_return(call):
             return ()
         try:
-            body = self._packed_value(call, value)
+            outcome, body = self._packed_value(call, value)
         except LimitExceeded as exc:
             exc.processed = Processed.YES
             return self._answers.settle(call, exc, None)
-        return self._answers.settle(call, value, body)
+        return self._answers.settle(call, outcome, body)
 
     def resolve_object(self, call: Answer, object: Opaque, tag: Opaque) -> Sequence[SubjectEvent]:
         """Answer with a reference. Calls that waited for it become ready, in call order.
@@ -205,7 +209,7 @@ class Subject:
             tag: The grant that the object comes from. What a granted object returns keeps its tag:
                 a reference never changes grants.
         """
-        if not self._may_settle(call):
+        if not self._may_return(call):
             return ()
         if call.grant_tag is not None and call.grant_tag != tag:
             raise LocalProtocolError(
@@ -243,7 +247,7 @@ class Subject:
             LocalProtocolError: The header cannot be sent; nothing was, and the answer is still
                 open.
         """
-        if not self._may_settle(call):
+        if not self._may_return(call):
             return ()
         room = self._answers.room
         if room.streams >= self._limits.streams:
@@ -251,7 +255,8 @@ class Subject:
             return self._answers.settle(call, LimitExceeded(text), None)
         body = self._writer.pack((RETURN, call.answer_id, STATUS_STREAM, outgoing(header)))
         if not call.is_admitted:
-            self._answers.admit(call, 0)
+            # Opened at once: the frame being looked at is the one that asked.
+            self._answers.admit_started(call, self._reader.body_bytes)
         if call.state == RUNNING:
             self._writer.add(body)
             self._streams.open(call)
@@ -274,12 +279,14 @@ class Subject:
         """Say that a stream is complete; its last byte must have left.
 
         Raises:
-            LocalProtocolError: Some have not.
+            LocalProtocolError: Some have not, or it is no stream.
         """
         if call.unsent:
             raise LocalProtocolError(f"{call.unsent} bytes have not left; end the stream after")
         if not self._may_settle(call):
             return ()
+        if call.state == RUNNING:
+            raise LocalProtocolError(f"answer {call.answer_id} is no stream; open_stream first")
         self._close_stream(call)
         return self._answers.settle(call, None, None)
 
@@ -315,9 +322,9 @@ class Subject:
         return self._streams.is_ready
 
     @property
-    def has_partial_frame(self) -> bool:
-        """Whether a frame has begun to arrive and is not complete."""
-        return self._reader.has_partial
+    def partial_frame(self) -> int:
+        """Names the frame that has begun to arrive and is not complete; 0 if there is none."""
+        return self._reader.partial_frame
 
     @property
     def waiting_bytes(self) -> int:
@@ -381,15 +388,14 @@ class Subject:
             # The usual way: nothing to wait for. If the shell settles it, no table ever holds it.
             yield call
             if call.state == RUNNING and not call.is_admitted and not self._has_ended:
-                self._answers.admit(call, body_bytes)
-                room.enter_grant(call)
+                self._answers.admit_started(call, body_bytes)
             return
-        failure = refusal or self._naming.resolve(call, target, promised)
+        failure = refusal or self._naming.resolve(call, body_bytes, target, promised)
         if failure is not None:
             self._answers.refuse(call, failure)
             return
         events: list[SubjectEvent] = []
-        self._answers.admit(call, body_bytes)
+        self._answers.admit(call, call.body_bytes)
         self._answers.wait_or_start(call, events)
         yield from events
 
@@ -439,7 +445,10 @@ class Subject:
         for event in events:
             if isinstance(event, Cancelled):
                 self._close_stream(event.call)
-        return iter(events)
+        for event in events:
+            if self._has_ended:  # The shell has aborted over the event before.
+                return
+            yield event
 
     def _receive_release(self, exports: list[int]) -> Iterator[SubjectEvent]:
         self._naming.release(exports)
@@ -494,24 +503,36 @@ class Subject:
             f"answer {call.answer_id} is {call.state}; settle each one once, after it became ready"
         )
 
-    def _packed_value(self, call: Answer, value: object) -> bytes:
+    def _may_return(self, call: Answer) -> bool:
+        if not self._may_settle(call):
+            return False
+        if call.state == STREAMING:
+            raise LocalProtocolError(
+                f"answer {call.answer_id} is a stream already; use end_stream, or fail"
+            )
+        return True
+
+    def _packed_value(self, call: Answer, value: object) -> tuple[object, bytes]:
+        """Give what calls that name the answer will find, and the RETURN."""
         answer_id = call.answer_id
         try:
-            body = self._writer.pack((RETURN, answer_id, STATUS_VALUE, outgoing(value)))
+            # As it is sent: the keys and lists of a path are those that the caller sees.
+            value = outgoing(value)
+            body = self._writer.pack((RETURN, answer_id, STATUS_VALUE, value))
         except LocalProtocolError:
             if call.wants_result:
                 raise
             # An intermediate step may hold objects: nothing of it is sent but that it is there.
             call.result_bytes = _NODE_BYTES * (len(value) if isinstance(value, Sized) else 1)
-            return self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
+            return value, self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
         if call.wants_result and len(body) > call.accept_bytes:
             raise LimitExceeded(
                 f"the result has {len(body)} bytes; the caller takes {call.accept_bytes}"
             )
         call.result_bytes = len(body)
         if call.wants_result:
-            return body
-        return self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
+            return value, body
+        return value, self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
 
     def _close_stream(self, call: Answer) -> None:
         if self._streams.close(call):

@@ -28,11 +28,24 @@ class Sender:
     """
 
     def __init__(
-        self, stream: TlsStream, take: Callable[[], bytes], *, tap: Tap | None = None
+        self,
+        stream: TlsStream,
+        take: Callable[[], bytes],
+        *,
+        take_bulk: Callable[[], bytes] = bytes,
+        tap: Tap | None = None,
     ) -> None:
-        """`take` gives all bytes that wait to be sent, joined, and forgets them."""
+        """Make the sender; `run` must run for it to finish what it begins.
+
+        Args:
+            take: Gives all frames that wait to be sent, joined, and forgets them.
+            take_bulk: Gives one piece of what is less urgent. Asked by the writer alone, when
+                nothing else waits, with a checkpoint after each piece: nothing small ever waits
+                for more than one.
+        """
         self._stream = stream
         self._take = take
+        self._take_bulk = take_bulk
         self._tap = tap
         # What the socket did not accept whole. None when the kernel has everything; while it is
         # set nothing else may be offered. `run` alone clears it.
@@ -94,7 +107,11 @@ class Sender:
                         self._offer_head()
                 elif self._is_asked or self._queue:
                     self._is_asked = False
-                    self._offer_next()
+                    if not self._offer_next() and (piece := self._take_bulk()):
+                        self._offer(piece)
+                        self._is_asked = True
+                        # On a fast line the kernel takes everything: others must have a turn.
+                        await trio.lowlevel.checkpoint()
                 else:
                     await self._park()
         finally:
@@ -102,6 +119,12 @@ class Sender:
             if self._head is not None:
                 # Half a record has left: nothing that follows could be understood.
                 self._stream.close()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much lies unsent that no more may be read from the peer."""
+        self._collect()
+        return self.unsent_bytes > UNSENT_BYTES_MAX
 
     async def wait_for_room(self) -> None:
         """Wait while too much of our own lies unsent: called before reading more from the peer."""
@@ -120,13 +143,18 @@ class Sender:
             self._queue.append(data)
             self._queued_bytes += len(data)
 
-    def _offer_next(self) -> None:
+    def _offer_next(self) -> bool:
         """Start the next piece, if there is one."""
-        data = b"".join((*self._queue, self._take()))
-        self._queue.clear()
-        self._queued_bytes = 0
-        if not data:
-            return
+        data = self._take()
+        if self._queue:
+            data = b"".join((*self._queue, data))
+            self._queue.clear()
+            self._queued_bytes = 0
+        if data:
+            self._offer(data)
+        return bool(data)
+
+    def _offer(self, data: bytes) -> None:
         self.sent_bytes += len(data)
         self.sends += 1
         if self._tap is not None:
@@ -142,9 +170,8 @@ class Sender:
         except trio.BrokenResourceError:
             self._give_up()
             return
-        rest = self._head[accepted:]
-        self._head = rest if rest else None
-        if self.unsent_bytes <= UNSENT_BYTES_MAX:
+        self._head = self._head[accepted:] if accepted < len(self._head) else None
+        if self._room and self.unsent_bytes <= UNSENT_BYTES_MAX:
             self._room.unpark_all()
 
     async def _wait_for_kernel(self) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -38,14 +37,13 @@ def prepare(sock: socket.socket) -> socket.socket:
 
 
 class _Gate:
-    """Lets several tasks wait for one readiness of one socket; trio itself allows a single one.
+    """Lets several tasks wait until one socket is writable; trio itself allows a single one.
 
     Reading may have to wait until the socket is *writable* (a peer that asks for new keys must be
-    answered) while the writer waits for the same.
+    answered) while the writer waits for the same. Only the reader ever waits to read.
     """
 
-    def __init__(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
-        self._wait = wait
+    def __init__(self) -> None:
         self._lot = trio.lowlevel.ParkingLot()
         self._is_taken = False
 
@@ -55,7 +53,7 @@ class _Gate:
             return
         self._is_taken = True
         try:
-            await self._wait(sock)
+            await trio.lowlevel.wait_writable(sock)
         finally:
             self._is_taken = False
             self._lot.unpark_all()
@@ -66,8 +64,7 @@ class TlsStream(trio.abc.Stream):
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
-        self._readable = _Gate(trio.lowlevel.wait_readable)
-        self._writable = _Gate(trio.lowlevel.wait_writable)
+        self._writable = _Gate()
 
     @property
     def tls(self) -> ssl.SSLSocket:
@@ -84,7 +81,7 @@ class TlsStream(trio.abc.Stream):
             try:
                 self._sock.do_handshake()
             except ssl.SSLWantReadError:
-                await self._readable.pass_through(self._sock)
+                await trio.lowlevel.wait_readable(self._sock)
             except ssl.SSLWantWriteError:
                 await self._writable.pass_through(self._sock)
             else:
@@ -121,7 +118,7 @@ class TlsStream(trio.abc.Stream):
         while True:
             try:
                 if not self._sock.pending():
-                    await self._readable.pass_through(self._sock)
+                    await trio.lowlevel.wait_readable(self._sock)
                 size = self._sock.recv_into(buffer)
                 break
             except ssl.SSLWantReadError:

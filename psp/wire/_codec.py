@@ -287,11 +287,13 @@ class FrameReader:
         # Without it a frame that arrives byte by byte would be copied whole for each byte.
         self._needed = 0
         self.body_bytes = 0
+        self._begun = 0
 
     @property
-    def has_partial(self) -> bool:
-        """Whether a frame has begun and is not complete."""
-        return bool(self._partial)
+    def partial_frame(self) -> int:
+        """Names the frame that has begun and is not complete; 0 if there is none. The same name
+        at two times is the same frame."""
+        return self._begun if self._partial else 0
 
     def receive_untrusted(self, data: bytes | memoryview) -> Iterator[Places]:
         """Give the frames that these bytes complete, one by one; keep the rest.
@@ -345,7 +347,9 @@ class FrameReader:
                     places = _checked(_next_untrusted(unpacker, length, end - base), receivable)
             start = end
             yield places
-        self._partial += data[start:]
+        if start < size:
+            self._begun += 1
+            self._partial += data[start:]
 
 
 def _body_length(data: bytes, start: int) -> int:

@@ -1,0 +1,150 @@
+"""A result that arrives in pieces, and how much of it may lie here unread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import trio
+
+from psp.errors import PSPError
+from psp.rpc import QuestionId
+from psp.values import Value
+
+from ._failures import fresh
+
+
+class _Source(Protocol):
+    """What a stream needs of its connection."""
+
+    def give_credit(self, question: QuestionId, size: int) -> None: ...
+
+    def give_up_stream(self, stream: ByteStream) -> None: ...
+
+    def drop_stream(self, question: QuestionId) -> None: ...
+
+
+class ByteStream:
+    """A result that is streamed: read it with `async for`, or leave it with `async with`.
+
+    What has come and is not read yet lies in memory, `accept_bytes` of the call at most: the
+    subject sends more only as this is read.
+
+    Attributes:
+        header: What the subject said of it before its first byte.
+        expires: When its call's time is over, in trio's time.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_chunks",
+        "_failure",
+        "_is_over",
+        "_reader",
+        "_source",
+        "_taken",
+        "_window",
+        "expires",
+        "header",
+        "question",
+    )
+
+    def __init__(
+        self,
+        source: _Source,
+        question: QuestionId,
+        header: Value,
+        *,
+        window: int,
+        expires: float,
+    ) -> None:
+        self._source = source
+        self.question = question
+        self.header = header
+        self.expires = expires
+        self._window = window
+        self._taken = 0
+        self._chunks: deque[bytes] = deque()
+        self._failure: PSPError | None = None
+        self._is_over = False
+        self._reader: trio.lowlevel.Task | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more will come: complete, failed, or given up."""
+        return self._is_over
+
+    @property
+    def unread_bytes(self) -> int:
+        """What has come and was not read."""
+        return sum(map(len, self._chunks))
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Wait for the next bytes.
+
+        Raises:
+            CallFailed: The stream was cut short, for this reason; what came before is not all.
+        """
+        while not self._chunks:
+            if self._failure is not None:
+                raise fresh(self._failure)
+            if self._is_over:
+                raise StopAsyncIteration
+            await self._wait()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        chunk = self._chunks.popleft()
+        self._taken += len(chunk)
+        # Half a window at a time: the subject never runs dry, and CREDIT frames are few.
+        if not self._is_over and self._taken * 2 >= self._window:
+            self._source.give_credit(self.question, self._taken)
+            self._taken = 0
+        return chunk
+
+    def release(self) -> None:
+        """Read no further: the subject stops sending."""
+        self._chunks.clear()
+        if not self._is_over:
+            self._source.give_up_stream(self)
+
+    async def __aenter__(self) -> ByteStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        if not self._is_over:
+            self._source.drop_stream(self.question)
+
+    # For the connection.
+
+    def put(self, chunk: bytes) -> None:
+        """More has come."""
+        self._chunks.append(chunk)
+        self._wake()
+
+    def end(self, failure: PSPError | None) -> None:
+        """No more will come."""
+        self._is_over = True
+        self._failure = failure
+        self._wake()
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            trio.lowlevel.reschedule(reader)
+
+    async def _wait(self) -> None:
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task reads this stream")
+        self._reader = trio.lowlevel.current_task()
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)

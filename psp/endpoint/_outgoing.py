@@ -1,0 +1,68 @@
+"""Streams on their way out: a handler's next piece is asked for when its last one has left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from psp.rpc import Answer, CallReady, Subject
+
+from ._exposed import Exposed, Stream
+
+
+class Outgoing:
+    """The streams that one connection serves."""
+
+    def __init__(self, core: Subject) -> None:
+        self._core = core
+        self._waiting: dict[Answer, trio.Event] = {}
+
+    def take(self) -> bytes:
+        """Give the next chunk, and wake whoever has room for more because of it."""
+        data = self._core.data_to_send()
+        for answer in self._core.drained():
+            if (waiting := self._waiting.get(answer)) is not None:
+                waiting.set()
+        return data
+
+    async def carry(self, call: CallReady, stream: Stream, wake: Callable[[], None]) -> None:
+        """Send a stream that is open, to its last byte.
+
+        Args:
+            wake: Asks the writer to look for something to send.
+
+        Raises:
+            CallFailed: The object refuses in the middle: its grant may have ended.
+        """
+        exposed = call.object
+        assert isinstance(exposed, Exposed)
+        async with _closing(stream.chunks) as chunks:
+            async for piece in chunks:
+                if exposed.psp_is_checked:
+                    exposed.check(call)
+                self._core.offer(call, piece)
+                wake()
+                await self._has_left(call)
+
+    async def _has_left(self, call: CallReady) -> None:
+        try:
+            while call.unsent:
+                self._waiting[call] = trio.Event()
+                await self._waiting[call].wait()
+        finally:
+            self._waiting.pop(call, None)
+
+
+@asynccontextmanager
+async def _closing(
+    chunks: AsyncIterator[bytes | bytearray | memoryview],
+) -> AsyncIterator[AsyncIterator[bytes | bytearray | memoryview]]:
+    try:
+        yield chunks
+    finally:
+        # A generator that is left in the middle must end here and now, not when it is collected.
+        if (aclose := getattr(chunks, "aclose", None)) is not None:
+            with trio.CancelScope(shield=True):
+                await aclose()
