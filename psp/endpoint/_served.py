@@ -53,7 +53,7 @@ class _Complete(Enum):
 
 
 _COMPLETE: Final = _Complete.COMPLETE
-Outcome: TypeAlias = Returns | CallFailed | _Complete
+Outcome: TypeAlias = "Returns | CallFailed | _Complete"
 
 
 class Served:

@@ -29,6 +29,7 @@ from psp.errors import (
     Processed,
     Unreachable,
 )
+from psp.rpc import CallReady
 from psp.testing import Far
 from psp.transport import MachineKey, Peer, Pin, check_certificate_untrusted
 from psp.values import Value
@@ -105,8 +106,8 @@ class Room(Exposed):
     def echo(self, value: Value) -> Value:
         return value
 
-    def check(self, method: str) -> None:
-        self.house.events.append(f"check {method}") if method == "note_checked" else None
+    def check(self, call: CallReady) -> None:
+        self.house.events.append(f"check {call.method}") if call.method == "note_checked" else None
         if self.number == 13:
             raise Denied
 
