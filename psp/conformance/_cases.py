@@ -26,6 +26,10 @@ class Case(NamedTuple):
     words: str
     data: Mapping[str, Any]
 
+    def is_named(self, name: str) -> bool:
+        """Whether a name means this case: its own, its file's, or none at all."""
+        return name in ("", self.name, self.name.partition(" ")[0])
+
 
 def load(file: str) -> list[Case]:
     """Read one file of cases, in the order of their numbers."""

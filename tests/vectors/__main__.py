@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ._invalid import INVALID
+from ._live import LIVE_CONTROLLER, LIVE_SUBJECT
 from ._sessions import SESSIONS
 from ._valid import VALID
 
@@ -28,6 +29,16 @@ ABOUT: Final[dict[str, tuple[str, list[dict[str, Any]]]]] = {
         " what the program `at` one side `does` or `sees`. `plays`: the sides that do"
         " all this; the other may be a liar. Texts and correlation ids of errors are free.",
         SESSIONS,
+    ),
+    "live_subject": (
+        "What `python -m psp.conformance subject` says to a live subject, after a greeting unless"
+        " `ungreeted`, and what must come back. `needs`: what the operator must name.",
+        LIVE_SUBJECT,
+    ),
+    "live_controller": (
+        "What `python -m psp.conformance controller` says to a live controller once it has asked,"
+        " after a greeting unless `ungreeted`, and what it must do.",
+        LIVE_CONTROLLER,
     ),
 }
 

@@ -344,37 +344,40 @@ FIELDS_FROM_SUBJECT = [
 ]
 
 HELLOS = [
-    *(
-        bad_frame(S, "field types", f"A HELLO with {words}.", 0, *places)
-        for words, places in (
-            ("no versions", [[], {}, []]),
-            ("version 0", [[0], {}, []]),
-            ("a version as text", [["1"], {}, []]),
-            ("65 versions", [list(range(1, 66)), {}, []]),
-            ("limits that are a list", [[1], [], []]),
-            ("a limit of 0", [[1], {"exports": 0}, []]),
-            ("a limit that is a text", [[1], {"exports": "many"}, []]),
-            ("a limit without a name", [[1], {"": 1}, []]),
-            ("65 limits", [[1], {f"l{number}": 1 for number in range(65)}, []]),
-            ("features that are a map", [[1], {}, {}]),
-            ("a feature that is a number", [[1], {}, [1]]),
-            ("65 features", [[1], {}, ["f"] * 65]),
-        )
-    ),
-    *(
-        bad_frame(C, "field types", f"A HELLO with {words}.", 16, *places)
-        for words, places in (
-            ("version 0", [0, {}, [], ARCHIVE_ID, ARCHIVE_TIME]),
-            ("an archive id of 31 bytes", [1, {}, [], ARCHIVE_ID[1:], ARCHIVE_TIME]),
-            ("an archive id that is a text", [1, {}, [], "a" * 32, ARCHIVE_TIME]),
-            ("a time that is a number", [1, {}, [], ARCHIVE_ID, 1_767_323_045]),
-            ("a time that is a date", [1, {}, [], ARCHIVE_ID, ARCHIVE_TIME.date()]),
-            (
-                "a time of year 0",
-                [1, {}, [], ARCHIVE_ID, ext(3, (-(2**62)).to_bytes(8, "big", signed=True))],
-            ),
-        )
-    ),
+    {**each, "first": True}
+    for each in (
+        *(
+            bad_frame(S, "field types", f"A HELLO with {words}.", 0, *places)
+            for words, places in (
+                ("no versions", [[], {}, []]),
+                ("version 0", [[0], {}, []]),
+                ("a version as text", [["1"], {}, []]),
+                ("65 versions", [list(range(1, 66)), {}, []]),
+                ("limits that are a list", [[1], [], []]),
+                ("a limit of 0", [[1], {"exports": 0}, []]),
+                ("a limit that is a text", [[1], {"exports": "many"}, []]),
+                ("a limit without a name", [[1], {"": 1}, []]),
+                ("65 limits", [[1], {f"l{number}": 1 for number in range(65)}, []]),
+                ("features that are a map", [[1], {}, {}]),
+                ("a feature that is a number", [[1], {}, [1]]),
+                ("65 features", [[1], {}, ["f"] * 65]),
+            )
+        ),
+        *(
+            bad_frame(C, "field types", f"A HELLO with {words}.", 16, *places)
+            for words, places in (
+                ("version 0", [0, {}, [], ARCHIVE_ID, ARCHIVE_TIME]),
+                ("an archive id of 31 bytes", [1, {}, [], ARCHIVE_ID[1:], ARCHIVE_TIME]),
+                ("an archive id that is a text", [1, {}, [], "a" * 32, ARCHIVE_TIME]),
+                ("a time that is a number", [1, {}, [], ARCHIVE_ID, 1_767_323_045]),
+                ("a time that is a date", [1, {}, [], ARCHIVE_ID, ARCHIVE_TIME.date()]),
+                (
+                    "a time of year 0",
+                    [1, {}, [], ARCHIVE_ID, ext(3, (-(2**62)).to_bytes(8, "big", signed=True))],
+                ),
+            )
+        ),
+    )
 ]
 
 CHUNKS = [

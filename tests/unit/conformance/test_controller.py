@@ -1,0 +1,95 @@
+"""The runner for controllers: a good one passes every case, a spoilt one fails where it is."""
+
+from __future__ import annotations
+
+import trio
+
+from psp.conformance import Outcome, controller_scripts, listens_plain, run_controller
+
+from .peers import ARCHIVE_ID, TinyController, visits
+from .test_subject import BRIEF_S, PATIENT_S, TakesTrailingBytes, failing
+
+
+async def tried(
+    make: type[TinyController], only: str = "", *, within_s: float = PATIENT_S
+) -> list[Outcome]:
+    async with listens_plain("127.0.0.1", 0) as (accept, port), trio.open_nursery() as nursery:
+        nursery.start_soon(visits, make, "127.0.0.1", port)
+        outcomes = await run_controller(
+            accept, archive_id=ARCHIVE_ID, only=only, within_s=within_s, visit_s=PATIENT_S
+        )
+        nursery.cancel_scope.cancel()
+    return outcomes
+
+
+async def test_a_controller_on_our_core_passes_every_case() -> None:
+    outcomes = await tried(TinyController)
+    assert failing(outcomes) == set()
+    assert len(outcomes) == sum(1 for _ in controller_scripts()) > 150
+
+
+class Trailing(TinyController):
+    def heard(self, data: bytes) -> bytes:
+        return TakesTrailingBytes.heard(self, data)  # type: ignore[arg-type]
+
+
+async def test_a_controller_that_takes_trailing_bytes_fails_the_cases_that_have_some() -> None:
+    # What is left of both is a lawful GOAWAY, and so nothing ends.
+    assert failing(await tried(Trailing, "frames_invalid", within_s=BRIEF_S)) == {
+        "A byte after the array.",
+        "Two frames in one body.",
+    }
+
+
+class Obeys(TinyController):
+    """It answers a PING, as if the other side might ask."""
+
+    def heard(self, data: bytes) -> bytes:
+        self.pinged = data[4:] == b"\x92\x06\x01"
+        return data
+
+    def said(self, data: bytes) -> bytes:
+        return b"\x00\x00\x00\x03\x92\x06\x01" + data if getattr(self, "pinged", False) else data
+
+
+async def test_a_controller_that_does_what_a_subject_says_fails_that_case() -> None:
+    outcomes = await tried(Obeys, "frames_invalid")
+    assert failing(outcomes) == {"A controller's PING sent by the subject: it has no such kind."}
+    (failed,) = [outcome for outcome in outcomes if outcome.verdict == "failed"]
+    assert failed.why == "it sent PING [1]; expected ABORT, or the end of the connection"
+
+
+class TakesAnyReturn(TinyController):
+    """It shrugs at a RETURN for a question that it never asked."""
+
+    def heard(self, data: bytes) -> bytes:
+        return b"" if data[4:7] == b"\x94\x11\xcf" else data
+
+
+async def test_a_controller_that_takes_answers_to_nothing_fails_those_cases() -> None:
+    assert failing(await tried(TakesAnyReturn, "live_controller", within_s=BRIEF_S)) == {
+        "A RETURN for a question that was never asked.",
+        "A reference for a question that was never asked.",
+    }
+
+
+class CallsTwice(TinyController):
+    def said(self, data: bytes) -> bytes:
+        if data[4:6] == b"\x94\x00":
+            self.core.call(0, "health", remaining_ms=1)
+            return data + self.core.data_to_send()
+        return data
+
+
+async def test_a_controller_that_asks_more_than_it_was_told_is_told_again() -> None:
+    (outcome,) = await tried(CallsTwice, "live_controller 1")
+    assert outcome.why == "it asked a second question; make it ask `health` once and close"
+
+
+async def test_a_controller_that_never_comes_fails_one_case_and_the_rest_is_not_tried() -> None:
+    async with listens_plain("127.0.0.1", 0) as (accept, _):
+        outcomes = await run_controller(
+            accept, archive_id=ARCHIVE_ID, only="live_controller", visit_s=0.05
+        )
+    assert [outcome.verdict for outcome in outcomes[:2]] == ["failed", "skipped"]
+    assert {outcome.verdict for outcome in outcomes[1:]} == {"skipped"}
