@@ -8,7 +8,7 @@ from typing import Final, cast
 import trio
 
 from psp.capability import Command
-from psp.endpoint import Exposed
+from psp.endpoint import Exposed, Stream
 from psp.errors import Invalid
 from psp.values import Value
 
@@ -85,6 +85,8 @@ async def run_commands(
             "the last command gave a reference, and run answers with a value. Put the next call"
             " into the same commands"
         )
+    if isinstance(found, Stream):
+        raise _no_stream()
     return cast(Value, found)
 
 
@@ -96,12 +98,16 @@ async def _apply(target: Exposed, name: str, arguments: Sequence[Value]) -> obje
         raise Invalid(f"there is no method {shown!r} here. Check its name in the documentation")
     method.check_arguments(arguments)
     if method.is_stream:
-        raise Invalid(f"{name} gives a stream, and run answers with a value. Call it by itself")
+        raise _no_stream()
     if method.is_async:
         return await method.function(target, *arguments)
     if method.is_inline:
         return method.function(target, *arguments)
     return await trio.to_thread.run_sync(method.function, target, *arguments)
+
+
+def _no_stream() -> Invalid:
+    return Invalid("a command gives a stream, and run answers with a value. Call it by itself")
 
 
 def _holds_object(found: object) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from psp.endpoint import Exposed, method
+from psp.endpoint import Exposed, Stream, method
 from psp.errors import Denied, Expired, Invalid
 from psp.totebox._commands import COMMANDS_MAX, commands_of, read_commands_untrusted, run_commands
 from psp.values import Value
@@ -44,6 +44,10 @@ class Shelf(Exposed):
         yield b""
 
     @method
+    def stream(self) -> Stream:
+        return Stream(None, self.flows())
+
+    @method
     def closed(self) -> int:
         raise Denied
 
@@ -73,6 +77,7 @@ async def test_a_failed_command_fails_the_call_as_itself() -> None:
         ([["depth", []], ["depth", []]], "command 2 has nothing"),
         ([["both", []], ["depth", []]], "command 2 has nothing"),
         ([["flows", []]], "gives a stream"),
+        ([["stream", []]], "gives a stream"),
         ([["hidden", []]], "no method 'hidden'"),
         ([["__init__", []]], "no method"),
         ([["shelf", []]], "takes 1 argument"),
