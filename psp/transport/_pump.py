@@ -107,7 +107,8 @@ class Sender:
                         self._offer_head()
                 elif self._is_asked or self._queue:
                     self._is_asked = False
-                    if not self._offer_next() and (piece := self._take_bulk()):
+                    self._offer_next()
+                    if self._head is None and (piece := self._take_bulk()):
                         self._offer(piece)
                         self._is_asked = True
                         # On a fast line the kernel takes everything: others must have a turn.
@@ -143,7 +144,7 @@ class Sender:
             self._queue.append(data)
             self._queued_bytes += len(data)
 
-    def _offer_next(self) -> bool:
+    def _offer_next(self) -> None:
         """Start the next piece, if there is one."""
         data = self._take()
         if self._queue:
@@ -152,7 +153,6 @@ class Sender:
             self._queued_bytes = 0
         if data:
             self._offer(data)
-        return bool(data)
 
     def _offer(self, data: bytes) -> None:
         self.sent_bytes += len(data)
