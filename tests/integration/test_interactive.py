@@ -92,7 +92,6 @@ def aggregator() -> MachineKey:
 @pytest.fixture
 def console(aggregator: MachineKey) -> Console:
     operator, key, now_s = machine(), machine(), int(time.time())
-    window = {"not_before_s": now_s, "not_after_s": now_s + 600}
     first = issue(
         OWNER.anchor,
         archive_id=OWNER.archive_id,
@@ -102,7 +101,8 @@ def console(aggregator: MachineKey) -> Console:
         scope=SCOPE,
         depth=1,
         nonce=bytes(16),
-        **window,
+        not_before_s=now_s,
+        not_after_s=now_s + 600,
     )
     token = narrow(
         first,
@@ -112,7 +112,8 @@ def console(aggregator: MachineKey) -> Console:
         scope=SCOPE,
         depth=0,
         nonce=bytes(16),
-        **window,
+        not_before_s=now_s,
+        not_after_s=now_s + 600,
     )
     return Console(key, token)
 
