@@ -86,7 +86,11 @@ async def _subject(options: argparse.Namespace) -> list[Outcome]:
         )
         dial = dials(address, MachineKey.load(options.key))
     return await run_subject(
-        dial, given=given, only=options.only, within_s=options.within, tell=_teller(options)
+        dial,
+        given=given,
+        chosen=lambda case: case.is_named(options.only),
+        within_s=options.within,
+        tell=_teller(options),
     )
 
 
@@ -110,7 +114,7 @@ async def _controller(options: argparse.Namespace) -> list[Outcome]:
         return await run_controller(
             accept,
             archive_id=archive_id,
-            only=options.only,
+            chosen=lambda case: case.is_named(options.only),
             within_s=options.within,
             tell=_teller(options),
         )

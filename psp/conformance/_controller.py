@@ -39,7 +39,7 @@ async def run_controller(
     accept: Accept,
     *,
     archive_id: bytes,
-    only: str = "",
+    chosen: Callable[[Case], bool] = lambda case: True,
     within_s: float = ANSWER_S_DEFAULT,
     visit_s: float = VISIT_S_DEFAULT,
     tell: Callable[[Outcome], object] = lambda outcome: None,
@@ -49,16 +49,16 @@ async def run_controller(
     Args:
         accept: Waits for its next connection; TLS, if any, is done.
         archive_id: 32 bytes: what it believes to reach.
-        only: The name of a case or of a file of cases; empty for all.
+        chosen: Which cases to try.
         within_s: How long one answer may take.
         visit_s: How long to wait for its next connection.
         tell: Takes each outcome as it comes.
     """
-    outcomes = []
+    outcomes: list[Outcome] = []
     for case, steps in controller_scripts():
-        if not case.is_named(only):
+        if not chosen(case):
             continue
-        if outcomes and outcomes[-1].why == _GONE:
+        if any(outcome.why == _GONE for outcome in outcomes):
             outcome = Outcome(case.name, case.words, "skipped", "not tried: it no longer connects")
         else:
             outcome = await _try(accept, case, steps, archive_id, within_s, visit_s)

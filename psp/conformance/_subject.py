@@ -36,7 +36,7 @@ async def run_subject(
     dial: Dial,
     *,
     given: Mapping[str, str],
-    only: str = "",
+    chosen: Callable[[Case], bool] = lambda case: True,
     within_s: float = ANSWER_S_DEFAULT,
     tell: Callable[[Outcome], object] = lambda outcome: None,
 ) -> list[Outcome]:
@@ -47,7 +47,7 @@ async def run_subject(
         given: What the operator knows of the subject's bootstrap object: `method` (takes nothing,
             gives a value), `object` (gives a reference), `stream` (gives a stream of more than 16
             bytes), `slow` (takes nothing, and much longer than `within_s`).
-        only: The name of a case or of a file of cases; empty for all.
+        chosen: Which cases to try.
         within_s: How long one answer may take.
         tell: Takes each outcome as it comes.
 
@@ -58,7 +58,7 @@ async def run_subject(
     await trio.aclose_forcefully(await dial())  # Nobody there is no verdict on anything.
     outcomes = []
     for case, steps in _scripts():
-        if not case.is_named(only):
+        if not chosen(case):
             continue
         outcome = await _try(dial, case, steps, names, within_s)
         tell(outcome)

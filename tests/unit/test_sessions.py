@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ from psp.rpc import (
     ChunkReceived,
     Controller,
     Exported,
+    ExportId,
     GoingAway,
     HelloReceived,
     Ponged,
@@ -25,6 +26,7 @@ from psp.rpc import (
     StreamEnded,
     Subject,
 )
+from psp.values import Value
 from psp.wire import STATUS_ERROR, FrameReader, Role
 
 BOOTSTRAP = "bootstrap"
@@ -91,7 +93,7 @@ class ControllerSide:
         accept: int = 1_048_576,
     ) -> None:
         asked = self.core.call(
-            target if isinstance(target, int) else (target[0], tuple(target[1])),
+            ExportId(target) if isinstance(target, int) else (target[0], tuple(target[1])),
             method,
             arguments,
             remaining_ms=30_000,
@@ -118,7 +120,7 @@ class SubjectSide:
         self.does: Mapping[str, Callable[..., object]] = {
             "value": lambda q, value: self.core.resolve_value(self.calls[q], value),
             "rows": lambda q, tag: self.core.resolve_value(
-                self.calls[q], {"rows": [Exported({"object": q}, tag)]}
+                self.calls[q], cast(Value, {"rows": [Exported({"object": q}, tag)]})
             ),
             "reference": lambda q, tag: self.core.resolve_object(self.calls[q], {"object": q}, tag),
             "error": lambda q, *error: self.core.fail(self.calls[q], failure(error)),
@@ -192,7 +194,7 @@ def said(data: bytes, sender: Role) -> list[Any]:
                 found.append([kind, code])
             case _:
                 found.append(body.hex())
-    assert not reader.has_partial
+    assert not reader.partial_frame
     return found
 
 

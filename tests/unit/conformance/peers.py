@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from psp.errors import CallCancelled, DeadlineExceeded, Denied, Invalid
-from psp.rpc import Aborted, CallReady, Cancelled, Controller, PresentReceived, Subject
+from psp.rpc import BOOTSTRAP, Aborted, CallReady, Cancelled, Controller, PresentReceived, Subject
 from psp.wire import HEADER_BYTES
 
 ARCHIVE_ID = bytes(32)
@@ -151,7 +151,7 @@ class TinyController:
         return data
 
     async def visit(self, stream: trio.abc.Stream) -> None:
-        self.core.call(0, "health", remaining_ms=30_000)
+        self.core.call(BOOTSTRAP, "health", remaining_ms=30_000)
         await stream.send_all(self.said(self.core.data_to_send()))
         unread = b""
         while data := await stream.receive_some():

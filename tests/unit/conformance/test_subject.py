@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgpack
 import pytest
 
@@ -13,14 +15,25 @@ from .peers import TinySubject, served
 
 GIVEN = {"object": "room", "stream": "file", "slow": "wait"}
 PATIENT_S = 60.0
-BRIEF_S = 2.0
+BRIEF_S = 0.05
 
 
 async def tried(
-    make: type[TinySubject], only: str = "", *, within_s: float = PATIENT_S
+    make: type[TinySubject], name: str = "", *, silent: Sequence[str] = ()
 ) -> list[Outcome]:
+    """Try the cases of a name. Those in which the peer will just say nothing get little time."""
     async with served(make) as dial:
-        return await run_subject(dial, given=GIVEN, only=only, within_s=within_s)
+        return [
+            *await run_subject(
+                dial,
+                given=GIVEN,
+                chosen=lambda case: case.is_named(name) and case.words not in silent,
+                within_s=PATIENT_S,
+            ),
+            *await run_subject(
+                dial, given=GIVEN, chosen=lambda case: case.words in silent, within_s=BRIEF_S
+            ),
+        ]
 
 
 def failing(outcomes: list[Outcome]) -> set[str]:
@@ -36,7 +49,9 @@ async def test_a_subject_on_our_core_passes_every_case() -> None:
 
 async def test_a_case_that_needs_an_unknown_method_is_skipped_with_what_would_try_it() -> None:
     async with served(TinySubject) as dial:
-        outcomes = await run_subject(dial, given={}, only="live_subject")
+        outcomes = await run_subject(
+            dial, given={}, chosen=lambda case: case.is_named("live_subject")
+        )
     skipped = [outcome for outcome in outcomes if outcome.verdict == "skipped"]
     assert {outcome.why for outcome in skipped} == {
         f"say --{name} METHOD to try it" for name in GIVEN
@@ -65,7 +80,7 @@ class TakesTrailingBytes(TinySubject):
 
 
 async def test_a_subject_that_takes_trailing_bytes_fails_the_cases_that_have_some() -> None:
-    assert failing(await tried(TakesTrailingBytes, "frames_invalid", within_s=BRIEF_S)) == {
+    assert failing(await tried(TakesTrailingBytes, "frames_invalid")) == {
         "A byte after the array.",
         "Two frames in one body.",
     }
@@ -94,10 +109,10 @@ class IgnoresFinish(TinySubject):
 
 
 async def test_a_subject_that_ignores_finish_fails_the_cases_about_it() -> None:
-    failed = failing(await tried(IgnoresFinish, "live_subject", within_s=BRIEF_S))
-    assert failed == {
+    silent = ["FINISH of a question that was never asked."]
+    assert failing(await tried(IgnoresFinish, "live_subject", silent=silent)) == {
         "A finished answer is not kept. A call on it is `overloaded`, processed no.",
-        "FINISH of a question that was never asked.",
+        *silent,
         "FINISH ends a stream; CREDIT that comes after it is late, and ignored.",
         "What came before the breach has had its effect; what came after it has none.",
     }
@@ -161,7 +176,8 @@ class SaysNothing(TinySubject):
 
 
 async def test_a_silent_subject_fails_in_bounded_time() -> None:
-    (outcome,) = await tried(SaysNothing, "live_subject 1", within_s=0.05)
+    silent = ["HELLO is answered with HELLO."]
+    (outcome,) = await tried(SaysNothing, "live_subject 1", silent=silent)
     assert outcome.why == "it said nothing within 0.05 s"
 
 
