@@ -89,11 +89,10 @@ class Asker:
         assert not self.is_over, "an abort is the last event"
         match event:
             case Returned(question, status, payload):
+                assert question not in self.streams, "a stream ends with StreamEnded"
                 if status == STREAM:
-                    assert question not in self.streams
                     self.streams.add(question)
                 else:
-                    self.streams.discard(question)
                     self.ended[question] += 1
                 if status == REFERENCE:
                     assert isinstance(payload, int)

@@ -184,8 +184,9 @@ class Line:
                 ready = self.subject.resolve_value(call, {"one": made})
             case "stream":
                 assert isinstance(call, CallReady)
-                self.running[answer_id] = self.streaming[answer_id] = call
                 ready = self.subject.open_stream(call, {"columns": ["a"]})
+                if not call.is_settled:  # By too many streams.
+                    self.running[answer_id] = self.streaming[answer_id] = call
             case "large":
                 ready = self.subject.resolve_value(call, "x" * 300_000)
             case _:
@@ -285,10 +286,6 @@ class Line:
                     self._note_end(question, failure)
 
     def _hear_return(self, question: int, status: int, payload: object) -> None:
-        if question in self.streams:
-            self.streams.pop(question)
-            self._note_end(question, payload)
-            return
         assert question in self.open, "ended twice, after FINISH, or never asked"
         self.open.remove(question)
         if status == STREAM:

@@ -25,7 +25,9 @@ def test_every_run_ends_with_empty_tables_and_each_question_ended_once(first: in
 def count_cores() -> Counter[str]:
     gc.collect()
     kinds = (type(found) for found in gc.get_objects())
-    return Counter(kind.__qualname__ for kind in kinds if kind.__module__.startswith("psp.rpc"))
+    return Counter(
+        kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("psp.rpc")
+    )
 
 
 def test_nothing_of_a_connection_outlives_it() -> None:
