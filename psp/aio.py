@@ -165,7 +165,7 @@ class Connection(CrossedConnection):
 
     async def wait_closed(self) -> None:
         """Wait until the connection is over; it does not say why, the next call does."""
-        await self.crossed.portal.arun(self.crossed.inner.wait_closed)
+        await self.crossed.portal.arun(self._connection.wait_closed)
 
 
 @asynccontextmanager
@@ -205,7 +205,8 @@ async def _entered(portal: Portal, manager: AbstractAsyncContextManager[_T]) -> 
     holding = asyncio.ensure_future(portal.arun(hold_open))
     entering = asyncio.wrap_future(opened)
     try:
-        await asyncio.wait({holding, entering}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {holding, entering}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         holding.cancel()
         raise

@@ -176,7 +176,7 @@ class Connection(CrossedConnection):
 
     def wait_closed(self) -> None:
         """Wait until the connection is over; it does not say why, the next call does."""
-        self.crossed.portal.run(self.crossed.inner.wait_closed)
+        self.crossed.portal.run(self._connection.wait_closed)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conformance": ENDPOINT,
     "cli": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "demo"},
     "__main__": {"cli"},
-    "__init__": ENDPOINT | SERVING | {"totebox", "aggregator", "estate"},
+    "__init__": ENDPOINT | SERVING | {"aio", "blocking", "totebox", "aggregator", "estate"},
 }
 
 PURE = {"errors", "values", "capability", "wire", "rpc", "plan"}

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextvars
 import math
 import threading
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final, Generic, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 import trio
 
@@ -101,9 +102,15 @@ class CrossedCallable(Across, Generic[_P, _R]):
 
     __slots__ = ()
 
-    # Set by the door: they make its promise and its result.
-    promise_of: ClassVar[Callable[[Crossed[Any]], Any]]
-    result_of: ClassVar[Callable[[Crossed[Any]], Any]]
+    @staticmethod
+    @abstractmethod
+    def promise_of(crossed: Crossed[Any]) -> Any:
+        """Make the door's promise."""
+
+    @staticmethod
+    @abstractmethod
+    def result_of(crossed: Crossed[Any]) -> Any:
+        """Make the door's result."""
 
     @overload
     def call(
@@ -130,8 +137,7 @@ class CrossedCallable(Across, Generic[_P, _R]):
                 method, *[_carried(each) for each in arguments], is_last=is_last, **options
             )
         )
-        make = type(self).result_of if is_last else type(self).promise_of
-        made: _P | _R = make(answer)
+        made: _P | _R = self.result_of(answer) if is_last else self.promise_of(answer)
         return made
 
 
