@@ -41,7 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "estate": ENDPOINT | SERVING | {"totebox", "aggregator"},
     "demo": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "testing"},
     "conformance": ENDPOINT,
-    "cli": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "demo"},
+    "cli": ENDPOINT
+    | SERVING
+    | {"totebox", "aggregator", "console", "estate", "demo", "conformance"},
     "__main__": {"cli"},
     "__init__": ENDPOINT | SERVING | {"aio", "blocking", "totebox", "aggregator", "estate"},
 }

@@ -7,8 +7,10 @@ from cyclopts import App
 from psp._version import __version__
 
 from ._ask import ask, status
+from ._decode import decode
 from ._demo import demo
 from ._estate import new, up
+from ._trace import trace
 
 app = App(
     name="psp",
@@ -22,4 +24,6 @@ app.command(estate)
 app.command(up)
 app.command(ask)
 app.command(status)
+app.command(decode)
+app.command(trace)
 app.register_install_completion_command()
