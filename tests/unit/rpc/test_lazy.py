@@ -83,11 +83,15 @@ def test_a_reference_given_at_once_is_there_for_the_next_frame() -> None:
     assert seen(events) == [Ready(2, "object")]
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("flags", [0, FLAG_NO_PIPELINING])
 @pytest.mark.parametrize("is_settled", [True, False])
-def test_nothing_is_heard_after_an_abort_between_two_events(is_settled: bool, flags: int) -> None:
+def test_nothing_is_heard_after_an_abort_between_two_events(
+    is_settled: bool, flags: int, count: int
+) -> None:
     pair = greeted()
-    events = pair.subject.receive(plain_calls(3, flags) + written((FINISH, [1]), (PING, 1)))
+    rest = written((PING, 1), (FINISH, [1]))
+    events = pair.subject.receive(plain_calls(count, flags) + rest)
     [call] = handles([next(events)])
     if is_settled:
         pair.subject.resolve_value(call, None)
