@@ -90,6 +90,11 @@ from ._questions import (
 )
 
 _NO_ARGUMENTS: Final[list[Value]] = []
+_FLAGS: Final = {
+    (no_result, no_pipelining): FLAG_NO_RESULT * no_result | FLAG_NO_PIPELINING * no_pipelining
+    for no_result in (False, True)
+    for no_pipelining in (False, True)
+}
 Argument: TypeAlias = "Value | Promised"
 
 
@@ -112,7 +117,8 @@ class Controller:
         # What each may send as a stream: asked for, if not the default; then, once it is one, left.
         self._accepts: dict[QuestionId, int] = {}
         self._credits: dict[QuestionId, int] = {}
-        self._imports: set[ExportId] = set()
+        # The references that are held, and the bootstrap, which always is.
+        self._imports: set[ExportId] = {BOOTSTRAP}
         self._last_question = 0
         # Highest question whose bytes were handed to the shell: a later one was certainly not
         # processed, so its caller may simply repeat it.
@@ -146,10 +152,13 @@ class Controller:
                 f"a token of {len(token)} bytes; the subject takes {self.peer_limits.token_bytes}."
                 " Present a shorter chain"
             )
-        self._make_ready()
-        question = self._last_question + 1
+        self._check_open()
+        question = QuestionId(self._last_question + 1)
         self._writer.write((PRESENT, question, token))
-        return self._opened(question, AWAITING, accept_bytes=0)
+        self._last_question = question
+        self._questions[question] = AWAITING
+        self.open_questions += 1
+        return question
 
     def call(
         self,
@@ -180,42 +189,40 @@ class Controller:
             LimitExceeded: The call is larger than a frame may be.
             ConnectionLost: The connection has ended or takes no new questions; nothing was sent.
         """
-        self._make_ready()
-        wire_target = self._wire_target(target)
-        if not 0 < len(method) <= METHOD_CHARACTERS_MAX:
-            raise LocalProtocolError(
-                f"a method name has 1 to {METHOD_CHARACTERS_MAX} characters, not {len(method)}"
-            )
-        if not 0 <= remaining_ms <= REMAINING_MS_MAX:
-            raise LocalProtocolError(
-                f"remaining_ms={remaining_ms}; choose 0 to {REMAINING_MS_MAX} (a day)"
-            )
-        if not 0 <= accept_bytes <= ID_MAX:
-            raise LocalProtocolError(f"accept_bytes={accept_bytes}; choose 0 to 2**63-1")
-        # An empty list needs no walk, and most calls of a hot loop have one.
-        checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
-        if invocation is not None and len(invocation) > INVOCATION_BYTES_MAX:
-            raise LimitExceeded(
-                f"an invocation of {len(invocation)} bytes; the limit is {INVOCATION_BYTES_MAX}"
-            )
-        flags = FLAG_NO_RESULT * no_result | FLAG_NO_PIPELINING * no_pipelining
-        question = self._last_question + 1
-        self._writer.write(
-            (
-                CALL,
-                question,
-                wire_target,
-                method,
-                checked,
-                remaining_ms,
-                accept_bytes,
-                flags,
-                invocation,
-            )
+        self._check_open()
+        # An export id is its own wire form, and an empty list needs no walk: most calls of a hot
+        # loop have one of each.
+        is_short = target in self._imports and not arguments and invocation is None
+        wire_target = target if is_short else self._wire_target(target)
+        if not (
+            0 < len(method) <= METHOD_CHARACTERS_MAX
+            and 0 <= remaining_ms <= REMAINING_MS_MAX
+            and 0 <= accept_bytes <= ID_MAX
+            and (invocation is None or len(invocation) <= INVOCATION_BYTES_MAX)
+        ):
+            raise _not_callable(method, remaining_ms, accept_bytes, invocation)
+        question = QuestionId(self._last_question + 1)
+        frame = (
+            CALL,
+            question,
+            wire_target,
+            method,
+            self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS,
+            remaining_ms,
+            accept_bytes,
+            _FLAGS[no_result, no_pipelining],
+            invocation,
         )
-        return self._opened(
-            question, AWAITING_LAST if no_pipelining else AWAITING, accept_bytes=accept_bytes
-        )
+        if is_short:
+            self._writer.write_short(frame)
+        else:
+            self._writer.write(frame)
+        self._last_question = question
+        self._questions[question] = AWAITING_LAST if no_pipelining else AWAITING
+        self.open_questions += 1
+        if accept_bytes != ACCEPT_BYTES_DEFAULT:
+            self._accepts[question] = accept_bytes
+        return question
 
     def finish(self, question: QuestionId) -> None:
         """Give an answer up: it is no longer needed, or no longer wanted.
@@ -265,7 +272,7 @@ class Controller:
         """
         if self._has_ended:
             return  # All references ended with the connection; a late `with` block may still exit.
-        if export not in self._imports:
+        if export == BOOTSTRAP or export not in self._imports:
             raise LocalProtocolError(f"reference {export} is not held; release each one once")
         self._imports.remove(export)
         self._released.append(export)
@@ -298,7 +305,7 @@ class Controller:
     @property
     def held_references(self) -> int:
         """References not yet released; 0 at the end, or the caller leaks."""
-        return len(self._imports)
+        return len(self._imports - {BOOTSTRAP})
 
     def receive(self, data: bytes | memoryview) -> list[ControllerEvent]:
         """Take bytes from the subject, cut anywhere, and say what they mean."""
@@ -335,7 +342,7 @@ class Controller:
 
     def _wire_target(self, target: Target) -> WireTarget:
         if isinstance(target, int):
-            if target != BOOTSTRAP and target not in self._imports:
+            if target not in self._imports:
                 raise LocalProtocolError(
                     f"reference {target} is not held; call on one that came and was not released"
                 )
@@ -362,29 +369,21 @@ class Controller:
             self._wire_target(_to_target(promised.target))
         return outgoing_arguments(given)
 
-    def _opened(self, question: int, state: QuestionState, *, accept_bytes: int) -> QuestionId:
-        self._last_question = question
-        opened = QuestionId(question)
-        self._questions[opened] = state
-        if accept_bytes != ACCEPT_BYTES_DEFAULT:
-            self._accepts[opened] = accept_bytes
-        self.open_questions += 1
-        return opened
-
-    def _make_ready(self) -> None:
+    def _check_open(self) -> None:
         """Before a question is written: may it be, and does it need the room we have given up?"""
         if self._has_ended:
             raise ConnectionLost("the connection has ended; reconnect and ask again")
         if self._going_away:
             raise ConnectionLost("the subject is going away; reconnect and ask again")
-        limits = self.peer_limits
-        if (
-            len(self._questions) + len(self._finished) >= limits.answers_retained
-            or len(self._imports) + len(self._released) >= limits.exports
-        ):
-            # Usually they wait for the end of the flight, to share a frame. Here the subject would
-            # refuse the call for what we no longer hold.
-            self._write_batches()
+        if self._finished or self._released:
+            limits = self.peer_limits
+            if (
+                len(self._questions) + len(self._finished) >= limits.answers_retained
+                or len(self._imports) + len(self._released) >= limits.exports
+            ):
+                # Usually they wait for the end of the flight, to share a frame. Here the subject
+                # would refuse the call for what we no longer hold.
+                self._write_batches()
 
     def _forget(self, question: QuestionId) -> QuestionState | None:
         self._accepts.pop(question, None)
@@ -526,6 +525,26 @@ class Controller:
         self._released.clear()
         self.open_questions = 0
         return events
+
+
+def _not_callable(
+    method: str, remaining_ms: int, accept_bytes: int, invocation: bytes | None
+) -> LocalProtocolError | LimitExceeded:
+    """Say which part of a call no frame can carry."""
+    if not 0 < len(method) <= METHOD_CHARACTERS_MAX:
+        return LocalProtocolError(
+            f"a method name has 1 to {METHOD_CHARACTERS_MAX} characters, not {len(method)}"
+        )
+    if not 0 <= remaining_ms <= REMAINING_MS_MAX:
+        return LocalProtocolError(
+            f"remaining_ms={remaining_ms}; choose 0 to {REMAINING_MS_MAX} (a day)"
+        )
+    if not 0 <= accept_bytes <= ID_MAX:
+        return LocalProtocolError(f"accept_bytes={accept_bytes}; choose 0 to 2**63-1")
+    assert invocation is not None
+    return LimitExceeded(
+        f"an invocation of {len(invocation)} bytes; the limit is {INVOCATION_BYTES_MAX}"
+    )
 
 
 def _to_target(target: WireTarget) -> Target:

@@ -34,7 +34,8 @@ class Streams:
         # Those with data and credit, in the order of their turns.
         self._ready: deque[_Stream] = deque()
         self._drained: list[Answer] = []
-        self._quiet_chunks = 0
+        # Chunks since the last call: they are small while one may wait behind them.
+        self.quiet_chunks = 0
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -71,10 +72,6 @@ class Streams:
             stream.credit += size
             self._make_ready(stream)
 
-    def note_call(self) -> None:
-        """Another question came in: chunks are small while it may wait behind one."""
-        self._quiet_chunks = 0
-
     def chunk_to_send(self) -> bytes:
         """Give one chunk of the stream whose turn it is; empty if none can send."""
         while self._ready:
@@ -82,8 +79,8 @@ class Streams:
             stream.is_ready = False
             if not stream.data:
                 continue  # Closed since.
-            self._quiet_chunks += 1
-            size_max = CHUNK_BYTES_MAX if self._quiet_chunks > _QUIET_CHUNKS else CHUNK_BYTES_SHARED
+            self.quiet_chunks += 1
+            size_max = CHUNK_BYTES_MAX if self.quiet_chunks > _QUIET_CHUNKS else CHUNK_BYTES_SHARED
             size = min(len(stream.data), stream.credit, size_max)
             piece, stream.data = stream.data[:size], stream.data[size:]
             stream.credit -= size

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from struct import Struct
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgpack
 
@@ -27,7 +27,7 @@ from ._value import Promised, ValueFault, check_arguments, check_value, compose
 HEADER_BYTES: Final = 4
 _HEADER: Final = Struct(">I")
 _CHUNK_HEADER: Final = Struct(">BQ")
-_SHORT_HEADERS: Final = tuple(map(_HEADER.pack, range(512)))
+_SHORT_HEADERS: Final = tuple(map(_HEADER.pack, range(1024)))
 
 PROMISED_EXT: Final = 4
 """Extension 4: the name of an answer or of a reference, in an argument's place only."""
@@ -48,8 +48,8 @@ def _to_map(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return decoded
 
 
-# Lengths are bounded by the nodes of a frame. Keys are text or bytes here; `check_value` then
-# refuses bytes. Text is UTF-8 without surrogates.
+# Lengths are bounded by the nodes of a frame. Keys are text or bytes here (`strict_map_key` is the
+# library's default); `check_value` then refuses bytes. Text is UTF-8 without surrogates.
 _LIMITS: Final = {"max_array_len": NODES_MAX, "max_map_len": MAP_KEYS_MAX}
 _SMALL_LIMITS: Final = {"max_array_len": BODY_BYTES_SMALL, "max_map_len": BODY_BYTES_SMALL}
 
@@ -84,9 +84,12 @@ def _decode_untrusted(body: bytes | memoryview) -> object:
             scout = msgpack.Unpacker(max_buffer_size=BODY_BYTES_MAX)
             scout.feed(body)
             scout.skip()
-        decoded: object = msgpack.unpackb(
-            body, object_pairs_hook=_to_map, ext_hook=_from_ext, strict_map_key=True, **_LIMITS
-        )
+            decoded: object = msgpack.unpackb(
+                body, object_pairs_hook=_to_map, ext_hook=_from_ext, **_LIMITS
+            )
+        else:
+            # No container is longer than the body, if none is told otherwise.
+            decoded = msgpack.unpackb(body, object_pairs_hook=_to_map, ext_hook=_from_ext)
     except (ValueError, TypeError, msgpack.UnpackException) as exc:
         # The decoder says ValueError to bad UTF-8, trailing bytes, depth and lengths, and has a
         # family of its own for bytes that end too early.
@@ -94,17 +97,34 @@ def _decode_untrusted(body: bytes | memoryview) -> object:
     return decoded
 
 
-def _checked(decoded: object, receivable: Mapping[int, FrameShape]) -> Places:
+Receivable: TypeAlias = Mapping[int, tuple[int, Callable[[Places], bool] | None, FrameShape]]
+"""By kind: how many places a frame has, its shortcut if there is one, and its row of the table."""
+
+_RECEIVABLE: Final[Mapping[Role, Receivable]] = {
+    role: {
+        kind: (len(shape.fields) + 1, shape.is_plain, shape)
+        for kind, shape in receivable_by(role).items()
+    }
+    for role in Role
+}
+
+
+def _checked(decoded: object, receivable: Receivable) -> Places:
     """Compare what was decoded with the row of its kind."""
     if type(decoded) is not list or not decoded or type(decoded[0]) is not int:
         raise MalformedFrame("a body is one list that starts with the frame's kind")
-    shape = receivable.get(decoded[0])
-    if shape is None or shape.kind == CHUNK:
+    row = receivable.get(decoded[0])
+    if row is None or row[2].kind == CHUNK:
         raise MalformedFrame(f"frame kind {decoded[0]} cannot be received here")
-    if len(decoded) != len(shape.fields) + 1:
-        raise MalformedFrame(f"{shape.name} has {len(shape.fields) + 1} places, not {len(decoded)}")
-    if shape.is_plain is not None and shape.is_plain(decoded):
+    places, is_plain, shape = row
+    if len(decoded) != places:
+        raise MalformedFrame(f"{shape.name} has {places} places, not {len(decoded)}")
+    if is_plain is not None and is_plain(decoded):
         return decoded
+    return _checked_by_field(decoded, shape)
+
+
+def _checked_by_field(decoded: Places, shape: FrameShape) -> Places:
     try:
         for place, (name, field) in enumerate(shape.fields, start=1):
             if not field.accepts(decoded[place]):
@@ -116,7 +136,7 @@ def _checked(decoded: object, receivable: Mapping[int, FrameShape]) -> Places:
     return decoded
 
 
-def _chunk_untrusted(body: bytes, receivable: Mapping[int, FrameShape]) -> Places:
+def _chunk_untrusted(body: bytes, receivable: Receivable) -> Places:
     if CHUNK not in receivable:
         raise MalformedFrame("a CHUNK cannot be received here")
     if len(body) <= CHUNK_HEADER_BYTES:
@@ -127,7 +147,7 @@ def _chunk_untrusted(body: bytes, receivable: Mapping[int, FrameShape]) -> Place
     return [CHUNK, question, body[CHUNK_HEADER_BYTES:]]
 
 
-def _places_untrusted(body: bytes, receivable: Mapping[int, FrameShape]) -> Places:
+def _places_untrusted(body: bytes, receivable: Receivable) -> Places:
     if body[:1] == b"\xc1":
         return _chunk_untrusted(body, receivable)
     return _checked(_decode_untrusted(body), receivable)
@@ -143,10 +163,7 @@ def decode_body_untrusted(body: bytes | memoryview, *, receiver: Role) -> Frame:
         raise MalformedFrame(f"a body of {len(body)} bytes; the limit is {BODY_BYTES_MAX}")
     receivable = _RECEIVABLE[receiver]
     places = _places_untrusted(bytes(body), receivable)
-    return receivable[places[0]].make(places)
-
-
-_RECEIVABLE: Final = {role: receivable_by(role) for role in Role}
+    return receivable[places[0]][2].make(places)
 
 
 def decode_value_untrusted(data: bytes | memoryview) -> Value:
@@ -253,11 +270,17 @@ class FrameWriter:
     def add(self, body: bytes) -> None:
         """Let a packed body leave with the next `take`."""
         size = len(body)
-        self._waiting += (_SHORT_HEADERS[size] if size < 512 else _HEADER.pack(size), body)
+        self._waiting += (_SHORT_HEADERS[size] if size < 1024 else _HEADER.pack(size), body)
 
     def write(self, fields: Sequence[object]) -> None:
         """Pack and add."""
         self.add(self.pack(fields))
+
+    def write_short(self, fields: Sequence[object]) -> None:
+        """Pack and add what is known to have a wire form and to be shorter than 1,024 bytes: a
+        frame of the hot loop. Four function calls less."""
+        body: bytes = self._packer.pack(fields)
+        self._waiting += (_SHORT_HEADERS[len(body)], body)
 
     def take(self) -> bytes:
         """Give all waiting frames as one piece: one send, not one for each frame."""
@@ -295,19 +318,20 @@ class FrameReader:
         at two times is the same frame."""
         return self._begun if self._partial else 0
 
-    def receive_untrusted(self, data: bytes | memoryview) -> Iterator[Places]:
+    def receive_untrusted(self, data: bytes | memoryview) -> Iterable[Places]:
         """Give the frames that these bytes complete, one by one; keep the rest.
 
         The frames before a malformed one are given first: what happens does not depend on how the
-        bytes were cut. `data` may be reused as soon as the first frame was asked for.
+        bytes were cut. `data` may be reused at once; the iterable must be exhausted.
 
         Raises:
-            MalformedFrame: While iterating; the stream is lost then. Nothing else is raised.
+            MalformedFrame: At once, or while iterating; the stream is lost then. Nothing else is
+                raised.
         """
         if self._partial:
             self._partial += data
             if len(self._partial) < self._needed:
-                return
+                return ()
             data, self._partial, self._needed = bytes(self._partial), bytearray(), 0
         else:
             data = bytes(data)
@@ -315,9 +339,8 @@ class FrameReader:
         if size >= HEADER_BYTES and HEADER_BYTES + _body_length(data, 0) == size:
             # One whole frame, as a null call brings it.
             self.body_bytes = size - HEADER_BYTES
-            yield _places_untrusted(data[HEADER_BYTES:], self._receivable)
-            return
-        yield from self._walk_untrusted(data)
+            return (_places_untrusted(data[HEADER_BYTES:], self._receivable),)
+        return self._walk_untrusted(data)
 
     def _walk_untrusted(self, data: bytes) -> Iterator[Places]:
         # One decoder is fed once and read frame by frame: less than half of what slicing and
@@ -333,7 +356,7 @@ class FrameReader:
                 self._needed = end - start
                 break
             self.body_bytes = length
-            is_chunk = length > 0 and data[start + HEADER_BYTES] == CHUNK
+            is_chunk = length and data[start + HEADER_BYTES] == CHUNK
             if is_chunk and length > _FED_BYTES_MAX:
                 unpacker = None
                 places = _chunk_untrusted(data[start + HEADER_BYTES : end], receivable)
@@ -344,7 +367,12 @@ class FrameReader:
                 if is_chunk or length > BODY_BYTES_SMALL:
                     places = _places_untrusted(unpacker.read_bytes(length), receivable)
                 else:
-                    places = _checked(_next_untrusted(unpacker, length, end - base), receivable)
+                    decoded = _next_untrusted(unpacker, length)
+                    # A body must end where its header says: not before (trailing bytes), and not
+                    # after, which would make the next frame's bytes part of this one.
+                    if unpacker.tell() != end - base:
+                        raise MalformedFrame(f"a body of {length} bytes is not exactly one value")
+                    places = _checked(decoded, receivable)
             start = end
             yield places
         if start < size:
@@ -363,7 +391,6 @@ def _feed(data: bytes) -> msgpack.Unpacker:
     unpacker = msgpack.Unpacker(
         object_pairs_hook=_to_map,
         ext_hook=_from_ext,
-        strict_map_key=True,
         read_size=1024,
         max_buffer_size=max(1024, len(data)),
         **_SMALL_LIMITS,
@@ -372,13 +399,8 @@ def _feed(data: bytes) -> msgpack.Unpacker:
     return unpacker
 
 
-def _next_untrusted(unpacker: msgpack.Unpacker, length: int, end: int) -> object:
+def _next_untrusted(unpacker: msgpack.Unpacker, length: int) -> object:
     try:
-        decoded: object = unpacker.unpack()
+        return unpacker.unpack()
     except (ValueError, TypeError, msgpack.UnpackException) as exc:
         raise MalformedFrame(f"a body of {length} bytes is not MessagePack: {exc}") from exc
-    # A body must end where its header says: not before (trailing bytes), and not after, which would
-    # make the next frame's bytes part of this one.
-    if unpacker.tell() != end:
-        raise MalformedFrame(f"a body of {length} bytes holds more or less than one value")
-    return decoded

@@ -189,16 +189,13 @@ _FLAGS_MAX: Final = FLAG_NO_RESULT | FLAG_NO_PIPELINING
 def _is_plain_call(frame: Places) -> bool:
     _, question, target, method, arguments, remaining_ms, accept_bytes, flags, invocation = frame
     return (
-        type(question) is int
+        type(question) is type(target) is type(remaining_ms) is type(accept_bytes) is int
         and 0 < question <= ID_MAX
-        and type(target) is int
         and 0 <= target <= ID_MAX
         and type(method) is str
         and 0 < len(method) <= METHOD_CHARACTERS_MAX
         and type(arguments) is list
-        and type(remaining_ms) is int
         and 0 <= remaining_ms <= REMAINING_MS_MAX
-        and type(accept_bytes) is int
         and 0 <= accept_bytes <= ID_MAX
         and type(flags) is int
         and 0 <= flags <= _FLAGS_MAX
