@@ -10,9 +10,10 @@ import trio
 
 from psp.rpc import Controller, ControllerEvent, Subject, SubjectEvent
 from psp.values import to_ext
-from psp.wire import HEADER_BYTES, Frame, FrameReader, Role
+from psp.wire import FRAMES, HEADER_BYTES, Frame, FrameReader, Role
 
 _READ_BYTES: Final = 64 * 1024
+_SHAPES: Final = {shape.kind: shape for shape in FRAMES}
 
 
 class Hear(NamedTuple):
@@ -100,7 +101,8 @@ class ScriptedPeer:
 
     def hear(self, data: bytes) -> None:
         """Take bytes of the other side by hand."""
-        self.heard += self._reader.receive_untrusted(data)
+        for places in self._reader.receive_untrusted(data):
+            self.heard.append(_SHAPES[places[0]].make(places))
 
     async def _read(self, stream: trio.abc.Stream) -> None:
         try:
