@@ -25,6 +25,7 @@ from psp.endpoint import (
     Crossed,
     CrossedCallable,
     CrossedConnection,
+    Inspection,
     Middleware,
     Portal,
     Stub,
@@ -162,6 +163,14 @@ class Connection(CrossedConnection):
     def present(self, token: bytes, timeout_s: float | None = None) -> Promise[Any]:
         """Show a grant; what it allows can be called on at once."""
         return Promise(self.crossed.then(lambda inner: inner.present(token, timeout_s)))
+
+    async def ping(self) -> float:
+        """Ask the subject for a sign of life; give how many seconds it took."""
+        return await self.crossed.portal.arun(self._connection.ping)
+
+    async def inspect(self) -> Inspection:
+        """Say what this connection holds: what waits, what is kept, what is unread."""
+        return await self.crossed.portal.arun(self.inspect_there)
 
     async def wait_closed(self) -> None:
         """Wait until the connection is over; it does not say why, the next call does."""

@@ -20,7 +20,7 @@ import trio
 from psp.errors import DeadlineExceeded, LocalProtocolError, Processed, PSPError
 from psp.rpc import HelloReceived
 
-from ._connection import Connection, Statistics
+from ._connection import Connection, Inspection, Statistics
 from ._failures import fresh
 from ._incoming import ByteStream
 from ._portal import Portal
@@ -149,7 +149,11 @@ class CrossedConnection:
         self.crossed: Final = Crossed(portal, lambda: connection)
         self._connection = connection
 
-    # These three only read what the connection's thread replaces as a whole.
+    async def inspect_there(self) -> Inspection:
+        """Look at the tables where they change: in the portal's thread."""
+        return self._connection.inspect()
+
+    # These three only read what that thread replaces as a whole.
 
     def statistics(self) -> Statistics:
         """Give the counters of this connection."""

@@ -54,6 +54,7 @@ async def loopback(
     """
     subject_key, key = (MachineKey(Ed25519PrivateKey.generate()) for _ in range(2))
     log: list[str] = []
+    raised: BaseException | None = None
     async with trio.open_nursery() as nursery:
         host, port = await nursery.start(
             partial(
@@ -72,5 +73,12 @@ async def loopback(
         address = Address(ARCHIVE_ID, host, port, subject_key.certificate_pem, "loopback")
         try:
             yield Loopback(address, key, log)
+        except trio.Cancelled:
+            raise
+        except BaseException as exc:
+            # Carried around the nursery, which would wrap what a test raises in a group.
+            raised = exc
         finally:
             nursery.cancel_scope.cancel()
+    if raised is not None:
+        raise raised

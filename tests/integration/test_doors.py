@@ -20,7 +20,7 @@ import pytest
 import trio
 
 import psp
-from psp import aio, blocking
+from psp import aio, blocking, endpoint
 from psp.endpoint import CallSeen, Exposed, Portal, Result, Stub, method, remote
 from psp.errors import DeadlineExceeded, HandlerFailed, LocalProtocolError, Unreachable
 from psp.testing import Loopback, loopback
@@ -166,7 +166,8 @@ def test_a_reference_is_held_called_and_given_back(served: Served) -> None:
         with pytest.raises(LocalProtocolError, match="was released"):
             room.call("read_number").result()
         connection.bootstrap.call("add", 1, 1).result()
-        assert connection._connection._core.held_references == 0
+        assert connection.inspect().held_references == 0
+        assert connection.ping() >= 0
 
 
 def test_a_step_into_a_blocking_promise_reads_and_names_the_part(served: Served) -> None:
@@ -334,6 +335,12 @@ def test_a_stub_a_reference_and_a_step_work_through_the_asyncio_door(served: Ser
             assert isinstance(reference, aio.Reference)
             assert await reference.call("read_number", is_last=True) == 1
 
+        await connection.bootstrap.call("add", 1, 1)
+        del promised, held, reference, room, seven
+        inspection = await connection.inspect()
+        assert (inspection.held_references, inspection.kept_answers) == (0, 0)
+        assert await connection.ping() >= 0
+
     in_asyncio(served, ask)
 
 
@@ -404,3 +411,10 @@ def test_the_doors_are_there_after_import_psp() -> None:
     assert psp.aio is aio
     assert psp.blocking is blocking
     assert set(aio.__all__) == set(blocking.__all__)
+
+
+@pytest.mark.parametrize("door", [aio, blocking])
+def test_a_connection_has_the_same_names_through_every_door(door: Any) -> None:
+    for name in ("close", "closed", "inspect", "peer_hello", "ping", "present", "statistics"):
+        assert hasattr(endpoint.Connection, name)
+        assert hasattr(door.Connection, name)
