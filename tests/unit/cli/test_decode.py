@@ -29,7 +29,7 @@ def test_a_capture_is_one_aligned_line_for_each_frame(
         "    0.000000  → HELLO            6 B  versions [1]  limits 0  features 0",
         "    0.000000  → CALL            31 B  question 1  target 0  method table"
         "  arguments [text of 11]  remaining_ms 30000  accept_bytes 1024  flags 1",
-        "    0.000000  → CALL            29 B  question 2  target 1 + 1 steps  method rows"
+        "    0.000000  → CALL            30 B  question 2  target 1 + 1 steps  method rows"
         "  arguments []  remaining_ms 30000  accept_bytes 4  flags 0",
         "    0.000000  → CALL            18 B  question 3  target 0  method wait"
         "  arguments []  remaining_ms 30000  accept_bytes 1024  flags 2",
