@@ -15,16 +15,20 @@ from psp.errors import MalformedFrame
 from psp.values import Value
 from psp.wire import (
     CALL,
+    END,
     FINISH,
     FRAMES,
     FrameReader,
     FrameShape,
     FrameWriter,
     Places,
+    Promised,
     Role,
+    chunk_frame,
     decode_body_untrusted,
     decode_value_untrusted,
     encode_value,
+    outgoing_arguments,
 )
 
 SCALARS = (
@@ -133,7 +137,7 @@ def stream() -> bytes:
     """Frames of all sizes: below and above the length that is decoded the careful way."""
     writer = FrameWriter()
     for question, size in enumerate((0, 3, 900, 1100, 5000, 1), start=1):
-        writer.write((CALL, question, 0, "m", ["x" * size], 10, 10, 0, None))
+        writer.write((CALL, question, 0, "m", ["x" * size, Promised(0)], 10, 10, 0, None))
     writer.write((FINISH, [1, 2, 3]))
     return writer.take()
 
@@ -149,6 +153,42 @@ def test_frames_do_not_depend_on_how_the_bytes_were_cut(cuts: set[int]) -> None:
 
     assert len(whole) == 7
     assert pieces == whole
+
+
+def chunks() -> bytes:
+    """Chunks of all sizes: read through the decoder, and cut out past it."""
+    writer = FrameWriter()
+    parts: list[bytes] = []
+    for size in (1, 900, 1_100, 4_087, 5_000, 70_000, 1):
+        writer.write((END, size, None))
+        parts += writer.take(), chunk_frame(size, memoryview(b"\x93" * size))
+    return b"".join(parts)
+
+
+@given(st.sets(st.integers(0, len(chunks()))))
+def test_chunks_do_not_depend_on_how_the_bytes_were_cut(cuts: set[int]) -> None:
+    data = chunks()
+    whole = list(FrameReader(Role.CONTROLLER).receive_untrusted(data))
+    reader = FrameReader(Role.CONTROLLER)
+    pieces: list[Places] = []
+    for start, end in pairwise(sorted(cuts | {0, len(data)})):
+        pieces += reader.receive_untrusted(memoryview(data)[start:end])
+
+    assert len(whole) == 14
+    assert pieces == whole
+    assert reader.partial_frame == 0
+
+
+@given(
+    st.lists(VALUES | st.builds(Promised, st.integers(0, 2**63 - 1)), max_size=4),
+    st.lists(st.text("ab", max_size=3) | st.integers(0, 9), max_size=5),
+)
+def test_arguments_arrive_as_they_left(arguments: list[object], path: list[str | int]) -> None:
+    sent = outgoing_arguments([*arguments, {"deep": [Promised([1, path])]}])
+    writer = FrameWriter()
+    writer.write((CALL, 2, 0, "m", sent, 10, 10, 0, None))
+    [places] = FrameReader(Role.SUBJECT).receive_untrusted(writer.take())
+    assert places[4] == sent
 
 
 @given(st.binary(max_size=300), st.sets(st.integers(0, 300)))

@@ -12,19 +12,28 @@ from psp.errors import LimitExceeded, LocalProtocolError, MalformedFrame
 from psp.wire import (
     BODY_BYTES_MAX,
     CALL,
+    CHUNK,
+    CHUNK_BYTES_MAX,
+    END,
     GOAWAY,
+    PROMISED_EXT,
+    PROMISED_MAX,
     RETURN,
     STATUS_ERROR,
     STATUS_VALUE,
     Call,
+    Chunk,
     FrameReader,
     FrameWriter,
     GoAway,
+    Promised,
     Return,
     Role,
+    chunk_frame,
     decode_body_untrusted,
     decode_value_untrusted,
     encode_value,
+    outgoing_arguments,
 )
 
 
@@ -96,6 +105,121 @@ def test_a_target_is_a_reference_or_a_path() -> None:
 def test_a_field_that_is_not_what_it_must_be_is_malformed(field: str, found: object) -> None:
     with pytest.raises(MalformedFrame):
         decode_call(call_body(**{field: found}))
+
+
+def name(target: object) -> msgpack.ExtType:
+    return msgpack.ExtType(PROMISED_EXT, msgpack.packb(target))
+
+
+def test_arguments_may_name_answers_and_references() -> None:
+    names = [1, name(7), {"k": [name([1, ["rows", 0]])]}]
+    frame = decode_call(call_body(question=2, arguments=names))
+    assert isinstance(frame, Call)
+    assert frame.arguments == [1, Promised(7), {"k": [Promised([1, ["rows", 0]])]}]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc0",
+        b"\x00\x00",
+        b"\xff",
+        msgpack.packb([1]),
+        msgpack.packb([0, []]),
+        msgpack.packb([1, [None]]),
+        msgpack.packb([1, [msgpack.ExtType(PROMISED_EXT, b"\x00")]]),
+        msgpack.packb([1, ["x" * 1_024]]),
+    ],
+)
+def test_the_name_of_an_answer_is_a_small_target_or_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        decode_call(call_body(arguments=[msgpack.ExtType(PROMISED_EXT, data)]))
+
+
+def test_a_call_names_at_most_16_answers() -> None:
+    decode_call(call_body(arguments=[name(0), [name(0)] * (PROMISED_MAX - 1)]))
+    with pytest.raises(MalformedFrame, match="17 names"):
+        decode_call(call_body(arguments=[name(0), [name(0)] * PROMISED_MAX]))
+
+
+def test_a_name_stands_in_arguments_and_nowhere_else() -> None:
+    """A subject has no way to name an answer, and no value holds one."""
+    with pytest.raises(MalformedFrame):
+        decode_value_untrusted(msgpack.packb([name(0)]))
+    body = msgpack.packb([RETURN, 1, STATUS_VALUE, [name(0)]])
+    with pytest.raises(MalformedFrame):
+        decode_body_untrusted(body, receiver=Role.CONTROLLER)
+    with pytest.raises(LocalProtocolError):
+        encode_value([Promised(0)])  # type: ignore[list-item]
+
+
+def test_a_name_leaves_composed_like_every_text() -> None:
+    sent = outgoing_arguments([Promised([1, ["e\u0301"]])])
+    assert sent == [Promised([1, ["é"]])]
+
+
+def test_a_chunk_is_the_bytes_as_they_are() -> None:
+    data = bytes(range(256))
+    frame = chunk_frame(5, memoryview(data))
+    assert frame[:13] == b"\x00\x00\x01\x09\xc1\0\0\0\0\0\0\0\x05"
+    assert decode_body_untrusted(frame[4:], receiver=Role.CONTROLLER) == Chunk(CHUNK, 5, data)
+
+
+@pytest.mark.parametrize("size", [1, 100, 1_024, 4_087, 4_088, 65_536, CHUNK_BYTES_MAX])
+def test_chunks_of_any_size_arrive_among_other_frames(size: int) -> None:
+    end = b"\x00\x00\x00\x04\x93\x14\x05\xc0"
+    chunk = chunk_frame(5, memoryview(bytes(size)))
+    reader = FrameReader(Role.CONTROLLER)
+    places = list(reader.receive_untrusted(end + chunk + chunk + end + chunk))
+    assert [each[:2] for each in places] == [[kind, 5] for kind in (END, CHUNK, CHUNK, END, CHUNK)]
+    assert {each[2] for each in places if each[0] == CHUNK} == {bytes(size)}
+    assert reader.body_bytes == size + 9
+    assert list(reader.receive_untrusted(chunk)) == [[CHUNK, 5, bytes(size)]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xc1",
+        b"\xc1" + bytes(7) + b"\x01",
+        b"\xc1" + bytes(8) + b"x",
+        b"\xc1\x80" + bytes(6) + b"\x01x",
+        msgpack.packb([CHUNK, 1, b"x"]),
+    ],
+    ids=["nothing", "no data", "question 0", "a question above all ids", "a chunk as an array"],
+)
+def test_a_chunk_that_is_none_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        decode_body_untrusted(body, receiver=Role.CONTROLLER)
+
+
+def test_a_subject_receives_no_chunk() -> None:
+    frame = chunk_frame(1, memoryview(b"x"))
+    with pytest.raises(MalformedFrame, match="cannot be received"):
+        decode_body_untrusted(frame[4:], receiver=Role.SUBJECT)
+    with pytest.raises(MalformedFrame, match="cannot be received"):
+        list(FrameReader(Role.SUBJECT).receive_untrusted(frame))
+
+
+def test_a_partial_frame_has_a_name_until_it_is_complete() -> None:
+    """A frame that is begun and never completed must be told from many that are.
+
+    Four bytes of a header may each rename it: that is four times the patience, and no more.
+    """
+    frame = b"\x00\x00\x00\x03\x92\x12\x05"
+    reader = FrameReader(Role.CONTROLLER)
+    assert reader.partial_frame == 0
+    names = []
+    for start in range(len(frame) - 1):
+        assert list(reader.receive_untrusted(frame[start : start + 1])) == []
+        names.append(reader.partial_frame)
+    assert len(set(names[3:])) == 1
+    assert min(names) > 0
+    assert len(list(reader.receive_untrusted(frame[-1:] + frame[:2]))) == 1
+    assert reader.partial_frame not in {0, *names}
+    assert len(list(reader.receive_untrusted(frame[2:]))) == 1
+    assert reader.partial_frame == 0
 
 
 @pytest.mark.parametrize(
@@ -219,13 +343,17 @@ def test_a_body_may_not_borrow_bytes_from_the_next_frame() -> None:
 
 
 def test_frames_before_a_malformed_one_are_given() -> None:
-    frames = FrameReader(Role.CONTROLLER).receive_untrusted(
-        b"\x00\x00\x00\x02\x92\x12" + b"\x00\x00\x00\x03\x92\x12\x05" + b"\x00\x00\x00\x01\xc0"
+    reader = FrameReader(Role.CONTROLLER)
+    frames = iter(
+        reader.receive_untrusted(
+            b"\x00\x00\x00\x02\x92\x12" + b"\x00\x00\x00\x03\x92\x12\x05" + b"\x00\x00\x00\x01\xc0"
+        )
     )
     with pytest.raises(MalformedFrame):
         next(frames)
-    frames = FrameReader(Role.CONTROLLER).receive_untrusted(
-        b"\x00\x00\x00\x03\x92\x12\x05" + b"\x00\x00\x00\x01\xc0"
+    reader = FrameReader(Role.CONTROLLER)
+    frames = iter(
+        reader.receive_untrusted(b"\x00\x00\x00\x03\x92\x12\x05" + b"\x00\x00\x00\x01\xc0")
     )
     assert GoAway._make(next(frames)) == GoAway(GOAWAY, 5)
     with pytest.raises(MalformedFrame):
