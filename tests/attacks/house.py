@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,8 +19,10 @@ from psp.transport import (
     Peer,
     Pin,
     TlsStream,
+    accept_peer,
     check_certificate_untrusted,
     dial_peer,
+    listener_context,
 )
 from psp.values import Value
 from psp.wire import SUBJECT_HELLO, Role
@@ -164,3 +167,27 @@ async def until(happens: Callable[[], bool]) -> None:
     with trio.fail_after(10):
         while not happens():  # noqa: ASYNC110
             await trio.sleep(0.001)
+
+
+@asynccontextmanager
+async def liar(
+    script: Callable[[TlsStream, ScriptedPeer], Awaitable[None]],
+) -> AsyncIterator[Address]:
+    """Listen as the paired archive does, and answer every connection by a script."""
+    pins = {AGGREGATOR.spki_hash: pin(AGGREGATOR)}
+    context = listener_context(TOTEBOX, list(pins.values()), archive_id=ARCHIVE_ID)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        async def answer() -> None:
+            await trio.lowlevel.wait_readable(listener)
+            stream, _ = await accept_peer(listener.accept()[0], context, pins)
+            try:
+                await script(stream, ScriptedPeer(Role.SUBJECT))
+            finally:
+                stream.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            host, port = listener.getsockname()
+            yield Address(ARCHIVE_ID, host, port, TOTEBOX.certificate_pem, "98004")
+            nursery.cancel_scope.cancel()
