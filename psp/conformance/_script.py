@@ -14,7 +14,7 @@ from psp.wire import CALL, CHUNK, FRAMES, FrameWriter, Places
 
 from ._cases import from_hex
 from ._line import Line
-from ._outcome import Failed
+from ._outcome import Failed, Skipped
 from ._render import from_json, to_json
 
 Names = MutableMapping[str, Any]
@@ -141,6 +141,12 @@ async def leaves(line: Line, step: Mapping[str, Any], names: Names) -> None:
             raise Failed(f"it sent {told(places)} to a frame that is lawful")
 
 
+async def unless_raised(line: Line, step: Mapping[str, Any], names: Names) -> None:
+    """Go on only if the peer's HELLO left this limit as it is."""
+    if step["unless_raised"] in names["limits"]:
+        raise Skipped(f"its HELLO raises {step['unless_raised']}")
+
+
 Do = Callable[[Line, Mapping[str, Any], Names], Awaitable[None]]
 
 STEPS: Final[Mapping[str, Do]] = {
@@ -151,6 +157,7 @@ STEPS: Final[Mapping[str, Do]] = {
     "ends": ends,
     "stream": stream,
     "leaves": leaves,
+    "unless_raised": unless_raised,
 }
 
 
@@ -159,6 +166,7 @@ async def play(line: Line, steps: Sequence[Mapping[str, Any]], names: Names) -> 
 
     Raises:
         Failed: The peer did what it must not do.
+        Skipped: The case does not fit this peer.
     """
     for step in steps:
         kind = next(name for name in STEPS if name in step)

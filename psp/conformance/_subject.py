@@ -23,7 +23,7 @@ METHOD_DEFAULT: Final = "health"
 
 _GREETING: Final[Steps] = (
     {"say": [[0, [1], {}, []]]},
-    {"hear": [[16, 1, "*", "*", {"as": "archive_id"}, "*"]]},
+    {"hear": [[16, 1, {"as": "limits"}, "*", "*", "*"]]},
 )
 _KINDS_ANSWERED: Final = {
     1: lambda frame: [17, frame[1], "*", "*"],

@@ -33,6 +33,11 @@ def ends(*codes: int) -> Step:
     return {"ends": list(codes or (1,))}
 
 
+def unless_raised(limit: str) -> Step:
+    """Nothing more is tried if its HELLO raised this limit."""
+    return {"unless_raised": limit}
+
+
 ALIVE = {"alive": True}
 LEAVES = {"leaves": True}
 
@@ -159,6 +164,7 @@ ANSWERS = [
     ),
     live(
         "A path of 17 steps is `limit`, processed no.",
+        unless_raised("path_length"),
         say(call(1), call(2, [1, [0] * 17])),
         hear(value(1), error(2, 7)),
         ALIVE,
@@ -263,9 +269,38 @@ TOKENS = [
     ),
     live(
         "A token of 32,769 bytes is `limit`.",
+        unless_raised("token_bytes"),
         say([1, 1, {"bytes": [{"repeat": "00", "times": 32_769}]}]),
         hear(error(1, 7)),
         ALIVE,
+    ),
+]
+
+
+def long_token(question: int) -> list[object]:
+    return [1, question, {"bytes": [{"repeat": "00", "times": 250_000}]}]
+
+
+LIMITS = [
+    live(
+        "More than 1,048,576 bytes before any grant has verified: ABORT 4.",
+        unless_raised("ungranted_bytes"),
+        unless_raised("token_bytes"),
+        *[
+            step
+            for question in range(1, 5)
+            for step in (say(long_token(question)), hear(error(question, 7)))
+        ],
+        say(long_token(5)),
+        ends(4),
+    ),
+    live(
+        "1,025 calls wait for one answer: the last is `overloaded`, processed no.",
+        unless_raised("queued_per_answer"),
+        say(call(1, 0, {"use": "slow"}), *[call(number, [1, []]) for number in range(2, 1027)]),
+        hear(error(1026, 8)),
+        ALIVE,
+        needs=["slow"],
     ),
 ]
 
@@ -442,6 +477,7 @@ LIVE_SUBJECT = [
     *GREETINGS,
     *ANSWERS,
     *TOKENS,
+    *LIMITS,
     *BREACHES,
     *OBJECTS,
     *STREAMS,

@@ -530,8 +530,29 @@ def overload() -> dict[str, Any]:
     )
 
 
+def ungranted() -> dict[str, Any]:
+    """A megabyte is the most that may come before a grant has verified."""
+
+    def present(question: int) -> list[Part]:
+        size = 250_000
+        head = (size + 8).to_bytes(4, "big").hex() + f"9301{question:02x}c6{size:08x}"
+        return [head, {"repeat": "00", "times": size}]
+
+    four = [part for question in range(1, 5) for part in present(question)]
+    return wronged(
+        "subject",
+        "More than 1,048,576 bytes before any grant has verified.",
+        "ABORT 4.",
+        {"from": "controller", "words": "Four tokens of 250,000 bytes.", "hex": four},
+        s("Each is too long.", *[[17, question, 2, [7, 0, "", ""]] for question in range(1, 5)]),
+        {"from": "controller", "words": "And a fifth.", "hex": present(5)},
+        code=4,
+    )
+
+
 OVERLOADED = [
     overload(),
+    ungranted(),
     session(
         "A token of 32,769 bytes is answered `limit`.",
         *GREETED,
@@ -770,7 +791,23 @@ ENDINGS = [
 ASKED = (asks("Ask.", ["call", 1, 0, "read", [], 0]), c("The call.", call(1, 0, "read")))
 LOST = ["returned", 1, "error", 11, 1]
 
+
+def header(by: str, words: str, hexed: str) -> Step:
+    """The length of a frame, and nothing after it."""
+    return {"from": by, "words": words, "hex": hexed}
+
+
 VIOLATIONS = [
+    *(
+        wronged(
+            side,
+            f"A header that announces {size}: refused before the body comes.",
+            "Too long.",
+            header(by, "Only the header.", hexed),
+        )
+        for side, by in (("subject", "controller"), ("controller", "subject"))
+        for size, hexed in (("262,145 bytes", "00040001"), ("4 GiB", "ffffffff"))
+    ),
     wronged(
         "subject",
         "No version that the subject speaks.",
