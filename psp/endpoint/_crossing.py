@@ -24,7 +24,6 @@ from ._connection import Connection, Inspection, Statistics
 from ._failures import fresh
 from ._incoming import ByteStream
 from ._portal import Portal
-from ._stub import Stub
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -208,8 +207,6 @@ def expect_stream(answer: object, kind: type[_T]) -> _T:
 
 def _carried(argument: Any) -> Any:
     """Give an argument as the portal's thread knows it."""
-    if isinstance(argument, Stub):
-        argument = argument._target
     if isinstance(argument, Across):
         return argument.crossed.inner
     if isinstance(argument, list):

@@ -387,6 +387,27 @@ def test_connecting_does_not_hold_up_the_event_loop_and_can_be_cancelled(served:
     assert portal_threads() == before
 
 
+def test_a_connection_that_is_cancelled_while_it_opens_is_closed(served: Served) -> None:
+    """Even though another one keeps the background thread alive."""
+
+    async def main(silent: socket.socket) -> None:
+        address = replace(served.near.address, port=silent.getsockname()[1])
+        task = asyncio.create_task(
+            enter_and_leave(Served(served.house, replace(served.near, address=address)))
+        )
+        dialled, _ = await asyncio.to_thread(silent.accept)
+        with dialled:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            dialled.settimeout(5)
+            while await asyncio.to_thread(dialled.recv, 65_536):
+                pass  # Its half of a handshake, then the end.
+
+    with connected(served), socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(main(silent))
+
+
 def test_a_middleware_runs_in_the_context_of_the_call(served: Served) -> None:
     """So that a span hangs on the caller's own, and not on whatever the connection's thread did."""
     request = contextvars.ContextVar("request", default="none")
