@@ -4,13 +4,25 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test soak lint bench clean
 
 demo: $(VENV)/demo.done
 	@$(BIN)/psp demo $(ARGS)
 
 test: $(VENV)/dev.done
 	$(BIN)/python -m pytest $(ARGS)
+
+# Minutes in place of seconds: more seeds of the simulation, and each core fuzzed for longer. Inputs
+# worth keeping and those that break a law land in build/found (docs/testing.md).
+SEEDS  ?= 8000
+FUZZ_S ?= 180
+soak: $(VENV)/dev.done
+	PSP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(ARGS)
+	@mkdir -p build/found/controller build/found/subject
+	for core in controller subject; do \
+	  $(BIN)/python -m tests.fuzz $$core -max_total_time=$(FUZZ_S) -artifact_prefix=build/found/ \
+	    build/found/$$core tests/fuzz/corpus/$$core || exit 1; \
+	done
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

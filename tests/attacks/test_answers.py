@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,7 +39,7 @@ def ask(controller: Controller, **options: Any) -> QuestionId:
     return controller.call(BOOTSTRAP, "m", [], **{"remaining_ms": 1000, **options})
 
 
-def hear(controller: Controller, *frames: list[object] | bytes) -> list[ControllerEvent]:
+def hear(controller: Controller, *frames: Sequence[object] | bytes) -> list[ControllerEvent]:
     return controller.receive(
         b"".join(f if isinstance(f, bytes) else frame_bytes(f) for f in frames)
     )
@@ -95,11 +96,11 @@ def test_a_stream_cut_by_the_end_of_the_connection_ends_as_a_stream_and_once() -
 
     events = controller.receive_eof()
 
-    ends = {type(event): event for event in events}
+    ends: dict[type, Any] = {type(event): event for event in events}
     assert len(events) == 2
-    assert ends[Returned][:2] == (waiting, ERROR)  # type: ignore[index]
-    assert ends[StreamEnded][0] == streaming  # type: ignore[index]
-    assert isinstance(ends[StreamEnded][1], ConnectionLost)  # type: ignore[index]
+    assert ends[Returned][:2] == (waiting, ERROR)
+    assert ends[StreamEnded][0] == streaming
+    assert isinstance(ends[StreamEnded][1], ConnectionLost)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,8 @@ def test_a_name_in_an_argument_is_checked_before_anything_is_sent() -> None:
     controller = greeted()
     last = ask(controller, no_pipelining=True)
     controller.data_to_send()
-    for target in ([last, []], [99, []], 7, [last + 1, []]):
+    targets: list[Any] = [[last, []], [99, []], 7, [last + 1, []]]
+    for target in targets:
         with pytest.raises(LocalProtocolError):
             controller.call(BOOTSTRAP, "m", [Promised(target)], remaining_ms=1)
 

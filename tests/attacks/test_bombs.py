@@ -97,7 +97,7 @@ def test_a_bomb_is_refused_and_takes_less_than_24_mib_on_the_way(name: str) -> N
     ids=["maps", "lists", "nils", "one text", "wide text"],
 )
 def test_the_largest_lawful_body_becomes_a_few_mib(arguments: bytes, kept_mib: int) -> None:
-    stream, kept = call(arguments), []
+    stream, kept = call(arguments), list[object]()
 
     def decode() -> None:
         kept.extend(FrameReader(Role.SUBJECT).receive_untrusted(stream))

@@ -323,14 +323,14 @@ def test_a_call_behind_a_credit_is_taken_although_streams_hold_every_slot() -> N
     house.say(*(call(question, accept_bytes=10, flags=PLAIN) for question in range(1, 5)))
     for question in range(1, 5):
         one = house.running[question]
-        house.hear(house.subject.open_stream(one, None))  # type: ignore[arg-type]
-        house.subject.offer(one, b"x" * 100)  # type: ignore[arg-type]
+        house.hear(house.subject.open_stream(one, None))
+        house.subject.offer(one, b"x" * 100)
     assert house.kinds()[CHUNK] <= 4
 
     house.say(call(5, flags=PLAIN), [5, 1, 90], call(6, flags=PLAIN))
     house.listen()
     assert house.running[1].unsent == 0
-    house.hear(house.subject.end_stream(house.running.pop(1)))  # type: ignore[arg-type]
+    house.hear(house.subject.end_stream(house.running.pop(1)))
     house.say(call(7, flags=PLAIN))
 
     assert {code_of(house.answers()[number])[0] for number in (5, 6)} == {Overloaded.code}
@@ -342,7 +342,7 @@ def test_streams_beyond_their_limit_leave_slots_for_calls() -> None:
     house = House(streams=2)
     for question in range(1, 5):
         house.say(call(question, flags=PLAIN))
-        house.hear(house.subject.open_stream(house.running.pop(question), None))  # type: ignore[arg-type]
+        house.hear(house.subject.open_stream(house.running.pop(question), None))
 
     assert house.subject.open_streams == 2
     assert {code_of(house.answers()[number])[0] for number in (3, 4)} == {LimitExceeded.code}
@@ -354,15 +354,15 @@ def test_a_stream_without_credit_sends_nothing_and_keeps_nothing_when_given_up()
     house = House()
     house.say(call(1, accept_bytes=0, flags=PLAIN))
     one = house.running[1]
-    house.hear(house.subject.open_stream(one, None))  # type: ignore[arg-type]
-    house.subject.offer(one, b"x" * 5_000_000)  # type: ignore[arg-type]
+    house.hear(house.subject.open_stream(one, None))
+    house.subject.offer(one, b"x" * 5_000_000)
     assert house.kinds()[CHUNK] == 0
 
     house.say([3, [1]])
 
     assert house.cancelled == [1]
     assert one.unsent == 0
-    house.hear(house.subject.end_stream(one))  # type: ignore[arg-type]
+    house.hear(house.subject.end_stream(one))
     assert house.subject.calls_in_flight == house.subject.open_streams == 0
     assert house.kinds()[CHUNK] == house.kinds()[END] == 0
 
@@ -371,10 +371,10 @@ def test_credit_beyond_all_numbers_is_only_credit() -> None:
     house = House()
     house.say(call(1, accept_bytes=2**63 - 1, flags=PLAIN))
     one = house.running[1]
-    house.hear(house.subject.open_stream(one, None))  # type: ignore[arg-type]
+    house.hear(house.subject.open_stream(one, None))
     for _ in range(10):
         house.say([5, 1, 2**63 - 1])
-    house.subject.offer(one, b"x" * 100)  # type: ignore[arg-type]
+    house.subject.offer(one, b"x" * 100)
 
     assert house.kinds()[CHUNK] == 1
     assert house.aborted is None
@@ -394,11 +394,11 @@ def test_a_stream_named_by_a_call_fails_the_call_and_not_the_stream() -> None:
     house = House()
     house.say(call(1), call(2, [1, []]), call(3, 0, "m", [promised(1)]))
     one = house.running[1]
-    house.hear(house.subject.open_stream(one, None))  # type: ignore[arg-type]
+    house.hear(house.subject.open_stream(one, None))
     house.say(call(4, [1, []]))
 
     assert {code_of(house.answers()[number])[0] for number in (2, 3, 4)} == {Invalid.code}
-    house.subject.offer(one, b"x")  # type: ignore[arg-type]
+    house.subject.offer(one, b"x")
     assert house.kinds()[CHUNK] == 1
 
 
@@ -407,8 +407,8 @@ def test_a_call_on_a_stream_does_not_keep_the_stream_alive_when_it_is_given_up()
     house = House()
     house.say(call(1, accept_bytes=10))
     one = house.running[1]
-    house.hear(house.subject.open_stream(one, None))  # type: ignore[arg-type]
-    house.subject.offer(one, b"x" * 100)  # type: ignore[arg-type]
+    house.hear(house.subject.open_stream(one, None))
+    house.subject.offer(one, b"x" * 100)
     house.say(call(2, [1, []]), [3, [1]])
 
     assert house.cancelled == [1]
@@ -599,7 +599,7 @@ def test_an_argument_cannot_be_changed_through_the_answer_it_came_from() -> None
     first, second = house.running[2], house.running[3]
     assert isinstance(first, CallReady)
     assert isinstance(second, CallReady)
-    first.arguments[0]["rows"].append("forged")  # type: ignore[index, union-attr, call-overload, arg-type]
+    first.arguments[0]["rows"].append("forged")
 
     assert second.arguments == [{"rows": [1]}]
 

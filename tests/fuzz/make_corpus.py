@@ -7,7 +7,7 @@ Inputs that the fuzzer found and that are worth keeping lie beside them, named b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from .mutation import ARCHIVE_TIME, chunk_bytes
 CORPUS: Final = Path(__file__).parent / "corpus"
 HELLO: Final = frame_bytes([0, [1], {}, []])
 GREETING: Final = frame_bytes([16, 1, {}, [], bytes(32), ARCHIVE_TIME])
-Session = tuple[int, int, list[bytes | list[object]]]
+Session = tuple[int, int, Sequence[bytes | Sequence[object]]]
 
 
 def _call(question: int, target: object, method: str, *arguments: object) -> list[object]:

@@ -44,7 +44,8 @@ ERRORS: Final[tuple[object, ...]] = (
 
 def _id(chance: Random) -> int:
     # Small ids meet the tables; large and odd ones meet the watermarks.
-    return chance.choice((*range(12), chance.randrange(1, 40), 2**40, 2**63 - 1))
+    ids: tuple[int, ...] = (*range(12), chance.randrange(1, 40), 2**40, 2**63 - 1)
+    return chance.choice(ids)
 
 
 def _target(chance: Random) -> object:
@@ -59,7 +60,7 @@ def _promised(chance: Random) -> msgpack.ExtType:
 
 
 def _call(chance: Random) -> list[object]:
-    arguments = [
+    arguments: list[object] = [
         chance.choice((1, "a", _promised(chance), [_promised(chance)], {}))
         for _ in range(chance.randrange(4))
     ]

@@ -181,7 +181,7 @@ class Line:
                 ready = self.subject.resolve_object(call, made.object, tag)
             case "objects":
                 self.outcomes[answer_id] = {"one": made}
-                ready = self.subject.resolve_value(call, {"one": made})
+                ready = self.subject.resolve_value(call, {"one": made})  # type: ignore[dict-item]
             case "stream":
                 assert isinstance(call, CallReady)
                 ready = self.subject.open_stream(call, {"columns": ["a"]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from psp.rpc import Controller, QuestionId
@@ -33,7 +35,10 @@ def simulate_many(seeds: int) -> None:
         simulate(seed)
 
 
-def forgets_every_third(finish):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+Finish = Callable[[Controller, QuestionId], None]
+
+
+def forgets_every_third(finish: Finish) -> Finish:
     def forgetful(self: Controller, question: QuestionId) -> None:
         if question % 3:
             finish(self, question)
