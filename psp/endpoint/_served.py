@@ -127,7 +127,7 @@ class Served:
                 # One attempt without waiting: this task must never wait in order to write.
                 sender.send_now()
                 if self._core.has_chunk:
-                    sender.wake()
+                    sender.wake_bulk()
                 if sender.is_full:
                     await sender.wait_for_room()
         except trio.BrokenResourceError:
@@ -295,7 +295,7 @@ class Served:
         try:
             for event in self._core.open_stream(call, stream.header):
                 assert not isinstance(event, CallReady)  # Nothing can be called on a stream.
-            await self._outgoing.carry(call, stream, self._sender.wake)
+            await self._outgoing.carry(call, stream, self._sender.wake_bulk)
         except CallFailed as exc:
             return exc
         except Exception as exc:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import trio
 
+from ._flush import flusher
 from ._limits import UNREAD_S_MAX, UNSENT_BYTES_MAX
 from ._stream import TlsStream
 
@@ -20,7 +21,7 @@ Tap: TypeAlias = Callable[[Literal["in", "out"], bytes], None]
 
 
 class Sender:
-    """Carries a core's bytes into a stream.
+    """Carries a core's bytes into a stream. Made and used in one trio run.
 
     Attributes:
         sent_bytes: Bytes taken from the core, in the clear.
@@ -47,15 +48,19 @@ class Sender:
         self._take = take
         self._take_bulk = take_bulk
         self._tap = tap
+        self._flusher = flusher()
         # What the socket did not accept whole. None when the kernel has everything; while it is
         # set nothing else may be offered. `run` alone clears it.
         self._head: memoryview | None = None
-        # The writer's task while it waits for work; None while it runs. `wake` clears it.
+        # The writer's task while it waits for work; None while it runs.
         self._parked: trio.lowlevel.Task | None = None
-        # Whether anybody asked to send since the writer last looked. A new connection's HELLO
-        # waits for it, so that HELLO, PRESENT and the first calls leave as one flight.
         self._is_asked = False
+        # Somebody asked to send while the head was waiting: the core may hold more.
+        self._is_behind = False
+        self._has_bulk = False
         self._is_broken = False
+        # What a tap has raised, where no task could hear it; the writer raises it.
+        self._fault: BaseException | None = None
         self._room = trio.lowlevel.ParkingLot()
         # Taken from the core while the head waits, so that they can be counted.
         self._queue: list[bytes] = []
@@ -83,39 +88,45 @@ class Sender:
 
         If the socket does not take it, those very bytes become the writer's.
         """
-        if self._is_broken:
-            return
-        if self._head is None:
-            self._offer_next()
         if self._head is not None:
-            self.wake()
+            self._is_behind = True
+        elif not self._is_broken:
+            self._offer_next()
+        if self._head is not None or self._is_broken or self._room:
+            self._tell_tasks()
 
     def wake(self) -> None:
-        """Let the writer send what waits, joined with all that others add in this turn."""
-        self._is_asked = True
-        task, self._parked = self._parked, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        """Send what waits when this turn of the loop ends, joined with all that others add."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._flusher.ask(self._flush)
+
+    def wake_bulk(self) -> None:
+        """Let the writer look for less urgent pieces, until there are none."""
+        self._has_bulk = True
+        self._wake_writer()
 
     async def run(self) -> None:
         """Be the writer, until sending fails or this is cancelled."""
+        self._flusher.join()
         try:
             while not self._is_broken:
                 if self._head is not None:
                     await self._wait_for_kernel()
                     if not self._is_broken:
                         self._offer_head()
-                elif self._is_asked or self._queue:
-                    self._is_asked = False
+                        self._tell_tasks()
+                elif self._queue or self._is_behind:
+                    self._is_behind = False
                     self._offer_next()
-                    if self._head is None and (piece := self._take_bulk()):
-                        self._offer(piece)
-                        self._is_asked = True
-                        # On a fast line the kernel takes everything: others must have a turn.
-                        await trio.lowlevel.checkpoint()
+                elif self._has_bulk:
+                    await self._send_bulk()
                 else:
                     await self._park()
+            if self._fault is not None:
+                raise self._fault
         finally:
+            self._flusher.leave()
             self._room.unpark_all()
             if self._head is not None:
                 # Half a record has left: nothing that follows could be understood.
@@ -129,14 +140,48 @@ class Sender:
 
     async def wait_for_room(self) -> None:
         """Wait while too much of our own lies unsent: called before reading more from the peer."""
-        self._collect()
-        while self.unsent_bytes > UNSENT_BYTES_MAX and not self._is_broken:
+        while self.is_full and not self._is_broken:
             await self._room.park()
 
     async def wait_until_idle(self) -> None:
         """Wait until the kernel has everything that was handed over, or nothing can leave."""
         while not self.is_idle and not self._is_broken:
             await self._room.park()
+
+    async def _send_bulk(self) -> None:
+        self._offer_next()
+        if self._head is None:
+            piece = self._take_bulk()
+            self._has_bulk = bool(piece)
+            if piece:
+                self._offer(piece)
+                # On a fast line the kernel takes everything: others must have a turn.
+                await trio.lowlevel.checkpoint()
+
+    def _flush(self) -> None:
+        """Called before the loop waits, outside of any task; see `Flusher`."""
+        self._is_asked = False
+        if self._head is not None:
+            self._is_behind = True
+        elif not self._is_broken:
+            try:
+                self._offer_next()
+            except BaseException as exc:
+                self._fault, self._is_broken = exc, True
+        if self._head is not None or self._is_broken or self._room:
+            self._flusher.soon(self._tell_tasks)
+
+    def _tell_tasks(self) -> None:
+        """Wake whoever an offer concerns: the writer to finish it, or those who wait for room."""
+        if self._room and (self._is_broken or self.unsent_bytes <= UNSENT_BYTES_MAX):
+            self._room.unpark_all()
+        if self._head is not None or self._is_broken:
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        task, self._parked = self._parked, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     def _collect(self) -> None:
         """Move what the core holds to where it can be counted."""
@@ -171,8 +216,6 @@ class Sender:
             self._give_up()
             return
         self._head = self._head[accepted:] if accepted < len(self._head) else None
-        if self._room and self.unsent_bytes <= UNSENT_BYTES_MAX:
-            self._room.unpark_all()
 
     async def _wait_for_kernel(self) -> None:
         with trio.move_on_after(UNREAD_S_MAX) as scope:
@@ -190,8 +233,6 @@ class Sender:
         self._queue.clear()
         self._queued_bytes = 0
         self._stream.stop_sending()
-        self._room.unpark_all()
-        self.wake()
 
     async def _park(self) -> None:
         self._parked = trio.lowlevel.current_task()
