@@ -31,7 +31,9 @@ from psp.endpoint import (
     Stub,
     expect_stream,
     next_across,
+    payload_of,
     remote,
+    settled_across,
     shared_portal,
     wait_across,
 )
@@ -139,7 +141,10 @@ class ByteStream(_Owned, endpoint.ByteStream):
 
 async def _wait(crossed: Crossed[Any]) -> Any:
     """Wait for an answer. Cancelling the last task that does gives the question up."""
-    answer = await crossed.portal.arun(wait_across, crossed)
+    if (settled := settled_across(crossed)) is not None:
+        answer = payload_of(settled)
+    else:
+        answer = await crossed.portal.arun(wait_across, crossed)
     if isinstance(answer, endpoint.Reference):
         return Reference(crossed.portal, answer)
     if isinstance(answer, endpoint.ByteStream):

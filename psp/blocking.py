@@ -30,7 +30,9 @@ from psp.endpoint import (
     Stub,
     expect_stream,
     next_across,
+    payload_of,
     remote,
+    settled_across,
     shared_portal,
     wait_across,
 )
@@ -151,7 +153,10 @@ class ByteStream(_Owned, endpoint.ByteStream):
 
 
 def _wait(crossed: Crossed[Any], timeout_s: float | None) -> Any:
-    answer = crossed.portal.run(wait_across, crossed, timeout_s)
+    if (settled := settled_across(crossed)) is not None:
+        answer = payload_of(settled)
+    else:
+        answer = crossed.portal.run(wait_across, crossed, timeout_s)
     if isinstance(answer, endpoint.Reference):
         return Reference(crossed.portal, answer)
     if isinstance(answer, endpoint.ByteStream):

@@ -11,6 +11,8 @@ from ._crossing import CrossedCallable as CrossedCallable
 from ._crossing import CrossedConnection as CrossedConnection
 from ._crossing import expect_stream as expect_stream
 from ._crossing import next_across as next_across
+from ._crossing import payload_of as payload_of
+from ._crossing import settled_across as settled_across
 from ._crossing import shared_portal as shared_portal
 from ._crossing import wait_across as wait_across
 from ._exposed import Exposed as Exposed

@@ -222,6 +222,24 @@ def test_ctrl_c_ends_the_wait_and_gives_the_question_up(served: Served) -> None:
         until_cancelled(served, connection)
 
 
+def test_a_result_that_is_there_is_read_without_crossing(served: Served) -> None:
+    """So that awaiting thousands one by one costs one wait, not thousands of thread hops."""
+    with connected(served) as connection:
+        room = connection.bootstrap
+        first = room.call("add", 1, 1, is_last=True)
+        failed = room.call("fail", is_last=True)
+        room.call("add", 1, 1).result()  # Answered after them: so they are there.
+        crossings: list[object] = []
+        connection.crossed.portal.run = crossings.append  # type: ignore[assignment,method-assign]
+        try:
+            assert first.result() == first.result() == 2
+            with pytest.raises(HandlerFailed):
+                failed.result()
+        finally:
+            del connection.crossed.portal.run
+    assert crossings == []
+
+
 def test_a_stream_is_read_with_for(served: Served) -> None:
     with connected(served) as connection:
         assert b"".join(connection.bootstrap.call("chunks", 3)) == b"0,1,2,"
