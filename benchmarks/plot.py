@@ -9,6 +9,8 @@ from typing import Any, Final, TypeAlias
 
 import vl_convert
 
+from benchmarks._report import Bar
+
 ROOT: Final = Path(__file__).parent.parent
 RESULTS: Final = ROOT / "benchmarks" / "results"
 PAGE: Final = ROOT / "docs" / "performance.md"
@@ -26,7 +28,7 @@ def run() -> list[Path]:
     """Write every picture and the table; give the files that were written."""
     results = {name: read(name) for name in ("rpc", "wan", "profile")}
     written = []
-    for name, (source, draw) in _PICTURES.items():
+    for name, (source, draw) in PICTURES.items():
         path = PAGE.with_name(f"performance-{name}.svg")
         svg = vl_convert.vegalite_to_svg({**_LOOK, **draw(results[source])})
         path.write_text(svg + "\n", "utf-8")
@@ -69,26 +71,49 @@ def _tables(results: Mapping[str, Result]) -> Iterator[str]:
         bars = results[name]["limits"]["bars"]
         for key, ratio in ratios.items():
             least, most = spread[key]
-            yield f"| `{key}` | {ratio:g} | {least:g} .. {most:g} | {_bar(bars[key])} |"
-    figures = results["rpc"]["figures"]
+            bar = Bar(**bars[key])
+            held = "" if bar.is_held(ratio) else ", not held"
+            yield f"| `{key}` | {ratio:g} | {least:g} .. {most:g} | {bar}{held} |"
     yield from ("", "Beside them, without a bar:", "")
     yield from ("| ratio | median | lowest and highest sample |", "|---|---|---|")
-    for key, (middle, least, most) in figures["ratios_beside"].items():
-        yield f"| `{key}` | {middle:g} | {least:g} .. {most:g} |"
+    for name in ("rpc", "wan"):
+        for key, (middle, least, most) in results[name]["figures"]["ratios_beside"].items():
+            yield f"| `{key}` | {middle:g} | {least:g} .. {most:g} |"
+    figures = results["rpc"]["figures"]
+    yield from ("", "In absolute numbers:", "")
     yield from (
-        "",
         "| who does what | median | spread | CPU, both processes |",
         "|---|---|---|---|",
     )
     for title, part in figures.items():
         if " of " in title:
             yield _absolute(title, part)
-    yield ""
+    yield from ("", "Memory of one more, proportional set size:", "")
+    yield from ("| what | controller | subject |", "|---|---|---|")
+    for what, ends in figures["memory_bytes"].items():
+        controller, subject = (f"{ends[end]:,} bytes" for end in ("controller", "subject"))
+        yield f"| {what.replace('_', ' ')} | {controller} | {subject} |"
+    yield from ("", "What a small call waits for while a stream fills the connection:", "")
+    yield from ("| | median | 99th percentile |", "|---|---|---|")
+    for title in ("small calls alone", "small calls under bulk"):
+        part = figures[title]
+        yield f"| {title} | {part['median_us'][0]:g} µs | {part['p99_us'][0]:g} µs |"
+    yield from ("", "The layers of a null call:", "")
+    yield from ("| layer | µs | spread | what |", "|---|---|---|---|")
+    profile = results["profile"]["figures"]
+    for layer, (middle, least, most) in profile["us_per_call"].items():
+        words = profile["layers"][layer]
+        yield f"| {layer} | {middle:g} | {least:g} .. {most:g} | {words} |"
+    yield from ("", _machine(results["rpc"]["limits"]), "")
 
 
-def _bar(bar: Mapping[str, float]) -> str:
-    ((word, value),) = bar.items()
-    return f"{word.replace('_', ' ')} {value:g}"
+def _machine(limits: Mapping[str, Any]) -> str:
+    machine, packages = limits["machine"], limits["packages"]
+    versions = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return (
+        f"Measured on {machine['cores']} cores, Linux {machine['kernel'].partition('-')[0]},"
+        f" Python {machine['python']}, {machine['openssl']}; {versions}."
+    )
 
 
 def _absolute(title: str, part: Mapping[str, Sequence[float]]) -> str:
@@ -181,7 +206,7 @@ def _axis(field: str, title: str, **more: object) -> Drawing:
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
-_PICTURES: Final[Mapping[str, tuple[str, Callable[[Result], Drawing]]]] = {
+PICTURES: Final[Mapping[str, tuple[str, Callable[[Result], Drawing]]]] = {
     "null": ("rpc", draw_null),
     "rates": ("rpc", draw_rates),
     "outstanding": ("rpc", draw_outstanding),

@@ -27,7 +27,7 @@ _MODULES: Final = ("capnp", "grpc", "pyarrow", "uvloop")
 
 
 def run(*, quick: bool = False) -> dict[str, object]:
-    """Measure everything; some minutes, or some seconds if `quick`."""
+    """Measure everything; about two minutes, or some seconds if `quick`."""
     check_installed()
     effort = QUICK if quick else FULL
     report = Report("rpc", BARS)
