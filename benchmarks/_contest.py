@@ -35,10 +35,11 @@ class ContestantFailedError(RuntimeError):
 class Contestant:
     """One implementation under test: its server and its driver."""
 
-    def __init__(self, name: str, server: Child, driver: Child) -> None:
+    def __init__(self, name: str, server: Child, driver: Child, port: int) -> None:
         self.name = name
         self.server = server
         self.driver = driver
+        self.port = port
 
     def measure(self, do: str, count: int) -> Sample:
         """Take one sample, and add what both processes spent on it."""
@@ -104,7 +105,7 @@ class Hall:
             port = int(proxy.hear()["port"])
         driver = self.child(name, module, "drive", Setting(str(self.directory), loop, port))
         driver.hear()
-        return Contestant(name, server, driver)
+        return Contestant(name, server, driver, port)
 
     def child(self, name: str, module: str, role: str, setting: Setting) -> Child:
         process = self._stack.enter_context(_reaped(module, role, setting))

@@ -21,7 +21,8 @@ from benchmarks._contests import (
 from benchmarks._process import memory_bytes
 from benchmarks._report import Report
 from benchmarks._versions import in_force
-from benchmarks.peers._child import Sample
+from benchmarks.peers._certificates import tls_version
+from benchmarks.peers._child import Sample, Setting
 
 _MODULES: Final = ("capnp", "grpc", "pyarrow", "uvloop")
 
@@ -36,6 +37,11 @@ def run(*, quick: bool = False) -> dict[str, object]:
         peers = {
             name: place.start(name, peer.module, loop=peer.loop) for name, peer in PEERS.items()
         }
+        report.limits["tls"] = {
+            name: tls_version(Setting(str(place.directory), port=peers[name].port))
+            for name in ("pycapnp", "grpc_aio", "flight")
+        }
+        report.limits["effort"] = effort._asdict()
         _warm_up([ours, *peers.values()])
         for contest in CONTESTS:
             met = {name: peers[name] for name in contest.peers}

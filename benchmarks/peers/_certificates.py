@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,6 +53,18 @@ def client_context(setting: Setting) -> ssl.SSLContext:
     context = _tls_1_3(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(setting.file(CERTIFICATE))
     return context
+
+
+def tls_version(setting: Setting) -> str:
+    """Ask a server which TLS it speaks with a client that would also take TLS 1.2."""
+    context = client_context(setting)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", setting.port)) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as stream,
+    ):
+        return stream.version() or "none"
 
 
 def _tls_1_3(protocol: int) -> ssl.SSLContext:

@@ -104,6 +104,7 @@ def test_calls_are_compared_with_every_peer() -> None:
     assert set(figures["memory_bytes"]) == {"idle_connection", "outstanding_call"}
     assert {"rtt_vs_pycapnp_uvloop", "rtt_async_vs_pycapnp"} <= set(figures["ratios_beside"])
     assert figures["null of psp"]["cpu_us"][0] > 0
+    assert set(result["limits"]["tls"].values()) == {"TLSv1.3"}
 
 
 @pytest.mark.slow
