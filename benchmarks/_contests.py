@@ -59,6 +59,8 @@ _ASYNC_TOO = ("pycapnp", "grpc_aio")
 
 CONTESTS: Final = (
     Contest("rtt", "null", "null", "median_us", 500, tuple(PEERS)),
+    # Through a typed stub, as most programs call.
+    Contest("rtt_stub", "null_stub", "null", "median_us", 500, ("pycapnp",)),
     Contest("rtt_async", "null_async", "null", "median_us", 500, _ASYNC_TOO),
     Contest("concurrent", "concurrent", "concurrent", "calls_per_s", 3_000, (*_CAPNP, *_GRPC)),
     Contest("concurrent_async", "concurrent_async", "concurrent", "calls_per_s", 3_000, _ASYNC_TOO),

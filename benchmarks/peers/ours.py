@@ -27,7 +27,7 @@ from benchmarks.peers._child import (
 from benchmarks.peers._pairing import Pairing
 from benchmarks.peers._signed import SignedNode, sign
 from psp.capability import Grant
-from psp.endpoint import Exposed, Reference, connect
+from psp.endpoint import Exposed, Reference, Result, Stub, connect, remote
 from psp.endpoint import serve as serve_archive
 from psp.values import Value
 from psp.wire import INITIAL_LIMITS
@@ -35,6 +35,13 @@ from psp.wire import INITIAL_LIMITS
 TASKS = 100
 OUTSTANDING_CALLS = 10_000
 PLAN: list[Value] = ["count", "sales"]
+
+
+class NodeStub(Stub):
+    """A typed stub, for what it adds to a call by name."""
+
+    @remote
+    def null(self) -> Result[None]: ...
 
 
 def serve(setting: Setting) -> None:
@@ -81,6 +88,7 @@ async def _drive(setting: Setting) -> None:
             await answer_commands_async(
                 {
                     "null": partial(one_by_one_async, null),
+                    "null_stub": partial(one_by_one_async, NodeStub.of(node).null),
                     "null_async": partial(one_by_one_async, null_async),
                     "concurrent": partial(concurrent, null),
                     "concurrent_async": partial(concurrent, null_async),
