@@ -184,3 +184,13 @@ def test_no_secret_is_ever_in_a_recording(secret: bytes, number: int) -> None:
     assert str(number) not in recording.text
     for disguise in (*disguises(secret), *disguises(text.encode())):
         assert disguise not in recording.text.encode(), disguise
+
+
+def test_a_fault_of_our_own_ends_the_recording_and_not_the_connection() -> None:
+    def forgetful(places: object) -> dict[str, object]:
+        raise KeyError("no such field")
+
+    lines: list[str] = []
+    recorder = Recorder(lines.append, role=Role.CONTROLLER, clock=lambda: 0.0, redact=forgetful)
+    recorder("out", b"\x00\x00\x00\x03\x92\x06\x01")
+    assert (recorder.has_failed, lines) == (True, [])
