@@ -1,92 +1,54 @@
 """The asking side: questions out, answers in. No socket, no clock, no task.
 
-Your mistake raises at once and sends nothing. The peer's mistake arrives: `receive` catches it in
-one place, tells the peer with an ABORT, ends every open question and gives `Aborted` last.
+Here is what a caller does; what comes back is heard in `ControllerInbox`. Your mistake raises at
+once and sends nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from psp.errors import (
-    CALL_FAILURES,
-    CallFailed,
     ConnectionLost,
     LimitExceeded,
     LocalProtocolError,
-    Processed,
-    RemoteProtocolError,
 )
 from psp.values import Value
 from psp.wire import (
     ACCEPT_BYTES_DEFAULT,
     CALL,
-    CHUNK,
-    CONTROLLER_ABORT,
     CONTROLLER_HELLO,
     CREDIT,
-    END,
     FINISH,
     FLAG_NO_PIPELINING,
     FLAG_NO_RESULT,
-    GOAWAY,
     ID_MAX,
     IDS_PER_FRAME_MAX,
     INITIAL_LIMITS,
     INVOCATION_BYTES_MAX,
     METHOD_CHARACTERS_MAX,
     PING,
-    PONG,
     PRESENT,
     RELEASE,
     REMAINING_MS_MAX,
-    RETURN,
-    SUBJECT_ABORT,
-    SUBJECT_HELLO,
-    TEXT_CHARACTERS_MAX,
     VERSION,
-    AbortCode,
-    FrameReader,
-    FrameWriter,
     Limits,
-    Places,
     Promised,
-    Role,
-    SubjectHello,
     WireTarget,
     is_sendable_scalar,
-    limits_from_hello_untrusted,
     outgoing_arguments,
     raised_limits,
 )
 
-from ._events import (
-    ERROR,
-    REFERENCE,
-    STREAM,
-    VALUE,
-    Aborted,
-    ChunkReceived,
-    ControllerEvent,
-    GoingAway,
-    HelloReceived,
-    Ponged,
-    Returned,
-    StreamEnded,
-)
+from ._controller_inbox import ControllerInbox
 from ._ids import BOOTSTRAP, ExportId, QuestionId, Target
 from ._naming import find_promised
 from ._questions import (
     AWAITING,
     AWAITING_LAST,
-    FREE,
-    QUESTION_TRANSITIONS,
     RETURNED,
-    STREAMING,
     STREAMING_LAST,
-    QuestionState,
-    QuestionStep,
 )
 
 _NO_ARGUMENTS: Final[list[Value]] = []
@@ -98,7 +60,7 @@ _FLAGS: Final = {
 Argument: TypeAlias = "Value | Promised"
 
 
-class Controller:
+class Controller(ControllerInbox):
     """One connection, seen by the side that dials and asks.
 
     Attributes:
@@ -108,34 +70,7 @@ class Controller:
     """
 
     def __init__(self, *, limits: Limits = INITIAL_LIMITS, features: Sequence[str] = ()) -> None:
-        self.peer_hello: HelloReceived | None = None
-        self.peer_limits = INITIAL_LIMITS
-        self.open_questions = 0
-        self._reader = FrameReader(Role.CONTROLLER)
-        self._writer = FrameWriter()
-        self._questions: dict[QuestionId, QuestionState] = {}
-        # What each may send as a stream: asked for, if not the default; then, once it is one, left.
-        self._accepts: dict[QuestionId, int] = {}
-        self._credits: dict[QuestionId, int] = {}
-        # The references that are held, and the bootstrap, which always is.
-        self._imports: set[ExportId] = {BOOTSTRAP}
-        self._last_question = 0
-        # Highest question whose bytes were handed to the shell: a later one was certainly not
-        # processed, so its caller may simply repeat it.
-        self._last_sent = 0
-        self._last_import = 0
-        self._last_ping = 0
-        self._finished: list[QuestionId] = []
-        self._released: list[ExportId] = []
-        self._going_away = False
-        self._has_ended = False
-        self._receivers: Final[Mapping[int, Callable[..., None]]] = {
-            RETURN: self._receive_return,
-            CHUNK: self._receive_chunk,
-            END: self._receive_end,
-            GOAWAY: self._receive_go_away,
-            PONG: self._receive_pong,
-        }
+        super().__init__()
         self._writer.write(
             (CONTROLLER_HELLO, [VERSION], raised_limits(limits), list(features)),
         )
@@ -277,13 +212,6 @@ class Controller:
         self._imports.remove(export)
         self._released.append(export)
 
-    def abort(self, code: int, text: str) -> list[ControllerEvent]:
-        """End the connection and tell the subject why; `data_to_send` has the frame."""
-        if self._has_ended:
-            return []
-        self._writer.write((CONTROLLER_ABORT, code, text[:TEXT_CHARACTERS_MAX]))
-        return [*self._end(), Aborted(code, text, by_peer=False)]
-
     def data_to_send(self) -> bytes:
         """Give everything that waits, joined: one send. Empty if nothing does."""
         # FINISH and RELEASE leave last: a call made before them may need what they give up.
@@ -291,6 +219,11 @@ class Controller:
             self._write_batches()
         self._last_sent = self._last_question
         return self._writer.take()
+
+    @property
+    def next_question(self) -> int:
+        """The id that the next question will have."""
+        return self._last_question + 1
 
     @property
     def waiting_bytes(self) -> int:
@@ -306,39 +239,6 @@ class Controller:
     def held_references(self) -> int:
         """References not yet released; 0 at the end, or the caller leaks."""
         return len(self._imports - {BOOTSTRAP})
-
-    def receive(self, data: bytes | memoryview) -> list[ControllerEvent]:
-        """Take bytes from the subject, cut anywhere, and say what they mean."""
-        events: list[ControllerEvent] = []
-        if self._has_ended:
-            return events
-        questions = self._questions
-        try:
-            for places in self._reader.receive_untrusted(data):
-                # The hot path, the value of a plain call: everything else is rarer.
-                if (
-                    places[0] == RETURN
-                    and places[2] == VALUE
-                    and questions.get(places[1]) == AWAITING_LAST
-                    and self.peer_hello is not None
-                ):
-                    del questions[places[1]]
-                    self.open_questions -= 1
-                    if self._accepts:
-                        self._accepts.pop(places[1], None)
-                    events.append(Returned(places[1], VALUE, places[3]))
-                    continue
-                self._receive_one(places, events)
-                if places[0] == SUBJECT_ABORT:
-                    break
-        except RemoteProtocolError as exc:
-            code = AbortCode.PROTOCOL
-            events += self.abort(code, str(exc))
-        return events
-
-    def receive_eof(self) -> list[ControllerEvent]:
-        """The connection is gone: end every open question, once."""
-        return [] if self._has_ended else self._end()
 
     def _wire_target(self, target: Target) -> WireTarget:
         if isinstance(target, int):
@@ -385,11 +285,6 @@ class Controller:
                 # would refuse the call for what we no longer hold.
                 self._write_batches()
 
-    def _forget(self, question: QuestionId) -> QuestionState | None:
-        self._accepts.pop(question, None)
-        self._credits.pop(question, None)
-        return self._questions.pop(question, None)
-
     def _write_batches(self) -> None:
         if not self._has_ended:
             for kind, ids in ((FINISH, self._finished), (RELEASE, self._released)):
@@ -397,134 +292,6 @@ class Controller:
                     self._writer.write((kind, ids[start : start + IDS_PER_FRAME_MAX]))
         self._finished.clear()
         self._released.clear()
-
-    def _receive_one(self, places: Places, events: list[ControllerEvent]) -> None:
-        kind = places[0]
-        if kind == SUBJECT_ABORT:
-            events += [*self._end(), Aborted(places[1], places[2])]
-        elif self.peer_hello is None:
-            events.append(self._receive_hello(places))
-        elif kind in self._receivers:
-            self._receivers[kind](events, *places[1:])
-        else:
-            raise RemoteProtocolError("a second HELLO; a subject says it first, and once")
-
-    def _receive_return(
-        self, events: list[ControllerEvent], number: int, status: int, payload: Any
-    ) -> None:
-        question = QuestionId(number)
-        state = self._questions.get(question)
-        if status == REFERENCE:
-            self._import(ExportId(payload), is_wanted=state is not None)
-        if state is None:
-            self._check_asked(number, "RETURN")
-            return  # It crossed our FINISH.
-        self._advance(question, state, "receive_stream" if status == STREAM else "receive_return")
-        if status == STREAM:
-            self._credits[question] = self._accepts.pop(question, ACCEPT_BYTES_DEFAULT)
-        else:
-            self._accepts.pop(question, None)
-            self.open_questions -= 1
-        events.append(
-            Returned(question, status, _to_failure(payload) if status == ERROR else payload)
-        )
-
-    def _receive_chunk(self, events: list[ControllerEvent], number: int, data: bytes) -> None:
-        question = QuestionId(number)
-        left = self._credits.get(question)
-        if left is None:
-            if question in self._questions:
-                raise RemoteProtocolError(f"CHUNK for question {question}, which is no open stream")
-            self._check_asked(number, "CHUNK")
-            return
-        if len(data) > left:
-            raise RemoteProtocolError(
-                f"CHUNK of {len(data)} bytes for question {question}; its credit is {left}"
-            )
-        self._credits[question] = left - len(data)
-        events.append(ChunkReceived(question, data))
-
-    def _receive_end(self, events: list[ControllerEvent], number: int, failure: Any) -> None:
-        question = QuestionId(number)
-        state = self._questions.get(question)
-        if state is None:
-            self._check_asked(number, "END")
-            return
-        self._advance(question, state, "receive_end")
-        del self._credits[question]
-        self.open_questions -= 1
-        events.append(StreamEnded(question, None if failure is None else _to_failure(failure)))
-
-    def _receive_go_away(self, events: list[ControllerEvent], last_question: int) -> None:
-        self._going_away = True
-        dropped = [question for question in self._questions if question > last_question]
-        for question in dropped:
-            state = self._forget(question)
-            if state is not None and state != RETURNED:
-                self.open_questions -= 1
-                events.append(_lost(question, state, Processed.NO))
-        events.append(GoingAway(last_question))
-
-    def _receive_pong(self, events: list[ControllerEvent], number: int) -> None:
-        if number > self._last_ping:
-            raise RemoteProtocolError(f"PONG {number}; the last PING was {self._last_ping}")
-        events.append(Ponged(number))
-
-    def _advance(self, question: QuestionId, state: QuestionState, step: QuestionStep) -> None:
-        following = QUESTION_TRANSITIONS.get((state, step))
-        if following is None:
-            raise RemoteProtocolError(f"question {question} is {state}: it cannot {step} now")
-        if following is FREE:
-            del self._questions[question]
-        else:
-            self._questions[question] = following
-
-    def _check_asked(self, question: int, what: str) -> None:
-        if question > self._last_question:
-            raise RemoteProtocolError(
-                f"{what} for question {question}; the last one asked is {self._last_question}"
-            )
-
-    def _import(self, export: ExportId, *, is_wanted: bool) -> None:
-        if export <= self._last_import:
-            raise RemoteProtocolError(
-                f"reference {export} came after {self._last_import}; each one has a new, higher id"
-            )
-        self._last_import = export
-        if is_wanted:
-            self._imports.add(export)
-        else:
-            # The answer crossed our FINISH. Nobody else will ever know of this reference.
-            self._released.append(export)
-
-    def _receive_hello(self, places: Places) -> HelloReceived:
-        if places[0] != SUBJECT_HELLO:
-            raise RemoteProtocolError(
-                f"frame kind {places[0]} before HELLO; a subject says it first"
-            )
-        hello = SubjectHello._make(places)
-        if hello.version != VERSION:
-            raise RemoteProtocolError(f"version {hello.version} was chosen; {VERSION} was offered")
-        self.peer_limits = limits_from_hello_untrusted(hello.limits)
-        self.peer_hello = HelloReceived(*hello[1:])
-        return self.peer_hello
-
-    def _end(self) -> list[ControllerEvent]:
-        """End everything that is open. Called once: the tables are empty afterwards."""
-        self._has_ended = True
-        events: list[ControllerEvent] = [
-            _lost(question, state, Processed.MAYBE if question <= self._last_sent else Processed.NO)
-            for question, state in self._questions.items()
-            if state != RETURNED
-        ]
-        self._questions.clear()
-        self._accepts.clear()
-        self._credits.clear()
-        self._imports.clear()
-        self._finished.clear()
-        self._released.clear()
-        self.open_questions = 0
-        return events
 
 
 def _not_callable(
@@ -554,19 +321,3 @@ def _to_target(target: WireTarget) -> Target:
     assert isinstance(question, int)
     assert isinstance(path, list)
     return QuestionId(question), tuple(path)
-
-
-def _lost(
-    question: QuestionId, state: QuestionState, processed: Processed
-) -> Returned | StreamEnded:
-    if state in (STREAMING, STREAMING_LAST):  # Its RETURN has come: it certainly ran.
-        return StreamEnded(question, ConnectionLost(processed=Processed.MAYBE))
-    return Returned(question, ERROR, ConnectionLost(processed=processed))
-
-
-def _to_failure(payload: Value) -> CallFailed:
-    # The decoder has checked this form. A new object each time: an exception collects a traceback
-    # wherever it is raised.
-    assert isinstance(payload, list)
-    code, processed, correlation_id, text = payload
-    return CALL_FAILURES[code](text, processed=Processed(processed), correlation_id=correlation_id)
