@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks import imports, profile, rpc, wan
+from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
 BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -47,7 +48,10 @@ def main() -> None:
     if options.name == "plot":
         plot()
         return
-    result = (QUICK if options.quick else BENCHMARKS)[options.name]()
+    try:
+        result = (QUICK if options.quick else BENCHMARKS)[options.name]()
+    except ContestantFailedError as exc:
+        raise SystemExit(f"no result: {exc}") from None
     print(json.dumps(result) if options.json else table(result))
 
 
