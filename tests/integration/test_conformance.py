@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from psp.conformance import dials, listens, run_controller, run_subject
-from psp.endpoint import Address, Exposed, connect, method, serve
+from psp.endpoint import Address, Exposed, Recorder, connect, method, serve
 from psp.errors import CallFailed, Denied, Disconnected
 from psp.transport import MachineKey, Peer, Pin, check_certificate_untrusted
+from psp.wire import Role
 from tests.unit.conformance.peers import TinySubject, served
 from tests.unit.conformance.test_subject import AnswersTwice, failing
 
@@ -154,3 +156,26 @@ async def test_the_command_that_can_try_nothing_says_why_and_leaves_with_2(tmp_p
     options = ("--key", str(key), "--certificate", str(certificate))
     code, _, said = await command("subject", "psp://x", *options)
     assert (code, "is not the address of an archive" in said) == (2, True)
+
+
+async def test_a_recorder_on_a_real_connection_sees_both_directions_and_no_value() -> None:
+    text: list[str] = []
+    recorder = Recorder(text.append, role=Role.CONTROLLER, clock=trio.current_time)
+    async with our_subject() as address:
+        async with connect(address, key=TESTER, tap=recorder) as connection:
+            assert await connection.bootstrap.call("health") == {"ok": True}
+            with pytest.raises(CallFailed):
+                await connection.bootstrap.call("health", "Mrs Example")
+        recorder.close()
+    lines = [json.loads(line) for line in text]
+    assert not recorder.has_failed
+    assert [(line["from"], line["frame"]) for line in lines if line["frame"] != "FINISH"][:6] == [
+        ("controller", "HELLO"),
+        ("controller", "CALL"),
+        ("subject", "HELLO"),
+        ("subject", "RETURN"),
+        ("controller", "CALL"),
+        ("subject", "RETURN"),
+    ]
+    assert "Mrs Example" not in "".join(text)
+    assert all(earlier["s"] <= later["s"] for earlier, later in pairwise(lines))
