@@ -13,6 +13,7 @@ from typing import Any, Final
 from psp.wire import CALL, CHUNK, FRAMES, FrameWriter, Places
 
 from ._cases import from_hex
+from ._limits import LEAVING_FRAMES_MAX
 from ._line import Line
 from ._outcome import Failed, Skipped
 from ._render import from_json, to_json
@@ -132,13 +133,16 @@ async def stream(line: Line, step: Mapping[str, Any], names: Names) -> None:
 
 async def leaves(line: Line, step: Mapping[str, Any], names: Names) -> None:
     """The controller is content: it closes, and complains of nothing."""
-    while (places := await line.hear()) is not None:
+    for _ in range(LEAVING_FRAMES_MAX):
+        if (places := await line.hear()) is None:
+            return
         if places[0] == 7 and places[1] == _CLOSING:
             continue
         if places[0] == CALL:
             raise Failed("it asked a second question; make it ask `health` once and close")
         if places[0] not in _LEAVING:
             raise Failed(f"it sent {told(places)} to a frame that is lawful")
+    raise Failed(f"it sent {LEAVING_FRAMES_MAX} frames and did not close")
 
 
 async def unless_raised(line: Line, step: Mapping[str, Any], names: Names) -> None:

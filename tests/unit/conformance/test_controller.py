@@ -104,3 +104,19 @@ async def test_a_controller_that_never_comes_fails_one_case_and_the_rest_is_not_
         outcomes = await run_controller(accept, archive_id=ARCHIVE_ID, visit_s=BRIEF_S)
     assert [outcome.verdict for outcome in outcomes[:2]] == ["failed", "skipped"]
     assert {outcome.verdict for outcome in outcomes[1:]} == {"skipped"}
+
+
+class Babbles(TinyController):
+    """It gives back the same answer for ever."""
+
+    def said(self, data: bytes) -> bytes:
+        return data + b"\x00\x00\x00\x04\x92\x03\x91\x01" * 1_000
+
+    async def visit(self, stream: trio.abc.Stream) -> None:
+        await super().visit(stream)
+        await trio.sleep_forever()
+
+
+async def test_a_controller_that_babbles_fails_in_bounded_time() -> None:
+    (outcome,) = await tried(Babbles, "live_controller 1")
+    assert outcome.why == "it sent 100 frames and did not close"
