@@ -25,6 +25,7 @@ from psp.rpc import (
     Exported,
     ExportId,
     GoingAway,
+    GrantRooms,
     PresentReceived,
     QuestionId,
     Returned,
@@ -53,11 +54,14 @@ from .weight import weigh
 
 SMALL: Final = INITIAL_LIMITS._replace(
     calls_in_flight=14,
+    call_bytes_in_flight=700,
     queued_per_answer=4,
     answers_retained=12,
     exports=5,
     retained_bytes=120,
     streams=3,
+    grant_calls=9,
+    grant_exports=7,
 )
 """Small, so that a run of 200 steps meets every limit."""
 
@@ -78,14 +82,15 @@ class Line:
         running: Handlers that have not ended, by the answer they owe; those of streams too.
     """
 
-    def __init__(self, clock: VirtualClock, chance: Random) -> None:
+    def __init__(self, clock: VirtualClock, chance: Random, grants: GrantRooms) -> None:
         self.clock = clock
         self.controller = Controller()
-        self.subject = Subject(bytes(32), bootstrap="bootstrap", limits=SMALL)
+        self.subject = Subject(bytes(32), bootstrap="bootstrap", limits=SMALL, grants=grants)
         self.subject.hello(ARCHIVE_TIME)
         self.link = Link(chance, clock, delay_ms=(0, 60))
         self.is_honest = True
         self.is_over = False
+        self.is_drained = False
         self.is_going_away = False
         self.has_heard_end = False  # The controller's side.
         # The controller's side.
@@ -407,14 +412,12 @@ class Line:
             self._settle_everything()
             assert not self.open, "a question never ended"
             assert not self.streams, "a stream never ended"
-            for question in sorted(self.kept):
-                self.finish(question)
-            for export in sorted(self.held):
-                self.release(export)
-            self._carry_everything()
+            self._give_everything_back()
             self._check_empty()
             assert weigh(self.controller) <= EMPTY_CONTROLLER, "the controller remembers"
             assert weigh(self.subject) <= EMPTY_SUBJECT, "the subject remembers"
+            if not self.is_going_away:
+                self._check_room()
         self.cut()
         for call in list(self.running.values()):
             # Handlers end when they like; the connection they worked for is gone.
@@ -422,6 +425,38 @@ class Line:
         self._check_empty()
         assert not self.open, "a question never ended"
         assert not self.streams, "a stream never ended"
+        self.is_drained = True
+
+    def _check_room(self) -> None:
+        """A connection at rest has all of its room again: counters that only grow show here."""
+        slots, kept, exports = SMALL.calls_in_flight, SMALL.answers_retained, SMALL.exports
+        for method, count, options, where in (
+            ("later", slots, {"no_pipelining": True}, self.running),
+            ("stream", SMALL.streams, {"no_pipelining": True, "accept_bytes": 0}, self.streaming),
+            ("object", exports, {"no_pipelining": True}, self.held),
+            ("value", kept, {}, self.kept),
+        ):
+            for _ in range(count):
+                self.call(0, method, [], options)
+            self._carry_everything()
+            assert len(where) == count, f"room for {len(where)} of {count}: {method}"
+            if method == "value":
+                first = min(self.kept)
+                self.finish(max(self.kept))
+                self._carry_everything()
+                self.call(0, "later", [("promise", (first, ("a",)))], {})
+                self._carry_everything()
+                assert self.running, "no room to keep the first value"
+            self._settle_everything()
+            self._give_everything_back()
+        self._check_empty()
+
+    def _give_everything_back(self) -> None:
+        for question in sorted(self.kept):
+            self.finish(question)
+        for export in sorted(self.held):
+            self.release(export)
+        self._carry_everything()
 
     def end_or_fail(self, call: Running) -> None:
         if call.answer_id in self.streaming:
@@ -475,7 +510,7 @@ def _named(target: Any) -> Promised:
 
 def _empty_weights() -> tuple[int, int]:
     """Weigh both sides of a connection on which one of everything was done, and is over."""
-    line = Line(VirtualClock(), Random(0))
+    line = Line(VirtualClock(), Random(0), GrantRooms())
     line._carry_everything()
     return weigh(line.controller) + SLACK, weigh(line.subject) + SLACK
 

@@ -7,17 +7,21 @@ them; a test replays them. No step leaves anything to chance, so a replay needs 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from psp.errors import CallCancelled, DeadlineExceeded, Denied
-from psp.rpc import CallReady
+from psp.rpc import CallReady, GrantRooms
 from psp.testing import VirtualClock
 
-from .line import Line, Running
+from .line import SMALL, Line, Running
 
 Step = tuple[Any, ...]
+
+_HERE: Final = Path(__file__).parent
 
 
 class Impossible(Exception):
@@ -34,6 +38,7 @@ class World:
     def __init__(self, chance: Random | None = None) -> None:
         self.clock = VirtualClock()
         self.lines: list[Line] = []
+        self.grants = GrantRooms()
         # Only for the delays of the links: a replay takes bytes by number and asks for no delay.
         self._chance = chance or Random(0)
 
@@ -43,14 +48,23 @@ class World:
         try:
             STEPS[name](self, *arguments)
         except (KeyError, IndexError) as exc:
+            if Path(traceback.extract_tb(exc.__traceback__)[-1].filename).parent != _HERE:
+                raise  # A core that looks up what is not there is what we are after.
             raise Impossible(f"{step}: {exc!r}") from exc
+        for held, limit in (
+            (self.grants.calls, SMALL.grant_calls),
+            (self.grants.exports, SMALL.grant_exports),
+        ):
+            # What the bootstrap gives belongs to no grant; its connection's limits hold.
+            over = {tag: count for tag, count in held.items() if tag and count > limit}
+            assert not over, f"{over}: the limit is {limit}"
         if arguments and name != "tick":
             self.lines[arguments[0]].check()
 
     # Steps of everybody.
 
     def connect(self) -> None:
-        self.lines.append(Line(self.clock, self._chance))
+        self.lines.append(Line(self.clock, self._chance, self.grants))
 
     def tick(self, ms: int) -> None:
         """Let time pass; handlers whose time is up end with `deadline`, as the shell sees to."""
@@ -136,6 +150,9 @@ class World:
 
     def drain(self, c: int) -> None:
         self.lines[c].drain()
+        if all(line.is_drained for line in self.lines):
+            assert not self.grants.calls, "a grant holds slots of calls that are no more"
+            assert not self.grants.exports, "a grant holds references that are no more"
 
 
 FAILURES: Final = {"fail": Denied, "deadline": DeadlineExceeded, "cancelled": CallCancelled}
