@@ -40,7 +40,7 @@ def _run_atheris(argv: list[str], target: Target, sender: Role) -> None:
         return mutate(data, max_size, chance, sender)
 
     atheris.Setup(
-        [*argv, f"-max_len={MAX_BYTES}", "-timeout=20", "-rss_limit_mb=1024"],
+        [*argv, f"-max_len={MAX_BYTES}", "-timeout=120", "-rss_limit_mb=1024"],
         target,
         custom_mutator=mutator,
     )

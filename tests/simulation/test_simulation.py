@@ -10,7 +10,7 @@ import pytest
 
 from .trace import simulate
 
-SEEDS = int(os.environ.get("PSP_SEEDS", "240"))
+SEEDS = int(os.environ.get("PSP_SEEDS", "300"))
 FIRST_SEED = int(os.environ.get("PSP_FIRST_SEED", "0"))
 BATCH = 20
 
