@@ -14,6 +14,8 @@ from psp.wire import (
     TEXT_CHARACTERS_MAX,
     FrameWriter,
     Limits,
+    ValueFault,
+    check_arguments,
     outgoing,
 )
 
@@ -172,19 +174,24 @@ class AnswerTable:
         failure = self.room.lend(call, parent.result_bytes)
         if failure is not None:
             return failure
+        need.container[need.key] = found
         try:
+            # All of them together: 16 names of a large value would be a million values.
+            check_arguments(call.arguments)
             # A copy, containers and all: the handler may change what it is given, and the kept
             # answer must not.
             need.container[need.key] = outgoing(found)
-        except LocalProtocolError:
+        except (ValueFault, LocalProtocolError) as exc:
+            if isinstance(exc, ValueFault) and exc.is_limit:
+                return LimitExceeded(
+                    f"the arguments, put together, have {exc}; send less at a time"
+                )
             return Invalid("an argument names a value that holds objects; name one of them")
-        except LimitExceeded as exc:
-            return exc
         return None
 
     def give_object(self, call: CallReady, need: Need, found: Exported) -> None:
         """Put an object where the call's arguments name it."""
-        need.container[need.key] = found.object
+        call.objects.append((need, found.object))
         call.argument_tags.append(found.tag)
 
     def _stand_in_line(
@@ -217,6 +224,8 @@ class AnswerTable:
         failure = self.room.enter_grant(call)
         if failure is None:
             call.advance("start")
+            for need, each in call.objects:
+                need.container[need.key] = each
         return failure
 
     def _fail_waiting(

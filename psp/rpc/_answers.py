@@ -193,13 +193,17 @@ class CallReady(Answer):
         "method",
         "needs",
         "object",
+        "objects",
     )
 
     exported: Exported | None
-    """The target, once known. Unset, like the next two, for a call that starts at once."""
+    """The target, once known. Unset, like the next three, for a call that starts at once."""
     needs: dict[AnswerId, tuple[Answer, list[Need]]]
     """The unsettled answers that a waiting call needs, by id."""
     argument_tags: list[Opaque]
+    objects: list[tuple[Need, Opaque]]
+    """What is put into the arguments when the call starts. Until then its names stand there, so
+    that the values among them can be checked like any."""
 
     def __init__(
         self,

@@ -127,7 +127,9 @@ class Controller(ControllerInbox):
         self._check_open()
         # An export id is its own wire form, and an empty list needs no walk: most calls of a hot
         # loop have one of each.
-        is_short = target in self._imports and not arguments and invocation is None
+        is_short = (
+            target in self._imports and not arguments and invocation is None and method.isascii()
+        )
         wire_target = target if is_short else self._wire_target(target)
         if not (
             0 < len(method) <= METHOD_CHARACTERS_MAX
@@ -137,21 +139,11 @@ class Controller(ControllerInbox):
         ):
             raise _not_callable(method, remaining_ms, accept_bytes, invocation)
         question = QuestionId(self._last_question + 1)
-        frame = (
-            CALL,
-            question,
-            wire_target,
-            method,
-            self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS,
-            remaining_ms,
-            accept_bytes,
-            _FLAGS[no_result, no_pipelining],
-            invocation,
-        )
-        if is_short:
-            self._writer.write_short(frame)
-        else:
-            self._writer.write(frame)
+        checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
+        flags = _FLAGS[no_result, no_pipelining]
+        write = self._writer.write_short if is_short else self._writer.write
+        places = (question, wire_target, method, checked, remaining_ms, accept_bytes)
+        write((CALL, *places, flags, invocation))
         self._last_question = question
         self._questions[question] = AWAITING_LAST if no_pipelining else AWAITING
         self.open_questions += 1

@@ -67,6 +67,7 @@ class Naming:
         call.exported = None
         call.needs = {}
         call.argument_tags = []
+        call.objects = []
         names = [(None, None, Promised(target)), *promised]
         for container, key, name in names:
             failure = self._resolve_one(call, container, key, name.target)

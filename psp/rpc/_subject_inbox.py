@@ -285,16 +285,19 @@ class SubjectInbox:
 
     def _receive_finish(self, questions: list[int]) -> Iterator[SubjectEvent]:
         events: list[SubjectEvent] = []
+        # Before any of them: a call that one lets start must reach the shell.
+        self._check_asked(max(questions), "FINISH")
         for question in questions:
-            self._check_asked(question, "FINISH")
             self._answers.finish(AnswerId(question), events)
         for event in events:
             if isinstance(event, Cancelled):
                 self._close_stream(event.call)
         for event in events:
-            if self._has_ended:  # The shell has aborted over the event before.
-                return
-            yield event
+            if not self._has_ended:
+                yield event
+            elif isinstance(event, CallReady):
+                # The shell has aborted over the event before, and never hears of this one.
+                self._answers.room.leave_grant(event)
 
     def _receive_release(self, exports: list[int]) -> Iterator[SubjectEvent]:
         self._naming.release(exports)

@@ -75,5 +75,6 @@ from ._value import CONTAINERS as CONTAINERS
 from ._value import PLAIN as PLAIN
 from ._value import Promised as Promised
 from ._value import ValueFault as ValueFault
+from ._value import check_arguments as check_arguments
 from ._value import check_value as check_value
 from ._value import is_sendable_scalar as is_sendable_scalar

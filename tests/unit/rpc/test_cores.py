@@ -288,6 +288,8 @@ def test_what_cannot_be_sent_raises_and_sends_nothing(pair: Pair) -> None:
     sent = pair.controller.waiting_bytes
     for target, method, arguments, remaining in (
         (BOOTSTRAP, "", [], 9),
+        (BOOTSTRAP, "\ud800", [], 9),
+        (BOOTSTRAP, "m", ["\ud800"], 9),
         (BOOTSTRAP, "m", [float("nan")], 9),
         (BOOTSTRAP, "m", [], -1),
         (ExportId(3), "m", [], 9),

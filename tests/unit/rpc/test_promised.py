@@ -19,7 +19,7 @@ from psp.rpc import (
     Target,
 )
 from psp.testing import Pair
-from psp.wire import CALL, PROMISED_MAX, Promised
+from psp.wire import CALL, FINISH, PROMISED_MAX, Promised
 
 from ._seen import (
     GivenUp,
@@ -517,3 +517,49 @@ def test_a_kept_answer_that_is_named_over_and_over_is_charged_each_time() -> Non
     for call in ready:
         resolve(pair, call, None)
     assert held_bytes(pair) == 0
+
+
+def test_arguments_that_were_put_together_obey_the_limits_of_one_frame() -> None:
+    """A handler is promised 32 levels and 65,536 values, however they came."""
+    pair = greeted()
+    deep: list[Any] = []
+    for _ in range(29):
+        deep = [deep]
+    first, second = ask(pair), ask(pair)
+    one, two = arriving(pair)
+    resolve(pair, one, deep)
+    resolve(pair, two, [0] * 40_000)
+    ask(pair, promised(first))
+    ask(pair, [[promised(first)]])
+    ask(pair, promised(second))
+    ask(pair, promised(second), promised(second))
+    assert ids(pair.carry_to_subject()) == [3, 5]
+    assert failures(pair.carry_to_controller()) == [
+        (4, LimitExceeded, Processed.NO),
+        (6, LimitExceeded, Processed.NO),
+    ]
+
+
+def test_objects_and_values_stand_beside_each_other() -> None:
+    """The objects are put in last: nothing of them is checked as a value is."""
+    pair = greeted()
+    held = hold(pair, {"not": {"a value"}})
+    first = ask(pair)
+    ask(pair, Promised(held), promised(first), {"again": Promised(held)})
+    [call] = arriving(pair)
+    [ready] = pair.subject.resolve_value(call, 1)
+    assert isinstance(ready, CallReady)
+    thing = {"not": {"a value"}}
+    assert ready.arguments == [thing, 1, {"again": thing}]
+
+
+def test_a_finish_that_breaks_the_law_has_no_effect_but_the_end() -> None:
+    pair = greeted()
+    held = hold(pair, "object")
+    argument = ask(pair)
+    ask(pair, promised(argument), on=held)
+    ask(pair, on=held)
+    arriving(pair)
+    events = seen(pair.subject.receive(written((FINISH, [3, 2**63 - 1]))))
+    assert events[:-1] == [GivenUp(2)]
+    assert isinstance(events[-1], Aborted)
