@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -12,6 +13,7 @@ from weakref import WeakValueDictionary
 import trio
 
 from psp.errors import (
+    CallCancelled,
     CallFailed,
     ConnectionLost,
     DeadlineExceeded,
@@ -182,22 +184,27 @@ class Connection:
         expires_s = now_s + (CALL_S_DEFAULT if timeout_s is None else timeout_s)
         left_s = min(expires_s, trio.current_effective_deadline()) - now_s
         # Rounded up: an enclosing deadline must end the wait here before the subject says so.
-        remaining_ms = min(max(math.ceil(left_s * 1000), 0), REMAINING_MS_MAX)
-        question = self._core.call(
-            target,
-            method,
-            lowered,
-            remaining_ms=remaining_ms,
-            accept_bytes=accept_bytes,
-            no_result=is_step,
-            no_pipelining=is_last,
-            invocation=invocation,
-        )
+        remaining_ms = math.ceil(min(max(left_s * 1000, 0), REMAINING_MS_MAX))
+        around = None if self._around is None else self._entered(method)
+        try:
+            question = self._core.call(
+                target,
+                method,
+                lowered,
+                remaining_ms=remaining_ms,
+                accept_bytes=accept_bytes,
+                no_result=is_step,
+                no_pipelining=is_last,
+                invocation=invocation,
+            )
+        except PSPError as exc:
+            if around is not None:
+                _left(around, exc)
+            raise
         answer: Result[Any] = (Result if is_last else Kept)(self, question, expires_s)
         if accept_bytes != ACCEPT_BYTES_DEFAULT:
             self._windows[question] = accept_bytes
-        if self._around is not None:
-            self._enter(answer, method)
+        answer.around = around
         self._opened(answer)
         return answer
 
@@ -311,7 +318,7 @@ class Connection:
         """Say FINISH: nobody here needs this answer any more."""
         self._finish(answer.question)
         if not answer.is_done:
-            self._settle(answer, LocalProtocolError("the answer of this promise was given up."))
+            self._settle(answer, CallCancelled("the answer of this promise was given up"))
         self._sender.wake()
 
     def release(self, export: ExportId) -> None:
@@ -446,7 +453,8 @@ class Connection:
         answer.payload = payload
         answer.is_done = True
         if answer.around is not None:
-            _leave(answer, payload)
+            answer.payload = _left(answer.around, payload)
+            answer.around = None
         if answer.waiters is not None:
             for task in answer.waiters:
                 trio.lowlevel.reschedule(task)
@@ -457,17 +465,13 @@ class Connection:
         if stream is not None:
             stream.end(failure)
 
-    def _enter(self, answer: Result[Any], method: str) -> None:
-        """Tell the middleware of a call that leaves; what it raises is the caller's."""
+    def _entered(self, method: str) -> AbstractContextManager[object]:
+        """Tell the middleware of a call before it is written; what it raises is the caller's."""
         assert self._around is not None
-        seen = CallSeen("controller", method, answer.question, self.address.name)
+        seen = CallSeen("controller", method, self._core.next_question, self.address.name)
         around = self._around(seen)
-        try:
-            around.__enter__()
-        except BaseException:
-            self._core.finish(answer.question)
-            raise
-        answer.around = around
+        around.__enter__()
+        return around
 
     async def _watch_time(self) -> None:
         """End the questions whose own time is over. One timer: it looks at the next to expire."""
@@ -523,11 +527,19 @@ class Connection:
             raise fresh(self._ending)
 
 
-def _leave(answer: Result[Any], outcome: object) -> None:
-    """Tell the middleware how a call went. It watches: what it raises in turn is its own fault."""
-    around, answer.around = answer.around, None
-    assert around is not None
-    if isinstance(outcome, PSPError):
-        around.__exit__(type(outcome), outcome, outcome.__traceback__)
-    else:
-        around.__exit__(None, None, None)
+def _left(around: AbstractContextManager[object], outcome: object) -> object:
+    """Tell the middleware how a call went; give what its caller is told. A middleware watches, so
+    it can only fail: then its caller hears of it, and the connection goes on."""
+    try:
+        if isinstance(outcome, PSPError):
+            around.__exit__(type(outcome), outcome, outcome.__traceback__)
+        else:
+            around.__exit__(None, None, None)
+    except Exception as exc:
+        failure = LocalProtocolError(
+            f"the call has ended, and a middleware of this program then raised a"
+            f" {type(exc).__name__}. Mend the middleware; its error is this one's cause."
+        )
+        failure.__cause__ = exc
+        return failure
+    return outcome

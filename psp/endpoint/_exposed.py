@@ -13,11 +13,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Final, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar, overload
 
 from psp.errors import Invalid
 from psp.rpc import CallReady
 from psp.values import Value
+
+from ._implements import check_implements
+
+if TYPE_CHECKING:
+    from ._stub import Stub
 
 Returns: TypeAlias = "Value | Exposed | Stream | Mapping[str, Value | Exposed]"
 Check: TypeAlias = Callable[[object], bool]
@@ -140,15 +145,25 @@ class Exposed:
     psp_is_checked: ClassVar[bool] = False
     """Whether `check` was overridden: asking one that allows everything is a cost for nothing."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, implements: type[Stub] | None = None) -> None:
+        """Make the method table.
+
+        Args:
+            implements: The stub that callers use; what is served is compared with it.
+
+        Raises:
+            TypeError: A method cannot be served as it is written, or not as the stub says.
+        """
         super().__init_subclass__()
         cls.psp_is_checked = cls.check is not Exposed.check
         own = {
-            name: _describe(name, function)
+            name: _describe(cls, name, function)
             for name, function in vars(cls).items()
             if hasattr(function, "__psp_inline__")
         }
         cls.psp_methods = types.MappingProxyType({**cls.psp_methods, **own})
+        if implements is not None:
+            check_implements(cls, implements)
 
     def check(self, call: CallReady) -> None:
         """Refuse a call before it runs; asked at every dispatch, and before each chunk of a stream.
@@ -159,8 +174,8 @@ class Exposed:
         """
 
 
-def _describe(name: str, function: Callable[..., Any]) -> Method:
-    hints = _hints(function)
+def _describe(owner: type[Exposed], name: str, function: Callable[..., Any]) -> Method:
+    hints = _hints(owner, function)
     parameters: list[Parameter] = []
     required = 0
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
@@ -185,7 +200,7 @@ def _describe(name: str, function: Callable[..., Any]) -> Method:
     )
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def _hints(owner: type[Exposed], function: Callable[..., Any]) -> dict[str, Any]:
     # Only the arguments: a return type may be known to type checkers alone. `Value` is any value,
     # and the decoder has let nothing else through.
     def probe() -> None: ...
@@ -194,7 +209,10 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         name: hint for name, hint in function.__annotations__.items() if name != "return"
     }
     return typing.get_type_hints(
-        probe, globalns=getattr(function, "__globals__", {}), localns={"Value": object}
+        probe,
+        globalns=getattr(function, "__globals__", {}),
+        # The class itself has no name yet where its methods are read.
+        localns={"Value": object, owner.__name__: owner},
     )
 
 

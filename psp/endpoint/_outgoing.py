@@ -45,6 +45,8 @@ class Outgoing:
                 self._core.offer(call, piece)
                 wake()
                 await self._has_left(call)
+                # A stream that was given up takes everything at once: nothing else would stop it.
+                await trio.lowlevel.checkpoint_if_cancelled()
 
     async def _has_left(self, call: CallReady) -> None:
         try:

@@ -24,6 +24,7 @@ from psp.wire import (
     FINISH,
     FLAG_NO_PIPELINING,
     GOAWAY,
+    HEADER_BYTES,
     INITIAL_LIMITS,
     PING,
     PONG,
@@ -40,6 +41,7 @@ from psp.wire import (
     Limits,
     Places,
     Role,
+    limits_from_hello_untrusted,
     raised_limits,
 )
 
@@ -120,9 +122,10 @@ class SubjectInbox:
         if self._has_ended:
             return
         try:
-            self._count_ungranted(len(data))
             for places in self._reader.receive_untrusted(data):
                 kind = places[0]
+                if self._ungranted_bytes is not None:
+                    self._count_ungranted(HEADER_BYTES + self._reader.body_bytes)
                 if kind == CALL and places[2].__class__ is int:
                     # The hot path: a plain call on a reference. Everything else is rarer.
                     call = self._plain_call(places)
@@ -269,6 +272,7 @@ class SubjectInbox:
                 AbortCode.VERSION,
                 f"the controller speaks versions {hello.versions}; this archive speaks {VERSION}",
             )
+        limits_from_hello_untrusted(hello.limits)  # We send nothing that they would limit.
         self.peer_hello = hello
         self._writer.write(
             (

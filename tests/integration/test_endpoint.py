@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from psp.endpoint import Address, Connection, Exposed, Portal, Reference, connect, method, serve
 from psp.errors import (
+    CallCancelled,
     CallFailed,
     ConnectionLost,
     DeadlineExceeded,
@@ -466,7 +467,7 @@ async def test_leaving_the_block_of_a_promise_cancels_the_call() -> None:
         async with connection.bootstrap.call("wait") as promise:
             while not served.house.events:
                 await connection.bootstrap.call("add", 1, 1)
-        with pytest.raises(LocalProtocolError, match="given up"):
+        with pytest.raises(CallCancelled, match="given up"):
             await promise
         with trio.fail_after(5):
             while "cancelled" not in served.house.events:

@@ -235,3 +235,16 @@ async def test_a_fault_in_a_middleware_of_the_subject_is_a_failed_call_and_no_mo
             await connection.bootstrap.call("echo", 1)
         assert ROW not in str(failed.value)
         assert ROW not in "".join(near.log)
+
+
+async def test_a_middleware_of_the_controller_may_refuse_before_anything_is_sent() -> None:
+    traced = Traced()
+    async with (
+        loopback(lambda: Room(traced)) as near,
+        connect(near.address, key=near.key, middleware=[refusing("look")]) as connection,
+    ):
+        with pytest.raises(Denied, match="not today"):
+            connection.bootstrap.call("look")
+        assert await connection.bootstrap.call("echo", 1) == 1
+        assert connection.inspect().waiting == ()
+    assert traced.spans == ()

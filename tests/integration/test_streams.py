@@ -1,0 +1,330 @@
+"""Results in pieces, promises as arguments, signs of life: over real sockets with real TLS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from psp.endpoint import (
+    Address,
+    ByteStream,
+    Connection,
+    Exposed,
+    Promise,
+    Stream,
+    connect,
+    method,
+    serve,
+)
+from psp.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    Denied,
+    Expired,
+    HandlerFailed,
+    Invalid,
+    LocalProtocolError,
+)
+from psp.rpc import CallReady
+from psp.transport import MachineKey, Peer, Pin, check_certificate_untrusted
+from psp.values import Value
+
+AGGREGATOR = MachineKey(Ed25519PrivateKey.generate())
+TOTEBOX = MachineKey(Ed25519PrivateKey.generate())
+ARCHIVE_ID = bytes(range(32))
+PIECE = bytes(range(256)) * 256
+
+
+@dataclass
+class Ledger:
+    """What happened inside the archive, for the test to look at."""
+
+    pieces: int = 0
+    ended: list[str] = field(default_factory=list)
+    is_over: bool = False
+    changed: trio.Event = field(default_factory=trio.Event)
+
+    def note(self, what: str) -> None:
+        self.ended.append(what)
+        self.changed.set()
+
+
+class Desk(Exposed):
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def check(self, call: CallReady) -> None:
+        if self.ledger.is_over and call.method == "pieces":
+            raise Expired
+
+    @method
+    async def pieces(self, count: int) -> AsyncIterator[bytes]:
+        try:
+            for _ in range(count):
+                self.ledger.pieces += 1
+                yield PIECE
+        finally:
+            self.ledger.note("pieces")
+
+    @method
+    async def break_off(self) -> AsyncIterator[bytes]:
+        yield b"some"
+        raise RuntimeError("a row of the archive")
+
+    @method
+    def report(self, name: str) -> Stream:
+        return Stream({"name": name, "bytes": 2}, _two())
+
+    @method
+    async def nothing(self) -> AsyncIterator[bytes]:
+        for piece in (b"", b""):
+            yield piece
+
+    @method
+    def desk(self) -> Desk:
+        return Desk(self.ledger)
+
+    @method
+    def figures(self) -> dict[str, Value]:
+        return {"left": 20, "list": [1, 22]}
+
+    @method
+    def add(self, left: int, right: int) -> int:
+        return left + right
+
+    @method
+    def is_desk(self, other: Desk) -> bool:
+        return other.ledger is self.ledger
+
+    @method
+    def refuse(self) -> None:
+        raise Denied
+
+
+async def _two() -> AsyncIterator[bytes]:
+    yield b"a"
+    yield b"b"
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Ledger, Connection]]:
+    ledger, log = Ledger(), list[str]()
+
+    def present(_peer: Peer, _token: bytes) -> Exposed:
+        return Desk(ledger)
+
+    pin = Pin("aggregator", check_certificate_untrusted(AGGREGATOR.certificate_pem))
+    async with trio.open_nursery() as nursery:
+        host, port = await nursery.start(
+            partial(
+                serve,
+                key=TOTEBOX,
+                archive_id=ARCHIVE_ID,
+                pins=[pin],
+                bootstrap=lambda _peer: Desk(ledger),
+                present=present,
+                host="127.0.0.1",
+                port=0,
+                log=log.append,
+            )
+        )
+        address = Address(ARCHIVE_ID, host, port, TOTEBOX.certificate_pem, "98004")
+        async with connect(address, key=AGGREGATOR) as connection:
+            yield ledger, connection
+        nursery.cancel_scope.cancel()
+    assert not any("a row of the archive" in line for line in log)
+
+
+async def read(promise: Promise[Value]) -> bytes:
+    return b"".join([chunk async for chunk in promise])
+
+
+async def test_a_stream_far_larger_than_its_window_arrives_whole() -> None:
+    async with connected() as (ledger, connection):
+        assert await read(connection.bootstrap.call("pieces", 100)) == PIECE * 100
+        assert connection.inspect().streams == {}
+    assert ledger.ended == ["pieces"]
+
+
+async def test_a_stream_has_a_header_and_may_come_from_a_plain_method() -> None:
+    async with connected() as (_, connection):
+        stream = await connection.bootstrap.call("report", "rents")
+        assert isinstance(stream, ByteStream)
+        assert stream.header == {"name": "rents", "bytes": 2}
+        assert b"".join([chunk async for chunk in stream]) == b"ab"
+
+
+async def test_a_stream_without_a_byte_is_complete() -> None:
+    async with connected() as (_, connection):
+        assert await read(connection.bootstrap.call("nothing")) == b""
+
+
+async def test_a_reader_that_rests_holds_the_handler_up_and_nothing_else() -> None:
+    """What lies unread is bounded by `accept_bytes`, on both sides together."""
+    async with connected() as (ledger, connection):
+        stream = await connection.bootstrap.call("pieces", 1_000, accept_bytes=256 * 1024)
+        assert isinstance(stream, ByteStream)
+        while stream.unread_bytes < 256 * 1024:
+            await trio.sleep(0.001)
+        for _ in range(20):
+            assert await connection.bootstrap.call("add", 1, 2) == 3
+        assert stream.unread_bytes == 256 * 1024
+        # Four have come, one is offered; the handler has not been asked for more.
+        assert ledger.pieces == 5
+        stream.release()
+        await ledger.changed.wait()
+    assert ledger.pieces == 5
+
+
+async def test_two_streams_take_turns() -> None:
+    async with connected() as (_, connection):
+        order: list[str] = []
+
+        async def read_named(name: str) -> None:
+            async for _ in connection.bootstrap.call("pieces", 50):
+                order.append(name)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_named, "a")
+            nursery.start_soon(read_named, "b")
+    # Neither waits until the other is done.
+    assert "b" in order[: order.count("a")]
+    assert "a" in order[: order.count("b")]
+
+
+async def test_leaving_a_stream_stops_its_handler() -> None:
+    async with connected() as (ledger, connection):
+        async with await connection.bootstrap.call("pieces", 10**9) as stream:
+            async for chunk in stream:
+                assert chunk
+                break
+        await ledger.changed.wait()
+        assert connection.inspect().streams == {}
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+
+
+async def test_dropping_a_stream_stops_its_handler() -> None:
+    async with connected() as (ledger, connection):
+        await connection.bootstrap.call("pieces", 10**9)
+        with trio.fail_after(20):
+            while not ledger.changed.is_set():
+                assert await connection.bootstrap.call("add", 1, 1) == 2
+
+
+async def test_a_stream_that_breaks_off_says_so_after_what_had_come() -> None:
+    async with connected() as (_, connection):
+        received = b""
+        with pytest.raises(HandlerFailed):
+            async for chunk in connection.bootstrap.call("break_off"):
+                received += chunk
+    assert received == b"some"
+
+
+async def test_a_grant_that_ends_stops_its_streams_before_the_next_chunk() -> None:
+    async with connected() as (ledger, connection):
+        desk = connection.present(b"token")
+        received = 0
+        with pytest.raises(Expired):
+            async for chunk in desk.call("pieces", 10**9, accept_bytes=65_536):
+                received += len(chunk)
+                ledger.is_over = True
+        # The window of one piece, and what was on its way.
+        assert received <= 3 * 65_536
+
+
+async def test_a_stream_ends_with_its_deadline() -> None:
+    async with connected() as (ledger, connection):
+        with pytest.raises(DeadlineExceeded):
+            async for _ in connection.bootstrap.call("pieces", 10**9, timeout_s=0.05):
+                pass
+        await ledger.changed.wait()
+
+
+async def test_a_lost_connection_ends_a_stream() -> None:
+    async with connected() as (_, connection):
+        stream = await connection.bootstrap.call("pieces", 10**9)
+        with pytest.raises(ConnectionLost):
+            async for _ in stream:
+                connection.close()
+
+
+async def test_what_is_no_stream_cannot_be_read_as_one() -> None:
+    async with connected() as (_, connection):
+        with pytest.raises(LocalProtocolError, match="no stream"):
+            await read(connection.bootstrap.call("add", 1, 1))
+
+
+async def test_no_call_can_name_a_stream() -> None:
+    async with connected() as (_, connection):
+        stream = connection.bootstrap.call("pieces", 10**9)
+        with pytest.raises(Invalid, match="stream"):
+            await stream.call("add", 1, 1)
+        stream.release()
+
+
+# Promises as arguments.
+
+
+async def test_promises_stand_for_what_they_will_be() -> None:
+    async with connected() as (_, connection):
+        ask = connection.bootstrap.call
+        figures, desk = ask("figures"), ask("desk")
+        before = connection.statistics().round_trips
+        total = ask("add", figures["left"], figures["list"][1])
+        same = ask("is_desk", desk)
+        assert (await total, await same) == (42, True)
+        assert connection.statistics().round_trips - before == 1
+        assert await ask("is_desk", await desk) is True
+
+
+async def test_the_method_checks_what_a_promise_has_become() -> None:
+    async with connected() as (_, connection):
+        ask = connection.bootstrap.call
+        with pytest.raises(Invalid, match="needs int as left"):
+            await ask("add", ask("desk"), 1)
+        with pytest.raises(Denied):
+            await ask("add", ask("refuse"), 1)
+
+
+async def test_two_grants_never_meet_in_one_call() -> None:
+    async with connected() as (_, connection):
+        one, other = connection.present(b"one"), connection.present(b"other")
+        assert await one.call("is_desk", one) is True
+        for argument in (other, other.call("desk"), await other, other.call("figures")["left"]):
+            with pytest.raises(Denied):
+                await one.call("is_desk", argument)
+
+
+# Signs of life.
+
+
+async def test_a_ping_is_answered_and_counts_as_no_call() -> None:
+    async with connected() as (_, connection):
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+        assert await connection.ping() >= 0
+        assert connection.statistics().calls == 1
+
+
+async def test_a_ping_fails_with_its_connection() -> None:
+    async with connected() as (_, connection):
+        connection.close()
+        with pytest.raises(ConnectionLost):
+            await connection.ping()
+
+
+async def test_inspection_shows_what_is_held() -> None:
+    async with connected() as (_, connection):
+        desk = await connection.bootstrap.call("desk")
+        kept = connection.bootstrap.call("figures")
+        await kept
+        held = connection.inspect()
+        assert (held.held_references, held.kept_answers, held.waiting) == (1, 1, ())
+        desk.release()
+        del kept
+        assert connection.inspect().held_references == connection.inspect().kept_answers == 0
