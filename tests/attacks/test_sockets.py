@@ -304,20 +304,20 @@ async def test_a_handler_that_gives_nonsense_costs_its_own_call_only() -> None:
         assert await granted.call("add", 1, 1) == 2
 
 
-async def test_thirty_thousand_questions_at_once_are_all_answered_and_others_served() -> None:
+async def test_ten_thousand_questions_at_once_are_all_answered_and_others_served() -> None:
     async with archive() as house, intruder(house) as flood, trio.open_nursery() as nursery:
         await flood.peer.play_on(flood.stream, [[1, 1, b"token"], Hear(RETURN)])
         frames = b"".join(
             frame_bytes(call(question, 1, "add", [1, 1], flags=PLAIN))
-            for question in range(2, 30_002)
+            for question in range(2, 10_002)
         )
         nursery.start_soon(flood.stream.send_all, frames)
         with trio.fail_after(60):
             async with connect(house.address, key=AGGREGATOR) as honest:
                 assert await honest.bootstrap.call("add", 1, 1) == 2
-            await flood.peer.hear_on(flood.stream, RETURN, 30_000)
+            await flood.peer.hear_on(flood.stream, RETURN, 10_000)
 
-    assert sum(frame[0] == RETURN for frame in flood.peer.heard) == 30_001
+    assert sum(frame[0] == RETURN for frame in flood.peer.heard) == 10_001
 
 
 async def test_a_second_hello_is_told_and_cut() -> None:
