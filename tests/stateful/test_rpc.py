@@ -110,6 +110,7 @@ class Line:
         self.streaming: dict[AnswerId, Answer] = {}
         self.offered: dict[AnswerId, bytearray] = {}
         self.entered: dict[Target, int] = {}
+        self.coming: list[SubjectEvent] = []
         # How the handler that is entered next settles at once; None if it does so later.
         self.at_once: Callable[[], str | None] = lambda: None
 
@@ -248,20 +249,29 @@ class Line:
             self.kept.add(question)
 
     def hear_subject(self, events: Iterable[SubjectEvent]) -> None:
-        for event in events:
-            assert not isinstance(event, Aborted), event
-            match event:
-                case Cancelled(call):
-                    assert call in self.working()
-                    assert call.unsent == 0
-                case CallReady() | PresentReceived():
-                    if isinstance(event, CallReady):
-                        self.hear_call(event)
-                    outcome = self.at_once()
-                    if outcome is None:
-                        self.running[event.answer_id] = event
-                    else:
-                        self.settle(event, outcome, "red")
+        """Handle events in the order in which they came, those of a settling handler after."""
+        for coming in events:
+            self.coming.append(coming)
+            if len(self.coming) > 1:
+                continue  # Called by a handler below, which goes on with these.
+            while self.coming:
+                self.hear_event(self.coming[0])
+                del self.coming[0]
+
+    def hear_event(self, event: SubjectEvent) -> None:
+        assert not isinstance(event, Aborted), event
+        match event:
+            case Cancelled(call):
+                assert call in self.working()
+                assert call.unsent == 0
+            case CallReady() | PresentReceived():
+                if isinstance(event, CallReady):
+                    self.hear_call(event)
+                outcome = self.at_once()
+                if outcome is None:
+                    self.running[event.answer_id] = event
+                else:
+                    self.settle(event, outcome, "red")
 
     def hear_call(self, event: CallReady) -> None:
         question = QuestionId(event.answer_id)
