@@ -12,10 +12,65 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from psp.errors import CALL_FAILURES
-from psp.wire import FRAMES, INITIAL_LIMITS, LIMIT_REASONS, Role
+from psp.wire import (
+    ACCEPT_BYTES_DEFAULT,
+    BODY_BYTES_MAX,
+    CHUNK_BYTES_MAX,
+    CHUNK_BYTES_SHARED,
+    CORRELATION_CHARACTERS_MAX,
+    FRAMES,
+    IDS_PER_FRAME_MAX,
+    INITIAL_LIMITS,
+    INVOCATION_BYTES_MAX,
+    LIMIT_REASONS,
+    METHOD_CHARACTERS_MAX,
+    PROMISED_MAX,
+    REMAINING_MS_MAX,
+    TEXT_CHARACTERS_MAX,
+    AbortCode,
+    Role,
+)
 
 from ._answers import ANSWER_TRANSITIONS
 from ._questions import QUESTION_TRANSITIONS
+
+_CONSTANTS: Final = {
+    "bytes of a body": BODY_BYTES_MAX,
+    "raw bytes of a CHUNK": CHUNK_BYTES_MAX,
+    "raw bytes of a CHUNK while calls come (a subject's choice)": CHUNK_BYTES_SHARED,
+    "ids in one FINISH or RELEASE": IDS_PER_FRAME_MAX,
+    "promised values in one CALL": PROMISED_MAX,
+    "characters of a method's name": METHOD_CHARACTERS_MAX,
+    "bytes of an invocation": INVOCATION_BYTES_MAX,
+    "`remaining_ms`: a day": REMAINING_MS_MAX,
+    "`accept_bytes` of a caller who does not choose (a controller's choice)": ACCEPT_BYTES_DEFAULT,
+    "characters of a text in an error or ABORT": TEXT_CHARACTERS_MAX,
+    "characters of a correlation id": CORRELATION_CHARACTERS_MAX,
+}
+
+_BEYOND: Final[Mapping[str, str]] = {
+    "calls_in_flight": "`overloaded`, *no*",
+    "call_bytes_in_flight": "`overloaded`, *no*",
+    "queued_per_answer": "`overloaded`, *no*",
+    "answers_retained": "`overloaded`, *no*",
+    "retained_bytes": "sent, and not kept",
+    "exports": "`overloaded`, *yes*",
+    "path_length": "`limit`, *no*",
+    "token_bytes": "`limit`, *no*",
+    "streams": "`limit`, *no*",
+    "grant_calls": "`overloaded`, *no*",
+    "grant_exports": "`overloaded`, *yes*",
+    "ungranted_bytes": "ABORT 4",
+}
+assert _BEYOND.keys() == LIMIT_REASONS.keys()
+
+_ABORTS: Final[Mapping[int, str]] = {
+    AbortCode.PROTOCOL: "The peer broke this document.",
+    AbortCode.VERSION: "None of the versions in HELLO is spoken.",
+    AbortCode.CLOSING: "This side closes, for a reason of its own.",
+    AbortCode.LIMIT: "The peer was too slow, too silent, or sent too much without a grant.",
+}
+assert set(_ABORTS) == {code for name, code in vars(AbortCode).items() if name.isupper()}
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -52,8 +107,21 @@ def _errors() -> str:
 
 def _limits() -> str:
     values = INITIAL_LIMITS._asdict()
-    rows = ((f"`{name}`", f"{values[name]:,}", reason) for name, reason in LIMIT_REASONS.items())
-    return _table(("limit", "initial", "counts, for each connection"), rows)
+    rows = (
+        (f"`{name}`", f"{values[name]:,}", reason, _BEYOND[name])
+        for name, reason in LIMIT_REASONS.items()
+    )
+    return _table(
+        ("limit", "initial", "counts, for each connection", "what goes beyond it is answered"), rows
+    )
+
+
+def _constants() -> str:
+    return _table(("what", "at most"), ((what, f"{most:,}") for what, most in _CONSTANTS.items()))
+
+
+def _aborts() -> str:
+    return _table(("code", "it says"), _ABORTS.items())
 
 
 def _transitions(transitions: Iterable[tuple[tuple[str, str], str]]) -> str:
@@ -65,6 +133,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "frames": _frames,
     "errors": _errors,
     "limits": _limits,
+    "constants": _constants,
+    "aborts": _aborts,
     "questions": lambda: _transitions(QUESTION_TRANSITIONS.items()),
     "answers": lambda: _transitions(ANSWER_TRANSITIONS.items()),
 }
