@@ -22,7 +22,7 @@ def test_the_documents_tables_are_the_codes() -> None:
 
 
 def test_the_documents_times_are_the_codes() -> None:
-    """They are waited for above the cores, which know no clock; so this table is written by hand."""
+    """The cores know no clock, so this table is written by hand."""
     found = re.findall(r"^\| (?:subject|controller|either): .* \| ([0-9]+) s \|$", text(), re.M)
     assert list(map(float, found)) == [
         HANDSHAKE_S_MAX,
