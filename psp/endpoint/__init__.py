@@ -1,10 +1,10 @@
 """The two ends of a connection: connect and hold promises, or expose objects and serve."""
 
+from ._accounts import Inspection as Inspection
+from ._accounts import Statistics as Statistics
 from ._address import Address as Address
 from ._connect import connect as connect
 from ._connection import Connection as Connection
-from ._connection import Inspection as Inspection
-from ._connection import Statistics as Statistics
 from ._crossing import Across as Across
 from ._crossing import Crossed as Crossed
 from ._crossing import CrossedCallable as CrossedCallable

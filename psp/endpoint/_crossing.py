@@ -20,7 +20,7 @@ import trio
 from psp.errors import DeadlineExceeded, LocalProtocolError, Processed, PSPError
 from psp.rpc import HelloReceived
 
-from ._connection import Connection, Inspection, Statistics
+from ._accounts import Inspection, Statistics
 from ._failures import fresh
 from ._incoming import ByteStream
 from ._portal import Portal

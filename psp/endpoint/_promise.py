@@ -41,7 +41,6 @@ class Asking(Protocol):
         target: Target,
         method: str,
         arguments: tuple[Argument, ...],
-        *,
         timeout_s: float | None,
         is_last: bool,
         is_step: bool,
@@ -205,16 +204,11 @@ class _Callable(ABC):
             ConnectionLost: The connection is over.
         """
         asking, target = self._called_on()
+        # fmt: off
         answer = asking.call(
-            target,
-            method,
-            arguments,
-            timeout_s=timeout_s,
-            is_last=is_last,
-            is_step=is_step,
-            accept_bytes=accept_bytes,
-            invocation=invocation,
+            target, method, arguments, timeout_s, is_last, is_step, accept_bytes, invocation
         )
+        # fmt: on
         return Promise(answer) if isinstance(answer, Kept) else answer
 
     @abstractmethod

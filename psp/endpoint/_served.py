@@ -119,7 +119,7 @@ class Served:
         sender = self._sender
         try:
             while size := await self._stream.receive_into(buffer):
-                vigil.heard()
+                vigil.was_heard = True
                 if self._tap is not None:
                     self._tap("in", bytes(buffer[:size]))
                 if not await self._handle_all(self._core.receive(buffer[:size], now_ms=_now_ms())):

@@ -52,11 +52,6 @@ from ._questions import (
 )
 
 _NO_ARGUMENTS: Final[list[Value]] = []
-_FLAGS: Final = {
-    (no_result, no_pipelining): FLAG_NO_RESULT * no_result | FLAG_NO_PIPELINING * no_pipelining
-    for no_result in (False, True)
-    for no_pipelining in (False, True)
-}
 Argument: TypeAlias = "Value | Promised"
 
 
@@ -124,7 +119,8 @@ class Controller(ControllerInbox):
             LimitExceeded: The call is larger than a frame may be.
             ConnectionLost: The connection has ended or takes no new questions; nothing was sent.
         """
-        self._check_open()
+        if self._has_ended or self._going_away or self._finished or self._released:
+            self._check_open()
         # An export id is its own wire form, and an empty list needs no walk: most calls of a hot
         # loop have one of each.
         is_short = (
@@ -140,10 +136,17 @@ class Controller(ControllerInbox):
             raise _not_callable(method, remaining_ms, accept_bytes, invocation)
         question = QuestionId(self._last_question + 1)
         checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
-        flags = _FLAGS[no_result, no_pipelining]
-        write = self._writer.write_short if is_short else self._writer.write
-        places = (question, wire_target, method, checked, remaining_ms, accept_bytes)
-        write((CALL, *places, flags, invocation))
+        flags = (FLAG_NO_RESULT if no_result else 0) | (FLAG_NO_PIPELINING if no_pipelining else 0)
+        # fmt: off
+        frame = (
+            CALL, question, wire_target, method, checked, remaining_ms, accept_bytes, flags,
+            invocation,
+        )
+        # fmt: on
+        if is_short:
+            self._writer.write_short(frame)
+        else:
+            self._writer.write(frame)
         self._last_question = question
         self._questions[question] = AWAITING_LAST if no_pipelining else AWAITING
         self.open_questions += 1
@@ -226,6 +229,11 @@ class Controller(ControllerInbox):
     def kept_answers(self) -> int:
         """Questions with an answer that wait to be finished; 0 at the end, or the caller leaks."""
         return len(self._questions) - self.open_questions
+
+    @property
+    def released_waiting(self) -> int:
+        """References that were given up, and whose RELEASE has not been written."""
+        return len(self._released)
 
     @property
     def held_references(self) -> int:

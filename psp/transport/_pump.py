@@ -88,6 +88,7 @@ class Sender:
 
         If the socket does not take it, those very bytes become the writer's.
         """
+        self._is_asked = False
         if self._head is not None:
             self._is_behind = True
         elif not self._is_broken:
@@ -160,6 +161,8 @@ class Sender:
 
     def _flush(self) -> None:
         """Called before the loop waits, outside of any task; see `Flusher`."""
+        if not self._is_asked:
+            return  # It has been sent since.
         self._is_asked = False
         if self._head is not None:
             self._is_behind = True

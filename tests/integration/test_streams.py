@@ -38,6 +38,7 @@ from psp.values import Value
 AGGREGATOR = MachineKey(Ed25519PrivateKey.generate())
 TOTEBOX = MachineKey(Ed25519PrivateKey.generate())
 ARCHIVE_ID = bytes(range(32))
+ROW = "a row of the archive"
 PIECE = bytes(range(256)) * 256
 
 
@@ -75,7 +76,7 @@ class Desk(Exposed):
     @method
     async def break_off(self) -> AsyncIterator[bytes]:
         yield b"some"
-        raise RuntimeError("a row of the archive")
+        raise RuntimeError(ROW)
 
     @method
     def report(self, name: str) -> Stream:
@@ -138,7 +139,7 @@ async def connected() -> AsyncIterator[tuple[Ledger, Connection]]:
         async with connect(address, key=AGGREGATOR) as connection:
             yield ledger, connection
         nursery.cancel_scope.cancel()
-    assert not any("a row of the archive" in line for line in log)
+    assert not any(ROW in line for line in log)
 
 
 async def read(promise: Promise[Value]) -> bytes:
