@@ -41,6 +41,19 @@ UNREAD_S_MAX: Final = 30.0
 NOTSENT_LOWAT_BYTES: Final = 128 * KIB
 """What the kernel may hold unsent: a small answer waits behind at most this much of a large one."""
 
+SHORT_WAIT_S: Final = 0.0004
+"""From one wait of the loop to the next, work included: a null call on a slow virtual machine
+takes 0.25 ms when both ends sleep, 0.1 ms when they do not."""
+
+LOOK_S_MAX: Final = 0.0002
+"""How long the loop looks before it sleeps, where the last waits were short: about what sleeping
+and being woken costs there. Whatever else happens waits so long at most."""
+
+SHORT_WAITS_MIN: Final = 8
+SHORT_WAITS_MAX: Final = 4096
+"""How many short waits in a row make the loop look. Doubled by each look in vain, so that a program
+whose waits are not what they seem looks at most once in thousands."""
+
 KEY_FILE_BYTES_MAX: Final = 4 * KIB
 """An Ed25519 key in PEM is 119 bytes; a larger file is something else."""
 

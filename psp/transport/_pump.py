@@ -109,7 +109,10 @@ class Sender:
 
     async def run(self) -> None:
         """Be the writer, until sending fails or this is cancelled."""
-        self._flusher.join()
+        fd = self._stream.tls.fileno()
+        if fd == -1:
+            return  # Closed before it began.
+        self._flusher.join(fd)
         try:
             while not self._is_broken:
                 if self._head is not None:
@@ -127,7 +130,7 @@ class Sender:
             if self._fault is not None:
                 raise self._fault
         finally:
-            self._flusher.leave()
+            self._flusher.leave(fd)
             self._room.unpark_all()
             if self._head is not None:
                 # Half a record has left: nothing that follows could be understood.
