@@ -45,6 +45,7 @@ def test_the_documents_times_are_the_codes() -> None:
         f"{wire.NODES_MAX:,} values and keys in one frame",
         f"{wire.MAP_KEYS_MAX:,} keys in one map",
         f"at most {wire.PROMISED_BYTES_MAX:,} bytes: an export id",
+        f"at most {wire.PROMISED_NODES_MAX:,} values and keys into the arguments",
         f"one of {HANDSHAKES_MAX} handshakes for {HANDSHAKE_S_MAX:g} seconds",
         f"yields after {waiting.INLINE_CALLS_MAX} calls or {waiting.INLINE_S_MAX * 1000:g} ms",
         f"above {sending.UNSENT_BYTES_MAX // wire.MIB} MiB",
