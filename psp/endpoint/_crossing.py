@@ -21,6 +21,7 @@ from psp.errors import DeadlineExceeded, LocalProtocolError, Processed, PSPError
 from psp.rpc import HelloReceived
 
 from ._accounts import Inspection, Statistics
+from ._connection import Connection
 from ._failures import fresh
 from ._incoming import ByteStream
 from ._portal import Portal

@@ -42,7 +42,7 @@ from psp.wire import ACCEPT_BYTES_DEFAULT, AbortCode
 from ._address import Address
 from ._failures import made_printable, other_archive, printable
 from ._incoming import ByteStream
-from ._limits import FINISHED_WAITING_MAX, HELLO_S_MAX, PING_S, PONG_S_MAX
+from ._limits import FINISHED_WAITING_MAX, FLUSH_S, HELLO_S_MAX, PING_S, PONG_S_MAX
 from ._promise import Asking, Reference, Result
 
 
@@ -81,7 +81,7 @@ class Hearing:
         """Carry bytes in both directions until the connection ends. It never raises."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._sender.run)
+                nursery.start_soon(self._send)
                 nursery.start_soon(self._watch_time)
                 nursery.start_soon(self._watch_life)
                 await self._read()
@@ -89,6 +89,14 @@ class Hearing:
         finally:
             # Cancelled from outside: a caller in a shielded scope must not wait for ever.
             self.close()
+
+    async def _send(self) -> None:
+        await self._sender.run()
+        # The subject takes nothing more. What it still says may tell why; then it is over, or our
+        # questions would pile up here.
+        with trio.move_on_after(FLUSH_S):
+            await self._ended.wait()
+        self.close()
 
     def close(self) -> None:
         """End the connection at once; what still waits fails with `ConnectionLost`."""

@@ -126,6 +126,8 @@ class Served:
                     return
                 # One attempt without waiting: this task must never wait in order to write.
                 sender.send_now()
+                if sender.is_broken:
+                    return  # It takes nothing more: whatever it asks for would pile up here.
                 if self._core.has_chunk:
                     sender.wake_bulk()
                 if sender.is_full:
@@ -156,10 +158,11 @@ class Served:
         return True
 
     def _follow(self, events: Sequence[SubjectEvent], now_ms: int) -> None:
-        """Start what became possible, and what becomes possible by that, in call order."""
+        """Start what became possible, and then what becomes possible by that: calls on one object
+        enter in the order in which they became ready."""
         following = deque(events)
         while following:
-            following.extendleft(reversed(self._handle(following.popleft(), now_ms)))
+            following.extend(self._handle(following.popleft(), now_ms))
 
     async def _say_farewell(self) -> None:
         """Let the peer read why the connection ends: closing at once could reset it unread."""
@@ -186,7 +189,7 @@ class Served:
             return self._answer(event, run_inline(event, now_ms, self._log))
         if isinstance(event, PresentReceived):
             return self._show(event)
-        if isinstance(event, Cancelled):
+        if isinstance(event, Cancelled) and not event.call.is_settled:
             self._cancelled.add(event.call)
             if (scope := self._running.get(event.call)) is not None:
                 scope.cancel()

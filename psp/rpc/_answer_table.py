@@ -9,6 +9,7 @@ from psp.errors import CallFailed, Denied, Invalid, LimitExceeded, LocalProtocol
 from psp.wire import (
     CORRELATION_CHARACTERS_MAX,
     END,
+    PROMISED_NODES_MAX,
     RETURN,
     STATUS_ERROR,
     TEXT_CHARACTERS_MAX,
@@ -16,6 +17,7 @@ from psp.wire import (
     Limits,
     ValueFault,
     check_arguments,
+    check_value,
     outgoing,
 )
 
@@ -174,18 +176,17 @@ class AnswerTable:
         failure = self.room.lend(call, parent.result_bytes)
         if failure is not None:
             return failure
-        need.container[need.key] = found
         try:
-            # All of them together: 16 names of a large value would be a million values.
-            check_arguments(call.arguments)
+            call.named_nodes += check_value(found)
+            if call.named_nodes > PROMISED_NODES_MAX:
+                return LimitExceeded(
+                    f"the answers named in the arguments have more than {PROMISED_NODES_MAX} values"
+                    " together; name objects in their place, or send less at a time"
+                )
             # A copy, containers and all: the handler may change what it is given, and the kept
             # answer must not.
             need.container[need.key] = outgoing(found)
-        except (ValueFault, LocalProtocolError) as exc:
-            if isinstance(exc, ValueFault) and exc.is_limit:
-                return LimitExceeded(
-                    f"the arguments, put together, have {exc}; send less at a time"
-                )
+        except (ValueFault, LocalProtocolError):
             return Invalid("an argument names a value that holds objects; name one of them")
         return None
 
@@ -221,6 +222,13 @@ class AnswerTable:
         call.grant_tag = target.tag
         if any(tag != target.tag for tag in call.argument_tags):
             return Denied()  # No union of two grants inside the archive.
+        if call.named_nodes:
+            try:
+                check_arguments(call.arguments)
+            except ValueFault as exc:
+                return LimitExceeded(
+                    f"the arguments, put together, have {exc}; send less at a time"
+                )
         failure = self.room.enter_grant(call)
         if failure is None:
             call.advance("start")

@@ -191,16 +191,19 @@ class CallReady(Answer):
         "exported",
         "invocation",
         "method",
+        "named_nodes",
         "needs",
         "object",
         "objects",
     )
 
     exported: Exported | None
-    """The target, once known. Unset, like the next three, for a call that starts at once."""
+    """The target, once known. Unset, like the next four, for a call that starts at once."""
     needs: dict[AnswerId, tuple[Answer, list[Need]]]
     """The unsettled answers that a waiting call needs, by id."""
     argument_tags: list[Opaque]
+    named_nodes: int
+    """Values and keys that named answers have put into the arguments."""
     objects: list[tuple[Need, Opaque]]
     """What is put into the arguments when the call starts. Until then its names stand there, so
     that the values among them can be checked like any."""

@@ -36,6 +36,7 @@ from psp.wire import (
     Limits,
     Promised,
     WireTarget,
+    compose,
     is_sendable_scalar,
     outgoing_arguments,
     raised_limits,
@@ -258,7 +259,8 @@ class Controller(ControllerInbox):
             raise LimitExceeded(
                 f"a path of {len(path)} steps; the limit is {self.peer_limits.path_length}"
             )
-        return [question, list(path)]
+        # Composed, as the keys are that it leads through.
+        return [question, compose(list(path))]  # type: ignore[list-item]
 
     def _checked_arguments(self, arguments: Sequence[Argument]) -> object:
         if all(map(is_sendable_scalar, arguments)):

@@ -68,6 +68,7 @@ class Naming:
         call.needs = {}
         call.argument_tags = []
         call.objects = []
+        call.named_nodes = 0
         names = [(None, None, Promised(target)), *promised]
         for container, key, name in names:
             failure = self._resolve_one(call, container, key, name.target)

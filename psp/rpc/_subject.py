@@ -14,6 +14,7 @@ from psp.errors import (
     CallFailed,
     LimitExceeded,
     LocalProtocolError,
+    Overloaded,
     Processed,
 )
 from psp.values import Value
@@ -90,8 +91,8 @@ class Subject(SubjectInbox):
             outcome, body = self._packed_value(call, value)
         except LimitExceeded as exc:
             exc.processed = Processed.YES
-            return self._answers.settle(call, exc, None)
-        return self._answers.settle(call, outcome, body)
+            return self._following(self._answers.settle(call, exc, None))
+        return self._following(self._answers.settle(call, outcome, body))
 
     def resolve_object(self, call: Answer, object: Opaque, tag: Opaque) -> Sequence[SubjectEvent]:
         """Answer with a reference. Calls that waited for it become ready, in call order.
@@ -111,17 +112,17 @@ class Subject(SubjectInbox):
         exported = Exported(object, tag)
         answer_id = call.answer_id
         if call.state == RUNNING_UNWANTED:
-            return self._answers.settle(call, exported, None)
+            return self._following(self._answers.settle(call, exported, None))
         if not call.wants_result:
             body = self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
-            return self._answers.settle(call, exported, body)
+            return self._following(self._answers.settle(call, exported, body))
         full = self._answers.room.export(tag)
         if full is not None:
             full.processed = Processed.YES
-            return self._answers.settle(call, full, None)
+            return self._following(self._answers.settle(call, full, None))
         export = self._naming.export(exported)
         body = self._writer.pack((RETURN, answer_id, STATUS_REFERENCE, export))
-        return self._answers.settle(call, exported, body)
+        return self._following(self._answers.settle(call, exported, body))
 
     def fail(self, call: Answer, failure: CallFailed) -> Sequence[SubjectEvent]:
         """Answer with an error, or cut a stream short with it. Calls that waited fail with the same
@@ -129,7 +130,7 @@ class Subject(SubjectInbox):
         if not self._may_settle(call):
             return ()
         self._close_stream(call)
-        return self._answers.settle(call, failure, None)
+        return self._following(self._answers.settle(call, failure, None))
 
     def open_stream(self, call: Answer, header: Value) -> Sequence[SubjectEvent]:
         """Answer with a stream: `offer` its bytes piece by piece, then `end_stream`.
@@ -142,9 +143,16 @@ class Subject(SubjectInbox):
             return ()
         room = self._answers.room
         if room.streams >= self._limits.streams:
-            text = f"{self._limits.streams} results are being streamed; read or finish one"
-            return self._answers.settle(call, LimitExceeded(text), None)
-        body = self._writer.pack((RETURN, call.answer_id, STATUS_STREAM, outgoing(header)))
+            full = Overloaded(
+                f"{self._limits.streams} results are being streamed; read or finish one",
+                processed=Processed.YES,
+            )
+            return self._following(self._answers.settle(call, full, None))
+        try:
+            body = self._writer.pack((RETURN, call.answer_id, STATUS_STREAM, outgoing(header)))
+        except LimitExceeded as exc:
+            exc.processed = Processed.YES
+            return self._following(self._answers.settle(call, exc, None))
         if not call.is_admitted:
             # Opened at once: the frame being looked at is the one that asked.
             self._answers.admit_started(call, self._reader.body_bytes)
@@ -153,7 +161,7 @@ class Subject(SubjectInbox):
             self._streams.open(call)
             room.streams += 1
         call.advance("open_stream")
-        return self._answers.refuse_waiting(call)
+        return self._following(self._answers.refuse_waiting(call))
 
     def offer(self, call: Answer, data: bytes | bytearray | memoryview) -> None:
         """Hand over the next bytes of a stream; they leave as its reader's credit allows.
@@ -179,7 +187,7 @@ class Subject(SubjectInbox):
         if call.state == RUNNING:
             raise LocalProtocolError(f"answer {call.answer_id} is no stream; open_stream first")
         self._close_stream(call)
-        return self._answers.settle(call, None, None)
+        return self._following(self._answers.settle(call, None, None))
 
     def drained(self) -> list[Answer]:
         """Give the streams that can take the next bytes or are over, since this was last asked."""

@@ -6,7 +6,8 @@ peer's mistake arrives as `Aborted`, the last event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -92,6 +93,8 @@ class SubjectInbox:
         self._goes_away_after: int | None = None
         # Counted until a grant has verified; None from then on.
         self._ungranted_bytes: int | None = 0
+        # Events of one frame that the shell has not been given yet.
+        self._handed_out: deque[SubjectEvent] | None = None
         self._now_ms = 0
         self._has_ended = False
         self._receivers: Final[Mapping[int, Callable[..., Iterator[SubjectEvent]]]] = {
@@ -206,7 +209,7 @@ class SubjectInbox:
         events: list[SubjectEvent] = []
         self._answers.admit(call, call.body_bytes)
         self._answers.wait_or_start(call, events)
-        yield from events
+        yield from self._hand_out(events)
 
     def _plain_call(self, places: Places) -> CallReady | None:
         """Make a call that has nothing to wait for and takes no room; None if it is not so plain.
@@ -296,12 +299,27 @@ class SubjectInbox:
         for event in events:
             if isinstance(event, Cancelled):
                 self._close_stream(event.call)
-        for event in events:
+        return self._hand_out(events)
+
+    def _hand_out(self, events: Iterable[SubjectEvent]) -> Iterator[SubjectEvent]:
+        """Give events in the order in which they became ready: what the shell makes ready by
+        settling one of them comes after the others."""
+        waiting = self._handed_out = deque(events)
+        while waiting:
+            event = waiting.popleft()
             if not self._has_ended:
                 yield event
             elif isinstance(event, CallReady):
                 # The shell has aborted over the event before, and never hears of this one.
                 self._answers.room.leave_grant(event)
+        self._handed_out = None
+
+    def _following(self, events: Sequence[SubjectEvent]) -> Sequence[SubjectEvent]:
+        """Let what a settled answer has made ready wait behind what is being handed out."""
+        if self._handed_out is None or not events:
+            return events
+        self._handed_out.extend(events)
+        return ()
 
     def _receive_release(self, exports: list[int]) -> Iterator[SubjectEvent]:
         self._naming.release(exports)

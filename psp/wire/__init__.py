@@ -66,6 +66,7 @@ from ._limits import INVOCATION_BYTES_MAX as INVOCATION_BYTES_MAX
 from ._limits import LIMIT_REASONS as LIMIT_REASONS
 from ._limits import METHOD_CHARACTERS_MAX as METHOD_CHARACTERS_MAX
 from ._limits import PROMISED_MAX as PROMISED_MAX
+from ._limits import PROMISED_NODES_MAX as PROMISED_NODES_MAX
 from ._limits import REMAINING_MS_MAX as REMAINING_MS_MAX
 from ._limits import TEXT_CHARACTERS_MAX as TEXT_CHARACTERS_MAX
 from ._limits import Limits as Limits
@@ -77,4 +78,5 @@ from ._value import Promised as Promised
 from ._value import ValueFault as ValueFault
 from ._value import check_arguments as check_arguments
 from ._value import check_value as check_value
+from ._value import compose as compose
 from ._value import is_sendable_scalar as is_sendable_scalar

@@ -189,9 +189,9 @@ _FLAGS_MAX: Final = FLAG_NO_RESULT | FLAG_NO_PIPELINING
 def _is_plain_call(frame: Places) -> bool:
     _, question, target, method, arguments, remaining_ms, accept_bytes, flags, invocation = frame
     return (
-        type(question) is type(target) is type(remaining_ms) is type(accept_bytes) is int
+        type(question) is type(remaining_ms) is type(accept_bytes) is int
         and 0 < question <= ID_MAX
-        and 0 <= target <= ID_MAX
+        and (0 <= target <= ID_MAX if type(target) is int else TARGET.accepts(target))
         and type(method) is str
         and 0 < len(method) <= METHOD_CHARACTERS_MAX
         and type(arguments) is list
@@ -210,8 +210,10 @@ def _is_plain_return(frame: Places) -> bool:
         type(question) is int
         and 0 < question <= ID_MAX
         and type(status) is int
-        and status == STATUS_VALUE
-        and _is_scalar(payload)
+        and (
+            (status == STATUS_VALUE and _is_scalar(payload))
+            or (status == STATUS_REFERENCE and type(payload) is int and 0 < payload <= ID_MAX)
+        )
     )
 
 

@@ -74,6 +74,10 @@ PROMISED_MAX: Final = 16
 PROMISED_BYTES_MAX: Final = BODY_BYTES_SMALL
 """One such name: an id and a path. Small, so that it is decoded without a scout."""
 
+PROMISED_NODES_MAX: Final = 8_192
+"""Values and keys that such names may put into the arguments of one call. A name is ten bytes; what
+it names is copied: this much takes a millisecond. Larger values are better asked for as objects."""
+
 CHUNK_HEADER_BYTES: Final = 9
 """0xC1, which MessagePack never uses, and the question's id in eight bytes."""
 

@@ -50,8 +50,8 @@ def check_arguments(arguments: list[object]) -> None:
         _check_containers(arguments, promised_max=PROMISED_MAX)
 
 
-def check_value(value: object) -> None:
-    """Refuse what is not a value of PSP/1.
+def check_value(value: object) -> int:
+    """Refuse what is not a value of PSP/1; give how many values and keys it is made of.
 
     A scalar costs one look at its class; only containers are walked, level by level, because a
     recursive walk would let a peer choose our stack depth.
@@ -60,9 +60,10 @@ def check_value(value: object) -> None:
         ValueFault: With what was found. Nothing else is raised.
     """
     if type(value) in CONTAINERS:
-        _check_containers(value)
-    elif type(value) not in PLAIN:
+        return _check_containers(value)
+    if type(value) not in PLAIN:
         _check_scalar(value)
+    return 1
 
 
 def is_sendable_scalar(value: object) -> bool:
@@ -86,9 +87,10 @@ def _check_scalar(value: object) -> None:
         raise ValueFault(f"a {kind.__name__} is not a value of PSP/1")
 
 
-def _check_containers(root: object, *, promised_max: int = 0) -> None:
+def _check_containers(root: object, *, promised_max: int = 0) -> int:
     level: list[object] = [root]
-    nodes = depth = promised = 0
+    nodes = 1
+    depth = promised = 0
     while level:
         depth += 1
         if depth > DEPTH_MAX:
@@ -104,7 +106,7 @@ def _check_containers(root: object, *, promised_max: int = 0) -> None:
                 assert isinstance(container, list | tuple)
                 items = list(container)
             nodes += len(items)
-            if nodes > NODES_MAX:
+            if nodes > NODES_MAX + 1:  # The root itself is not counted.
                 raise ValueFault(f"more than {NODES_MAX} values in one frame", is_limit=True)
             for item in items:
                 kind = type(item)
@@ -117,6 +119,7 @@ def _check_containers(root: object, *, promised_max: int = 0) -> None:
         level = inner
     if promised > promised_max:
         raise ValueFault(f"{promised} names of answers; the limit is {promised_max}", is_limit=True)
+    return nodes
 
 
 def _check_keys(container: dict[object, object]) -> None:

@@ -7,7 +7,7 @@ compares what the core says (events, counters, bytes) with what was done.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -106,6 +106,7 @@ class Line:
         self.asked_on: dict[int, Key] = {}
         self.asked_with: dict[int, Sequence[Any]] = {}
         # The subject's side.
+        self.coming: list[SubjectEvent] = []
         self.started: set[int] = set()
         self.running: dict[int, Running] = {}
         self.streaming: dict[int, Running] = {}
@@ -310,19 +311,30 @@ class Line:
             self.kept.add(question)
 
     def hear_subject(self, events: Iterable[SubjectEvent]) -> None:
-        for event in events:
-            match event:
-                case Aborted():
-                    assert self.is_over or not self.is_honest, event
-                    self.is_over = True
-                case Cancelled(call):
-                    # It may have been settled since: both stood in one list of events.
-                    assert call.answer_id in self.started, "cancelled what never started"
-                case CallReady():
-                    self._check_entry(event)
-                    self._start(event, event.method)
-                case PresentReceived():
-                    self._start(event, event.token.decode("ascii", "replace"))
+        """Handle events in the order in which they came, those of a settling handler after."""
+        if isinstance(events, Iterator):  # What arrives: the next frame is not looked at yet.
+            for event in events:
+                self.hear_subject([event])
+            return
+        is_idle = not self.coming
+        self.coming += events
+        while is_idle and self.coming:
+            self._hear_event(self.coming[0])
+            del self.coming[0]
+
+    def _hear_event(self, event: SubjectEvent) -> None:
+        match event:
+            case Aborted():
+                assert self.is_over or not self.is_honest, event
+                self.is_over = True
+            case Cancelled(call):
+                # It may have been settled since: both stood in one list of events.
+                assert call.answer_id in self.started, "cancelled what never started"
+            case CallReady():
+                self._check_entry(event)
+                self._start(event, event.method)
+            case PresentReceived():
+                self._start(event, event.token.decode("ascii", "replace"))
 
     def _start(self, call: Running, name: str) -> None:
         assert call.answer_id not in self.started, "one question started twice"

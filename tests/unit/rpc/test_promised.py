@@ -502,7 +502,7 @@ def test_a_kept_answer_that_is_named_over_and_over_is_charged_each_time() -> Non
     pair = over(call_bytes_in_flight=100_000)
     large, other = ask(pair), ask(pair)
     one, two = arriving(pair)
-    resolve(pair, one, [0] * 10_000)
+    resolve(pair, one, "x" * 10_000)
     pair.carry_to_controller()
     for _ in range(3):
         ask(pair, *[promised(large)] * 4, promised(other))
@@ -528,7 +528,7 @@ def test_arguments_that_were_put_together_obey_the_limits_of_one_frame() -> None
     first, second = ask(pair), ask(pair)
     one, two = arriving(pair)
     resolve(pair, one, deep)
-    resolve(pair, two, [0] * 40_000)
+    resolve(pair, two, [0] * 5_000)
     ask(pair, promised(first))
     ask(pair, [[promised(first)]])
     ask(pair, promised(second))

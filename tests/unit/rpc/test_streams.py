@@ -10,7 +10,6 @@ from psp.errors import (
     ConnectionLost,
     Denied,
     Invalid,
-    LimitExceeded,
     LocalProtocolError,
     Overloaded,
     Processed,
@@ -339,12 +338,12 @@ def test_a_stream_that_the_subject_disowns_returns_once_too() -> None:
     assert pair.controller.open_questions == 0
 
 
-def test_streams_beyond_their_limit_are_answered_limit() -> None:
+def test_streams_beyond_their_limit_are_answered_overloaded() -> None:
     pair = over(streams=2)
     streaming(pair)
     second, call = streaming(pair)
     streaming(pair)
-    assert failures(everything(pair)) == [(3, LimitExceeded, Processed.NO)]
+    assert failures(everything(pair)) == [(3, Overloaded, Processed.YES)]
     assert pair.subject.open_streams == 2
     pair.controller.finish(second)
     pair.carry_to_subject()
