@@ -144,10 +144,7 @@ class Controller(ControllerInbox):
             invocation,
         )
         # fmt: on
-        if is_short:
-            self._writer.write_short(frame)
-        else:
-            self._writer.write(frame)
+        (self._writer.write_short if is_short else self._writer.write)(frame)
         self._last_question = question
         self._questions[question] = AWAITING_LAST if no_pipelining else AWAITING
         self.open_questions += 1

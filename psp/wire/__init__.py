@@ -1,15 +1,13 @@
 """PSP/1 on the wire: frames, values, limits. Pure: no clock, no socket, no entropy."""
 
-from ._codec import HEADER_BYTES as HEADER_BYTES
-from ._codec import PROMISED_EXT as PROMISED_EXT
-from ._codec import FrameReader as FrameReader
-from ._codec import FrameWriter as FrameWriter
-from ._codec import chunk_frame as chunk_frame
-from ._codec import decode_body_untrusted as decode_body_untrusted
-from ._codec import decode_value_untrusted as decode_value_untrusted
-from ._codec import encode_value as encode_value
-from ._codec import outgoing as outgoing
-from ._codec import outgoing_arguments as outgoing_arguments
+from ._decode import FrameReader as FrameReader
+from ._decode import decode_body_untrusted as decode_body_untrusted
+from ._decode import decode_value_untrusted as decode_value_untrusted
+from ._encode import FrameWriter as FrameWriter
+from ._encode import chunk_frame as chunk_frame
+from ._encode import encode_value as encode_value
+from ._encode import outgoing as outgoing
+from ._encode import outgoing_arguments as outgoing_arguments
 from ._fields import FLAG_NO_PIPELINING as FLAG_NO_PIPELINING
 from ._fields import FLAG_NO_RESULT as FLAG_NO_RESULT
 from ._fields import STATUS_ERROR as STATUS_ERROR
@@ -53,6 +51,8 @@ from ._frames import Return as Return
 from ._frames import Role as Role
 from ._frames import SubjectHello as SubjectHello
 from ._frames import WireTarget as WireTarget
+from ._layout import HEADER_BYTES as HEADER_BYTES
+from ._layout import PROMISED_EXT as PROMISED_EXT
 from ._limits import ACCEPT_BYTES_DEFAULT as ACCEPT_BYTES_DEFAULT
 from ._limits import BODY_BYTES_MAX as BODY_BYTES_MAX
 from ._limits import CHUNK_BYTES_MAX as CHUNK_BYTES_MAX

@@ -65,7 +65,7 @@ async def test_a_silent_archive_is_given_up_after_a_sign_of_life_was_asked_for(
     leaves: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in (("HELLO_S_MAX", 0.0), ("PING_S", 0.01), ("PONG_S_MAX", 0.02)):
-        monkeypatch.setattr(f"psp.endpoint._connection.{name}", seconds)
+        monkeypatch.setattr(f"psp.endpoint._hearing.{name}", seconds)
     asked: list[int] = []
 
     async def script(stream: TlsStream, peer: ScriptedPeer) -> None:

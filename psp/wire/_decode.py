@@ -1,18 +1,18 @@
-"""Bytes to frames and back. Bytes become a frame in one step, with one exception."""
+"""Bytes to frames, in one step, with one exception."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from struct import Struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 import msgpack
 
-from psp.errors import LimitExceeded, LocalProtocolError, MalformedFrame
-from psp.values import Value, from_ext, to_ext
+from psp.errors import MalformedFrame
+from psp.values import Value, from_ext
 
 from ._fields import TARGET
 from ._frames import CHUNK, Frame, FrameShape, Places, Role, receivable_by
+from ._layout import CHUNK_HEADER, HEADER, HEADER_BYTES, PROMISED_EXT
 from ._limits import (
     BODY_BYTES_MAX,
     BODY_BYTES_SMALL,
@@ -22,19 +22,7 @@ from ._limits import (
     NODES_MAX,
     PROMISED_BYTES_MAX,
 )
-from ._value import Promised, ValueFault, check_arguments, check_value, compose
-
-HEADER_BYTES: Final = 4
-_HEADER: Final = Struct(">I")
-_CHUNK_HEADER: Final = Struct(">BQ")
-_SHORT_HEADERS: Final = tuple(map(_HEADER.pack, range(1024)))
-
-PROMISED_EXT: Final = 4
-"""Extension 4: the name of an answer or of a reference, in an argument's place only."""
-
-_KEPT_BYTES_MAX: Final = 16 * 1024
-"""A packer keeps its buffer at the largest size it ever had. After a body above this it is
-replaced: an idle connection would hold 512 KiB for the one large answer it gave."""
+from ._value import Promised, ValueFault, check_value
 
 _FED_BYTES_MAX: Final = 4 * 1024
 """A chunk up to here is read through the decoder that was fed with its neighbours; a larger one is
@@ -63,12 +51,6 @@ def _from_ext(code: int, data: bytes) -> object:
     if not TARGET.accepts(target):
         raise ValueError(f"the name of an answer must be: {TARGET.words}")
     return Promised(target)
-
-
-def _to_ext(value: object) -> msgpack.ExtType:
-    if type(value) is Promised:
-        return msgpack.ExtType(PROMISED_EXT, msgpack.packb(value.target))
-    return to_ext(value)
 
 
 def _decode_untrusted(body: bytes | memoryview) -> object:
@@ -141,7 +123,7 @@ def _chunk_untrusted(body: bytes, receivable: Receivable) -> Places:
         raise MalformedFrame("a CHUNK cannot be received here")
     if len(body) <= CHUNK_HEADER_BYTES:
         raise MalformedFrame(f"a CHUNK of {len(body)} bytes holds no data")
-    _, question = _CHUNK_HEADER.unpack_from(body)
+    _, question = CHUNK_HEADER.unpack_from(body)
     if not 0 < question <= ID_MAX:
         raise MalformedFrame("CHUNK.question must be: integer, 1 to 2⁶³-1")
     return [CHUNK, question, body[CHUNK_HEADER_BYTES:]]
@@ -180,120 +162,6 @@ def decode_value_untrusted(data: bytes | memoryview) -> Value:
     except ValueFault as exc:
         raise MalformedFrame(f"not a value: {exc}") from exc
     return decoded  # type: ignore[return-value]  # `check_value` has just shown it.
-
-
-def encode_value(value: Value) -> bytes:
-    """Give the bytes of one value; equal values of equal order give equal bytes.
-
-    Raises:
-        LocalProtocolError: The value has no wire form.
-        LimitExceeded: It has one, but it is larger than a limit.
-    """
-    body: bytes = _packed(msgpack.Packer(default=to_ext, buf_size=256), outgoing(value))
-    _check_body(body)
-    return body
-
-
-def outgoing(value: object) -> object:
-    """Check a value that we are about to send, and put its text into NFC.
-
-    The same check as on receipt: what our peer must refuse would cost the whole connection.
-
-    Raises:
-        LocalProtocolError: The value has no wire form.
-        LimitExceeded: It has one, but it is larger than a limit.
-    """
-    try:
-        check_value(value)
-        return compose(value)
-    except ValueFault as exc:
-        raise _not_sendable(exc) from exc
-
-
-def outgoing_arguments(arguments: list[object]) -> object:
-    """Do for a call's arguments what `outgoing` does for a value; `Promised` may stand in them."""
-    try:
-        check_arguments(arguments)
-        return compose(arguments)
-    except ValueFault as exc:
-        raise _not_sendable(exc) from exc
-
-
-def _not_sendable(fault: ValueFault) -> LimitExceeded | LocalProtocolError:
-    if fault.is_limit:
-        return LimitExceeded(f"the value has {fault}; send less at a time")
-    return LocalProtocolError(f"the value cannot be sent: {fault}")
-
-
-def _packed(packer: msgpack.Packer, fields: object) -> bytes:
-    try:
-        body: bytes = packer.pack(fields)
-    except (ValueError, TypeError, OverflowError) as exc:
-        packer.reset()
-        raise LocalProtocolError(f"the value cannot be sent: {exc}") from exc
-    return body
-
-
-def _check_body(body: bytes) -> None:
-    if len(body) > BODY_BYTES_MAX:
-        raise LimitExceeded(
-            f"{len(body)} bytes do not fit one frame of {BODY_BYTES_MAX}; ask or send less"
-        )
-
-
-def chunk_frame(question: int, data: memoryview) -> bytes:
-    """Give one CHUNK with its length, ready to be sent. The one copy on the way out."""
-    length = CHUNK_HEADER_BYTES + len(data)
-    return b"".join((_HEADER.pack(length), _CHUNK_HEADER.pack(CHUNK, question), data))
-
-
-class FrameWriter:
-    """Frames on their way out: packed one by one, sent together."""
-
-    def __init__(self) -> None:
-        self._packer = msgpack.Packer(default=_to_ext, buf_size=256)
-        self._waiting: list[bytes] = []
-
-    def pack(self, fields: Sequence[object]) -> bytes:
-        """Encode one body. Values in it have passed `outgoing`.
-
-        Raises:
-            LocalProtocolError: A value has no wire form.
-            LimitExceeded: The body is longer than a frame may be.
-        """
-        body = _packed(self._packer, fields)
-        if len(body) > _KEPT_BYTES_MAX:
-            self._packer = msgpack.Packer(default=_to_ext, buf_size=256)
-            _check_body(body)
-        return body
-
-    def add(self, body: bytes) -> None:
-        """Let a packed body leave with the next `take`."""
-        size = len(body)
-        self._waiting += (_SHORT_HEADERS[size] if size < 1024 else _HEADER.pack(size), body)
-
-    def write(self, fields: Sequence[object]) -> None:
-        """Pack and add."""
-        self.add(self.pack(fields))
-
-    def write_short(self, fields: Sequence[object]) -> None:
-        """Pack and add what is known to have a wire form and to be shorter than 1,024 bytes: a
-        frame of the hot loop. Four function calls less."""
-        body: bytes = self._packer.pack(fields)
-        self._waiting += (_SHORT_HEADERS[len(body)], body)
-
-    def take(self) -> bytes:
-        """Give all waiting frames as one piece: one send, not one for each frame."""
-        waiting = self._waiting
-        if not waiting:
-            return b""
-        data = b"".join(waiting)
-        waiting.clear()
-        return data
-
-    @property
-    def waiting_bytes(self) -> int:
-        return sum(map(len, self._waiting))
 
 
 class FrameReader:
@@ -381,7 +249,7 @@ class FrameReader:
 
 
 def _body_length(data: bytes, start: int) -> int:
-    length: int = _HEADER.unpack_from(data, start)[0]
+    length: int = HEADER.unpack_from(data, start)[0]
     if length > BODY_BYTES_MAX:
         raise MalformedFrame(f"a body of {length} bytes; the limit is {BODY_BYTES_MAX}")
     return length
