@@ -19,7 +19,7 @@ from ._address import Address
 from ._failures import fresh
 from ._hearing import Hearing, left
 from ._incoming import ByteStream
-from ._limits import CALL_S_DEFAULT, FLUSH_S
+from ._limits import CALL_S_DEFAULT, FLUSH_S, QUESTIONS_TOGETHER_MAX
 from ._lowering import lower
 from ._middleware import CallSeen, Middleware, compose
 from ._promise import Argument, Kept, Promise, Reference, Result
@@ -50,6 +50,7 @@ class Connection(Hearing):
         self._scopes: object = None
         self._scopes_end_s = math.inf
         self._calls = 0
+        self._unsent_questions = 0
 
     def present(self, token: bytes, timeout_s: float | None = None) -> Promise[Reference]:
         """Show a grant; what it allows can be called on at once.
@@ -187,26 +188,12 @@ class Connection(Hearing):
 
     # For promises, references and streams.
 
-    async def wait_for(self, answer: Result[Any]) -> None:
-        """Wait until an answer is there. Cancelling the last who waits gives the question up."""
+    def send_before_wait(self) -> None:
+        """Somebody is going to wait: what he waits for must leave."""
         if self._core.open_questions == 1:
             self._sender.send_now()  # Nothing to join it with.
         else:
             self._sender.wake()
-        task = trio.lowlevel.current_task()
-        if answer.waiters is None:
-            answer.waiters = [task]
-        else:
-            answer.waiters.append(task)
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            assert answer.waiters is not None
-            answer.waiters.remove(task)
-            if not answer.waiters:
-                self.give_up(answer)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
 
     def give_up(self, answer: Result[Any]) -> None:
         """Say FINISH: nobody here needs this answer any more."""
@@ -247,8 +234,16 @@ class Connection(Hearing):
         self._calls += 1
         if answer.expires < self._expiry_s:
             self._expiry_s = self._timer.deadline = answer.expires
-        # Whoever never awaits is sent too: what this turn of the loop wrote leaves at its end.
-        self._sender.wake()
+        self._unsent_questions += 1
+        if self._unsent_questions < QUESTIONS_TOGETHER_MAX:
+            # Whoever never awaits is sent too: what this turn of the loop wrote leaves at its end.
+            self._sender.wake()
+        else:
+            self._sender.send_now()
+
+    def _take(self) -> bytes:
+        self._unsent_questions = 0
+        return super()._take()
 
     def _entered(self, method: str) -> AbstractContextManager[object]:
         """Tell the middleware of a call before it is written; what it raises is the caller's."""

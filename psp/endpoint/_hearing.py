@@ -152,15 +152,14 @@ class Hearing:
             self._tap("in", bytes(data))
         answers = self._open
         for event in self._core.receive(data):
-            if type(event) is Returned:
-                self._returns += 1
-                question, status, payload = event
-                answer = answers.get(question)
-                if answer is None:
-                    continue
-                self._settle(answer, payload if status == VALUE else self._held(answer, event))
-            else:
+            if type(event) is not Returned:
                 self._handle(event)
+                continue
+            self._returns += 1
+            question, status, payload = event
+            answer = answers.get(question)
+            if answer is not None:
+                self._settle(answer, payload if status == VALUE else self._held(answer, event))
         waiting = self._finished + len(self._dropped_answers) + self._core.released_waiting
         if waiting > FINISHED_WAITING_MAX:
             self._sender.wake()
@@ -212,10 +211,9 @@ class Hearing:
         if answer.around is not None:
             answer.payload = left(answer.around, payload)
             answer.around = None
-        if answer.waiters is not None:
-            for task in answer.waiters:
-                trio.lowlevel.reschedule(task)
-            answer.waiters = None
+        waiters, answer.waiters = answer.waiters, ()
+        for task in waiters:
+            trio.lowlevel.reschedule(task)
 
     def _end_stream(self, question: QuestionId, failure: PSPError | None) -> None:
         stream = self._streams.pop(question, None)

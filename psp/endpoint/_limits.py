@@ -7,6 +7,10 @@ from typing import Final
 CALL_S_DEFAULT: Final = 30.0
 """How long a call may take if the caller does not say. Finite, so that nobody waits for ever."""
 
+QUESTIONS_TOGETHER_MAX: Final = 512
+"""Questions that are joined into one send. A program that asks 20,000 things before it awaits any
+keeps the subject busy meanwhile; 512 calls are about 16 KiB, one TLS record."""
+
 FINISHED_WAITING_MAX: Final = 256
 """Answers that we are done with and have not said so. FINISH rides with the next call; if none
 comes, this many are worth a send of their own (the subject keeps 4,096)."""

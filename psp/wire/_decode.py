@@ -73,9 +73,7 @@ def _decode_untrusted(body: bytes | memoryview) -> object:
             # No container is longer than the body, if none is told otherwise.
             decoded = msgpack.unpackb(body, object_pairs_hook=_to_map, ext_hook=_from_ext)
     except (ValueError, TypeError, msgpack.UnpackException) as exc:
-        # The decoder says ValueError to bad UTF-8, trailing bytes, depth and lengths, and has a
-        # family of its own for bytes that end too early.
-        raise MalformedFrame(f"a body of {len(body)} bytes is not MessagePack: {exc}") from exc
+        raise _not_msgpack(len(body), exc) from exc
     return decoded
 
 
@@ -142,7 +140,7 @@ def decode_body_untrusted(body: bytes | memoryview, *, receiver: Role) -> Frame:
         MalformedFrame: For any bytes that are not exactly one such frame. Nothing else is raised.
     """
     if len(body) > BODY_BYTES_MAX:
-        raise MalformedFrame(f"a body of {len(body)} bytes; the limit is {BODY_BYTES_MAX}")
+        raise _too_long(len(body))
     receivable = _RECEIVABLE[receiver]
     places = _places_untrusted(bytes(body), receivable)
     return receivable[places[0]][2].make(places)
@@ -204,7 +202,7 @@ class FrameReader:
         else:
             data = bytes(data)
         size = len(data)
-        if size >= HEADER_BYTES and HEADER_BYTES + _body_length(data, 0) == size:
+        if size >= HEADER_BYTES and HEADER_BYTES + _body_length(data) == size:
             # One whole frame, as a null call brings it.
             self.body_bytes = size - HEADER_BYTES
             return (_places_untrusted(data[HEADER_BYTES:], self._receivable),)
@@ -212,47 +210,62 @@ class FrameReader:
 
     def _walk_untrusted(self, data: bytes) -> Iterator[Places]:
         # One decoder is fed once and read frame by frame: less than half of what slicing and
-        # decoding each frame costs. Frames above BODY_BYTES_SMALL take the careful way.
+        # decoding each frame costs. What is not a short control frame takes the careful way.
         unpacker: msgpack.Unpacker | None = None
         start = base = 0
         size = len(data)
         receivable = self._receivable
-        while size - start >= HEADER_BYTES:
-            length = _body_length(data, start)
-            end = start + HEADER_BYTES + length
-            if end > size:
-                self._needed = end - start
-                break
-            self.body_bytes = length
-            is_chunk = length and data[start + HEADER_BYTES] == CHUNK
-            if is_chunk and length > _FED_BYTES_MAX:
-                unpacker = None
-                places = _chunk_untrusted(data[start + HEADER_BYTES : end], receivable)
-            else:
-                if unpacker is None:
-                    base, unpacker = start, _feed(data[start:])
-                unpacker.read_bytes(HEADER_BYTES)
-                if is_chunk or length > BODY_BYTES_SMALL:
-                    places = _places_untrusted(unpacker.read_bytes(length), receivable)
+        length_at = HEADER.unpack_from
+        try:
+            while size - start >= HEADER_BYTES:
+                length: int = length_at(data, start)[0]
+                end = start + HEADER_BYTES + length
+                if length > BODY_BYTES_MAX:
+                    raise _too_long(length)
+                if end > size:
+                    self._needed = end - start
+                    break
+                self.body_bytes = length
+                is_chunk = length and data[start + HEADER_BYTES] == CHUNK
+                if is_chunk and length > _FED_BYTES_MAX:
+                    unpacker = None
+                    places = _chunk_untrusted(data[start + HEADER_BYTES : end], receivable)
                 else:
-                    decoded = _next_untrusted(unpacker, length)
-                    # A body must end where its header says: not before (trailing bytes), and not
-                    # after, which would make the next frame's bytes part of this one.
-                    if unpacker.tell() != end - base:
-                        raise MalformedFrame(f"a body of {length} bytes is not exactly one value")
-                    places = _checked(decoded, receivable)
-            start = end
-            yield places
+                    if unpacker is None:
+                        base, unpacker = start, _feed(data[start:])
+                    unpacker.read_bytes(HEADER_BYTES)
+                    if is_chunk or length > BODY_BYTES_SMALL:
+                        places = _places_untrusted(unpacker.read_bytes(length), receivable)
+                    else:
+                        places = _checked(unpacker.unpack(), receivable)
+                        # A body must end where its header says: not before (trailing bytes), and
+                        # not after, which would make the next frame's bytes part of this one.
+                        if unpacker.tell() != end - base:
+                            raise MalformedFrame(f"a body of {length} bytes is not one value")
+                start = end
+                yield places
+        except (ValueError, TypeError, msgpack.UnpackException) as exc:
+            raise _not_msgpack(length, exc) from exc
         if start < size:
             self._begun += 1
             self._partial += data[start:]
 
 
-def _body_length(data: bytes, start: int) -> int:
-    length: int = HEADER.unpack_from(data, start)[0]
+def _body_length(data: bytes) -> int:
+    length: int = HEADER.unpack_from(data)[0]
     if length > BODY_BYTES_MAX:
-        raise MalformedFrame(f"a body of {length} bytes; the limit is {BODY_BYTES_MAX}")
+        raise _too_long(length)
     return length
+
+
+def _too_long(length: int) -> MalformedFrame:
+    return MalformedFrame(f"a body of {length} bytes; the limit is {BODY_BYTES_MAX}")
+
+
+def _not_msgpack(length: int, why: Exception) -> MalformedFrame:
+    # The decoder says ValueError to bad UTF-8, trailing bytes, depth and lengths, and has a family
+    # of its own for bytes that end too early.
+    return MalformedFrame(f"a body of {length} bytes is not MessagePack: {why}")
 
 
 def _feed(data: bytes) -> msgpack.Unpacker:
@@ -265,10 +278,3 @@ def _feed(data: bytes) -> msgpack.Unpacker:
     )
     unpacker.feed(data)
     return unpacker
-
-
-def _next_untrusted(unpacker: msgpack.Unpacker, length: int) -> object:
-    try:
-        return unpacker.unpack()
-    except (ValueError, TypeError, msgpack.UnpackException) as exc:
-        raise MalformedFrame(f"a body of {length} bytes is not MessagePack: {exc}") from exc
