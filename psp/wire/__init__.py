@@ -59,12 +59,16 @@ from ._limits import CHUNK_BYTES_MAX as CHUNK_BYTES_MAX
 from ._limits import CHUNK_BYTES_SHARED as CHUNK_BYTES_SHARED
 from ._limits import CHUNK_HEADER_BYTES as CHUNK_HEADER_BYTES
 from ._limits import CORRELATION_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX
+from ._limits import DEPTH_MAX as DEPTH_MAX
 from ._limits import ID_MAX as ID_MAX
 from ._limits import IDS_PER_FRAME_MAX as IDS_PER_FRAME_MAX
 from ._limits import INITIAL_LIMITS as INITIAL_LIMITS
 from ._limits import INVOCATION_BYTES_MAX as INVOCATION_BYTES_MAX
 from ._limits import LIMIT_REASONS as LIMIT_REASONS
+from ._limits import MAP_KEYS_MAX as MAP_KEYS_MAX
 from ._limits import METHOD_CHARACTERS_MAX as METHOD_CHARACTERS_MAX
+from ._limits import NODES_MAX as NODES_MAX
+from ._limits import PROMISED_BYTES_MAX as PROMISED_BYTES_MAX
 from ._limits import PROMISED_MAX as PROMISED_MAX
 from ._limits import PROMISED_NODES_MAX as PROMISED_NODES_MAX
 from ._limits import REMAINING_MS_MAX as REMAINING_MS_MAX
