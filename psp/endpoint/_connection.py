@@ -11,7 +11,7 @@ import trio
 
 from psp.errors import CallCancelled, PSPError
 from psp.rpc import BOOTSTRAP, ExportId, HelloReceived, QuestionId, Target
-from psp.transport import Tap, TlsStream
+from psp.transport import Tap, TlsStream, flusher
 from psp.wire import ACCEPT_BYTES_DEFAULT, REMAINING_MS_MAX
 
 from ._accounts import Inspection, Statistics
@@ -49,6 +49,10 @@ class Connection(Hearing):
         # The scopes around the last caller, and when the first of them ends.
         self._scopes: object = None
         self._scopes_end_s = math.inf
+        # When the calls of this turn of the loop expire that have no time of their own.
+        self._flusher = flusher()
+        self._turn = -1
+        self._turn_expires_s = 0.0
         self._calls = 0
         self._unsent_questions = 0
 
@@ -83,8 +87,6 @@ class Connection(Hearing):
         """Ask; used by promises and references, which know what they are."""
         if self._ending is not None:
             raise fresh(self._ending)
-        now_s = trio.current_time()
-        expires_s = now_s + (CALL_S_DEFAULT if timeout_s is None else timeout_s)
         # Looking the enclosing deadline up costs as much as all the rest of a call from a loop. It
         # is looked up once for all calls from within the same scopes. (trio has no public name for
         # those. A deadline that is moved later still ends the wait here, by FINISH.)
@@ -92,9 +94,17 @@ class Connection(Hearing):
         if scopes is not self._scopes:
             self._scopes = scopes
             self._scopes_end_s = trio.current_effective_deadline()
-        if timeout_s is None and expires_s <= self._scopes_end_s:
+        if self._turn != self._flusher.turn:
+            # A look at the clock costs as well: calls of one turn of the loop that have no time of
+            # their own share one.
+            self._turn = self._flusher.turn
+            self._turn_expires_s = trio.current_time() + CALL_S_DEFAULT
+        if timeout_s is None and self._turn_expires_s <= self._scopes_end_s:
+            expires_s = self._turn_expires_s
             remaining_ms = _CALL_MS_DEFAULT
         else:
+            now_s = trio.current_time()
+            expires_s = now_s + (CALL_S_DEFAULT if timeout_s is None else timeout_s)
             left_ms = (min(expires_s, self._scopes_end_s) - now_s) * 1000
             # Rounded up: an enclosing deadline must end the wait here before the subject says so.
             remaining_ms = math.ceil(min(max(left_ms, 0), REMAINING_MS_MAX))

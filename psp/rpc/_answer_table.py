@@ -318,13 +318,6 @@ class AnswerTable:
         """Settled answers that wait for FINISH."""
         return sum(1 for answer in self._answers.values() if answer.state == KEPT)
 
-    def by_state(self) -> dict[str, list[int]]:
-        """Say which answers are in which state, oldest first."""
-        found: dict[str, list[int]] = {}
-        for answer in self._answers.values():
-            found.setdefault(answer.state, []).append(answer.answer_id)
-        return found
-
     def end(self) -> list[SubjectEvent]:
         """Cancel what runs and empty the table. Settling a cancelled answer is then ignored."""
         self._has_ended = True

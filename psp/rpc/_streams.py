@@ -100,10 +100,6 @@ class Streams:
         drained, self._drained = self._drained, []
         return drained
 
-    def by_id(self) -> dict[int, tuple[int, int]]:
-        """Say for each stream how many bytes are unsent, and how much credit is left."""
-        return {each: (len(s.data), s.credit) for each, s in self._streams.items()}
-
     def end(self) -> None:
         for stream in list(self._streams.values()):
             self.close(stream.answer)

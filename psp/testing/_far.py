@@ -10,7 +10,6 @@ from typing import Final
 
 import trio
 
-_CHUNK_BYTES: Final = 64 * 1024
 _CHUNKS_MAX: Final = 1024
 """Chunks on their way in one direction: 64 MiB, a 1 Gbit/s line of half a second."""
 

@@ -7,6 +7,7 @@ from ._certificate import check_certificate_untrusted as check_certificate_untru
 from ._contexts import ALPN as ALPN
 from ._contexts import listener_context as listener_context
 from ._contexts import server_name as server_name
+from ._flush import flusher as flusher
 from ._handshake import Refused as Refused
 from ._handshake import accept_peer as accept_peer
 from ._handshake import dial_peer as dial_peer

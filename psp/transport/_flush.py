@@ -30,9 +30,13 @@ class Flusher(trio.abc.Instrument):
 
     A callback runs outside of any task: it must not raise (trio would take the instrument out), and
     must wake tasks through `soon` alone (the loop has already decided how long to wait).
+
+    Attributes:
+        turn: Counts the turns of the loop, while anybody uses this.
     """
 
     def __init__(self, *, clock: Callable[[], float] = perf_counter) -> None:
+        self.turn = 0
         self._asked: list[Callable[[], None]] = []
         self._clock = clock
         self._watched: set[int] = set()
@@ -48,6 +52,7 @@ class Flusher(trio.abc.Instrument):
 
     def before_io_wait(self, timeout: float) -> None:
         """Called by trio."""
+        self.turn += 1
         if self._asked:
             asked, self._asked = self._asked, []
             for callback in asked:
