@@ -361,6 +361,7 @@ class SubjectInbox:
             )
 
     def _is_over(self) -> bool:
+        # A call, because mypy takes an attribute that it saw unset to be so after a `yield`, too.
         return self._has_ended
 
     def _close_stream(self, call: Answer) -> None:

@@ -11,7 +11,8 @@ from typing import Final
 import trio
 
 _CHUNKS_MAX: Final = 1024
-"""Chunks on their way in one direction: 64 MiB, a 1 Gbit/s line of half a second."""
+"""Reads on their way in one direction. trio reads 64 KiB at most: 64 MiB, half a second of a
+1 Gbit/s line."""
 
 
 @dataclass
