@@ -73,11 +73,18 @@ class AnswerTable:
     def refuse(self, answer: Answer, failure: CallFailed) -> None:
         """Answer a call that does not start: never by ceasing to read."""
         self._write_failure(answer.answer_id, failure)
-        if answer.is_retained and self.room.keep_refused():
-            answer.admit(0)
-            answer.state = KEPT
-            answer.outcome = failure
-            self._answers[answer.answer_id] = answer
+        if answer.is_retained and self.room.has_slot():
+            self._keep(answer, failure)
+
+    def _keep(self, answer: Answer, outcome: object) -> None:
+        """Keep the outcome of a call that was never in flight."""
+        answer.admit(0)
+        answer.state = KEPT
+        self._answers[answer.answer_id] = answer
+        self.room.keep()
+        answer.outcome = outcome if self.room.has_kept(answer) else not_kept()
+        if isinstance(answer, CallReady):
+            answer.arguments = []  # The caller may keep the answer for long; nobody needs these.
 
     def wait_or_start(self, call: CallReady, events: list[SubjectEvent]) -> None:
         """Let an admitted call wait for what it needs, or start it at once."""
@@ -116,10 +123,11 @@ class AnswerTable:
             elif isinstance(outcome, CallFailed):
                 self._write_failure(answer.answer_id, outcome)
         if not answer.is_admitted:  # Settled at once: only now does anything of it stay.
-            if not answer.is_retained:
+            if answer.is_retained:
+                self._keep(answer, outcome)
+            else:
                 answer.state = FREE
-                return []
-            self.admit(answer, 0)
+            return []
         events: list[SubjectEvent] = []
         self._settled(answer, outcome)
         if answer.queue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from psp.errors import CallFailed, Invalid, RemoteProtocolError
 from psp.wire import CONTAINERS, Promised, WireTarget
@@ -54,6 +54,16 @@ class Naming:
         if found is None:
             self._check_given(export)
         return found
+
+    def known_object(self, target: WireTarget) -> Exported | None:
+        """Give the object that a call is made on, if it is known; `resolve` says why it is not."""
+        if isinstance(target, int):
+            return self.reference(target)
+        asked, path = target
+        parent = self._answers.kept(cast(AnswerId, asked))
+        if parent is None or not parent.is_settled or path:
+            return None
+        return parent.outcome if isinstance(parent.outcome, Exported) else None
 
     def resolve(
         self, call: CallReady, body_bytes: int, target: WireTarget, promised: Sequence[Named]

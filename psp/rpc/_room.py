@@ -113,12 +113,13 @@ class Room:
         self._call_bytes -= answer.body_bytes
         self.leave_grant(answer)
 
-    def keep_refused(self) -> bool:
-        """Take a slot for the failure of a call that was refused; false if there is none."""
-        if self._retained >= self._limits.answers_retained:
-            return False
+    def has_slot(self) -> bool:
+        """Whether one more answer can be kept."""
+        return self._retained < self._limits.answers_retained
+
+    def keep(self) -> None:
+        """Take the slot of an answer that was never in flight."""
         self._retained += 1
-        return True
 
     def has_kept(self, answer: Answer) -> bool:
         """Charge a settled value; false if it is too large to keep beside the others."""

@@ -178,7 +178,7 @@ class SubjectInbox:
     ) -> Iterator[SubjectEvent]:
         if not self._is_served(number):
             return
-        exported = self._naming.reference(target) if type(target) is int else None
+        exported = self._naming.known_object(target)
         deadline_ms = self._now_ms + remaining_ms
         call = CallReady(
             AnswerId(number),
