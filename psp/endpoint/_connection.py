@@ -199,11 +199,10 @@ class Connection(Hearing):
     # For promises, references and streams.
 
     def send_before_wait(self) -> None:
-        """Somebody is going to wait: what he waits for must leave."""
+        """Somebody is going to wait: if nobody else does, there is nothing to join his call with.
+        What is not sent here leaves when this turn of the loop ends."""
         if self._core.open_questions == 1:
-            self._sender.send_now()  # Nothing to join it with.
-        else:
-            self._sender.wake()
+            self._sender.send_now()
 
     def give_up(self, answer: Result[Any]) -> None:
         """Say FINISH: nobody here needs this answer any more."""

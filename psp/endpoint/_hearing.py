@@ -157,9 +157,9 @@ class Hearing:
                 continue
             self._returns += 1
             question, status, payload = event
-            answer = answers.get(question)
+            answer = answers.pop(question, None)
             if answer is not None:
-                self._settle(answer, payload if status == VALUE else self._held(answer, event))
+                self._keep(answer, payload if status == VALUE else self._held(answer, event))
         waiting = self._finished + len(self._dropped_answers) + self._core.released_waiting
         if waiting > FINISHED_WAITING_MAX:
             self._sender.wake()
@@ -201,7 +201,12 @@ class Hearing:
         return made_printable(payload)
 
     def _settle(self, answer: Result[Any], payload: object) -> None:
+        """End a question."""
         self._open.pop(answer.question, None)
+        self._keep(answer, payload)
+
+    def _keep(self, answer: Result[Any], payload: object) -> None:
+        """Keep a promise: whoever waits for it goes on."""
         if self._windows:
             self._windows.pop(answer.question, None)
         if self._in_flight:
