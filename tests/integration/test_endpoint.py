@@ -427,6 +427,9 @@ async def test_a_step_into_a_value_reads_it_and_a_step_into_nothing_says_so() ->
 
 # Time and cancellation.
 
+LONGER_S = (0.02, 0.2, 2.0, 20.0)
+"""Times to give a call in turn, until one was enough for it to start: a machine may be slow."""
+
 
 async def test_cancelling_the_caller_cancels_the_handler_and_a_late_answer_is_ignored() -> None:
     async with connected() as (served, connection):
@@ -448,17 +451,26 @@ async def test_cancelling_the_caller_cancels_the_handler_and_a_late_answer_is_ig
 async def test_a_caller_that_waits_with_others_can_leave_them_waiting() -> None:
     async with connected() as (served, connection):
         promise = connection.bootstrap.call("wait")
+        leaving = trio.CancelScope()
         results: list[object] = []
 
         async def wait() -> None:
             results.append(await promise)
 
+        async def leave() -> None:
+            with leaving:
+                await promise
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
-            with trio.move_on_after(0.01):
-                await promise
+            nursery.start_soon(leave)
+            while not served.house.events:
+                await connection.bootstrap.call("add", 1, 1)
+            leaving.cancel()
+            await connection.bootstrap.call("add", 1, 1)
             served.house.gate.set()
 
+    assert leaving.cancelled_caught
     assert results == ["done"]
 
 
@@ -476,8 +488,13 @@ async def test_leaving_the_block_of_a_promise_cancels_the_call() -> None:
 
 async def test_the_time_given_to_a_call_ends_it_on_both_sides() -> None:
     async with connected() as (served, connection):
-        with pytest.raises(DeadlineExceeded) as caught, trio.fail_after(5):
-            await connection.bootstrap.call("wait", timeout_s=0.02)
+        for timeout_s in LONGER_S:
+            with pytest.raises(DeadlineExceeded) as caught:
+                await connection.bootstrap.call("wait", timeout_s=timeout_s)
+            # What has been read since was sent after the call.
+            await connection.bootstrap.call("add", 1, 1)
+            if served.house.events:
+                break
         with trio.fail_after(5):
             while "cancelled" not in served.house.events:
                 await connection.bootstrap.call("add", 1, 1)
@@ -488,11 +505,14 @@ async def test_the_time_given_to_a_call_ends_it_on_both_sides() -> None:
 async def test_an_enclosing_deadline_travels_with_the_call() -> None:
     """The subject stops by itself: the handler ends though nobody here says FINISH."""
     async with connected() as (served, connection):
-        with trio.move_on_after(0.03):
-            promise = connection.bootstrap.call("wait")
-            await trio.sleep_forever()
-        with trio.fail_after(5), pytest.raises(DeadlineExceeded):
-            await promise
+        for timeout_s in LONGER_S:
+            with trio.move_on_after(timeout_s):
+                promise = connection.bootstrap.call("wait")
+                await trio.sleep_forever()
+            with trio.fail_after(5), pytest.raises(DeadlineExceeded):
+                await promise
+            if served.house.events:
+                break
 
     assert served.house.events == ["waiting", "cancelled"]
 

@@ -107,8 +107,10 @@ async def test_a_cancelled_send_ends_the_connection_instead_of_cutting_a_record(
     meeting: Meeting,
 ) -> None:
     ours, _ = meeting.streams
-    with trio.move_on_after(0.01):
-        await ours.send_all(bytes(32 * 1024 * 1024))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.send_all, bytes(32 * 1024 * 1024))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
     assert ours.tls.fileno() == -1
     assert isinstance(ours, TlsStream)
