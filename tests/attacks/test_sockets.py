@@ -55,26 +55,6 @@ async def test_a_frame_of_one_byte_a_minute_is_cut_although_something_always_com
     assert house.events == []
 
 
-async def test_many_frames_each_in_time_are_not_mistaken_for_one_that_is_slow(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """At every look a frame has begun; it is never the same one."""
-    monkeypatch.setattr("psp.endpoint._vigil.HELLO_S_MAX", 0.0)
-    monkeypatch.setattr("psp.endpoint._vigil.FRAME_S_MAX", 0.02)
-    async with archive() as house, intruder(house) as busy:
-        left = b""
-        for question in range(1, 60):
-            frame = frame_bytes(call(question, 0, "add", [1, 1], flags=PLAIN))
-            await busy.stream.send_all(left + frame[:7])
-            left = frame[7:]
-            await trio.sleep(0.002)
-        await busy.stream.send_all(left)
-        with trio.fail_after(5):
-            await busy.peer.hear_on(busy.stream, RETURN, 59)
-
-    assert house.events == ["add"] * 59
-
-
 async def test_silence_ends_a_connection_and_a_call_that_runs_does_not_count_as_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
