@@ -124,16 +124,38 @@ class Reference(_Callable, _Owned, endpoint.Reference):
 class ByteStream(_Owned, endpoint.ByteStream):
     """A result that is streamed, for asyncio; as `psp.ByteStream`."""
 
-    __slots__ = ("crossed",)
+    __slots__ = ("_next", "crossed")
 
     def __init__(self, portal: Portal, stream: endpoint.ByteStream) -> None:
         self.crossed = Crossed(portal, lambda: stream)
         self.header = stream.header
+        self._next: asyncio.Future[bytes | None] | None = None
 
     async def __anext__(self) -> bytes:
-        if (chunk := await self.crossed.portal.arun(next_across, self.crossed)) is None:
+        # Cancelling the wait (`asyncio.wait_for` does) must not lose a chunk that is on its way
+        # between the two threads: the next call goes on waiting for it.
+        if self._next is None:
+            self._next = asyncio.ensure_future(self.crossed.portal.arun(next_across, self.crossed))
+        try:
+            chunk = await asyncio.shield(self._next)
+        except asyncio.CancelledError:
+            if self._next.cancelled():
+                self._next = None
+            raise
+        except BaseException:
+            self._next = None
+            raise
+        self._next = None
+        if chunk is None:
             raise StopAsyncIteration
         return chunk
+
+    def release(self) -> None:
+        """Read no further: the subject stops sending."""
+        super().release()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
     def __del__(self) -> None:
         """Nothing: the stream behind this one says that it was dropped."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from psp.errors import CallCancelled, PSPError
+from psp.errors import CallCancelled
 from psp.rpc import BOOTSTRAP, ExportId, HelloReceived, QuestionId, Target
 from psp.transport import Tap, TlsStream, flusher
 from psp.wire import ACCEPT_BYTES_DEFAULT, REMAINING_MS_MAX
@@ -88,17 +88,17 @@ class Connection(Hearing):
         if self._ending is not None:
             raise fresh(self._ending)
         # Looking the enclosing deadline up costs as much as all the rest of a call from a loop. It
-        # is looked up once for all calls from within the same scopes. (trio has no public name for
-        # those. A deadline that is moved later still ends the wait here, by FINISH.)
+        # is looked up once for all calls from within the same scopes, unless it is near. (trio has
+        # no public name for those. One that is set later still ends the wait here, by FINISH.)
         scopes = trio.lowlevel.current_task()._cancel_status
-        if scopes is not self._scopes:
-            self._scopes = scopes
-            self._scopes_end_s = trio.current_effective_deadline()
         if self._turn != self._flusher.turn:
             # A look at the clock costs as well: calls of one turn of the loop that have no time of
             # their own share one.
             self._turn = self._flusher.turn
             self._turn_expires_s = trio.current_time() + CALL_S_DEFAULT
+        if scopes is not self._scopes or self._scopes_end_s < self._turn_expires_s:
+            self._scopes = scopes
+            self._scopes_end_s = trio.current_effective_deadline()
         if timeout_s is None and self._turn_expires_s <= self._scopes_end_s:
             expires_s = self._turn_expires_s
             remaining_ms = _CALL_MS_DEFAULT
@@ -120,7 +120,7 @@ class Connection(Hearing):
                 no_pipelining=is_last,
                 invocation=invocation,
             )
-        except PSPError as exc:
+        except BaseException as exc:
             if around is not None:
                 left(around, exc)
             raise
@@ -223,7 +223,7 @@ class Connection(Hearing):
             self._sender.wake()
 
     def give_up_stream(self, stream: ByteStream) -> None:
-        self._end_stream(stream.question, None)
+        self._end_stream(stream.question, CallCancelled("the stream was given up here"))
         self._finish(stream.question)
         self._sender.wake()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import os
 import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
@@ -261,5 +262,11 @@ class _Shared:
             if is_last:  # Outside of the lock: it waits until the thread has ended.
                 portal.__exit__(None, None, None)
 
+    def forget(self) -> None:
+        """In the child of a fork: the thread did not come along."""
+        self.__init__()  # type: ignore[misc]
 
-shared_portal = _Shared().use
+
+_shared: Final = _Shared()
+os.register_at_fork(after_in_child=_shared.forget)
+shared_portal = _shared.use

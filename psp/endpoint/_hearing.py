@@ -64,6 +64,8 @@ class Hearing:
         # Notes left by `__del__`, from whatever thread; deque.append is atomic.
         self._dropped_answers: deque[QuestionId] = deque()
         self._dropped_exports: deque[ExportId] = deque()
+        # Kept answers that nobody can name any more, and whose streams are still read.
+        self._read_on: set[QuestionId] = set()
         # Why the connection is over; None while it lives.
         self._ending: PSPError | None = None
         self._ended = trio.Event()
@@ -118,8 +120,10 @@ class Hearing:
     def _drain_notes(self) -> None:
         while self._dropped_answers:
             question = self._dropped_answers.popleft()
-            self._end_stream(question, None)
-            self._finish(question)
+            if question in self._streams:
+                self._read_on.add(question)  # Its promise has gone; its stream is still read.
+            else:
+                self._finish(question)
         while self._dropped_exports:
             export = self._dropped_exports.popleft()
             if export != BOOTSTRAP:
@@ -224,6 +228,9 @@ class Hearing:
         stream = self._streams.pop(question, None)
         if stream is not None:
             stream.end(failure)
+        if question in self._read_on:
+            self._read_on.remove(question)
+            self._finish(question)
 
     def _end(self, why: PSPError) -> None:
         """Fail everything that waits, once. `why` is what later calls hear."""
@@ -282,7 +289,7 @@ def left(around: AbstractContextManager[object], outcome: object) -> object:
     """Tell the middleware how a call went; give what its caller is told. A middleware watches, so
     it can only fail: then its caller hears of it, and the connection goes on."""
     try:
-        if isinstance(outcome, PSPError):
+        if isinstance(outcome, BaseException):
             around.__exit__(type(outcome), outcome, outcome.__traceback__)
         else:
             around.__exit__(None, None, None)

@@ -13,6 +13,7 @@ from psp.rpc import QuestionId
 from psp.values import Value
 
 from ._failures import fresh
+from ._limits import JOINED_BYTES_MAX
 
 
 class _Source(Protocol):
@@ -65,7 +66,7 @@ class ByteStream:
         self.expires = expires
         self._window = window
         self._taken = 0
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | bytearray] = deque()
         self._failure: PSPError | None = None
         self._is_over = False
         self._reader: trio.lowlevel.Task | None = None
@@ -96,7 +97,7 @@ class ByteStream:
                 raise StopAsyncIteration
             await self._wait()
         await trio.lowlevel.checkpoint_if_cancelled()
-        chunk = self._chunks.popleft()
+        chunk = bytes(self._chunks.popleft())
         self._taken += len(chunk)
         # Half a window at a time: the subject never runs dry, and CREDIT frames are few.
         if not self._is_over and self._taken * 2 >= self._window:
@@ -123,7 +124,14 @@ class ByteStream:
     # For the connection.
 
     def put(self, chunk: bytes) -> None:
-        """More has come."""
+        """More has come. Small pieces are joined: each would cost forty bytes for itself."""
+        if len(chunk) < JOINED_BYTES_MAX and self._chunks:
+            last = self._chunks[-1]
+            if len(last) + len(chunk) <= JOINED_BYTES_MAX:
+                if not isinstance(last, bytearray):
+                    last = self._chunks[-1] = bytearray(last)
+                last += chunk
+                return
         self._chunks.append(chunk)
         self._wake()
 

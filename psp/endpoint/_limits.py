@@ -11,6 +11,10 @@ QUESTIONS_TOGETHER_MAX: Final = 512
 """Questions that are joined into one send. A program that asks 20,000 things before it awaits any
 keeps the subject busy meanwhile; 512 calls are about 16 KiB, one TLS record."""
 
+JOINED_BYTES_MAX: Final = 16 * 1024
+"""Chunks of a stream that arrive small and lie unread are joined up to here: a subject that sends
+byte by byte would otherwise cost forty times its bytes."""
+
 FINISHED_WAITING_MAX: Final = 256
 """Answers that we are done with and have not said so. FINISH rides with the next call; if none
 comes, this many are worth a send of their own (the subject keeps 4,096)."""
@@ -38,6 +42,10 @@ holds 10,000 small calls; 1 ms is what 25 null calls of another connection take.
 
 IDLE_WORKERS_MAX: Final = 16
 """Worker tasks that a connection keeps between calls; a task costs 2 KiB and 5 µs to start."""
+
+WAKING_WORKERS_MAX: Final = 64
+"""Workers that were woken and have not run yet. One more for each of 15,000 calls that become ready
+together would be 15,000 tasks, for calls that one worker may end."""
 
 DRAIN_S: Final = 5.0
 """How long a stopping subject lets the calls that have started run on."""

@@ -43,10 +43,13 @@ class Outgoing:
                 if exposed.psp_is_checked:
                     exposed.check(call)
                 self._core.offer(call, piece)
-                wake()
-                await self._has_left(call)
-                # A stream that was given up takes everything at once: nothing else would stop it.
-                await trio.lowlevel.checkpoint_if_cancelled()
+                if call.unsent:
+                    wake()
+                    await self._has_left(call)
+                else:
+                    # It was empty, or the stream was given up: then everything is taken at once,
+                    # and only a checkpoint would ever stop a generator that does not wait.
+                    await trio.lowlevel.checkpoint()
 
     async def _has_left(self, call: CallReady) -> None:
         try:

@@ -119,7 +119,7 @@ class Result(Generic[T_co]):
     def release(self) -> None:
         """Give the answer back: cancel the call if it runs, release a reference if it is one."""
         payload = self.payload
-        if isinstance(payload, Reference):
+        if isinstance(payload, Reference | ByteStream):
             payload.release()
         if not self.is_done:
             self._asking.give_up(self)
@@ -136,7 +136,7 @@ class Kept(Result[T_co]):
         self.is_released = False
 
     def release(self) -> None:
-        if isinstance(self.payload, Reference):
+        if isinstance(self.payload, Reference | ByteStream):
             self.payload.release()
         if not self.is_released:
             self.is_released = True

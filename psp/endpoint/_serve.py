@@ -110,6 +110,7 @@ class _Listener:
         self._refusals_unlogged = 0
         self._next_refusal_log_s = -1.0
         self._accepted = 0
+        self._is_stopping = False
 
     async def accept_all(self, sock: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         while True:
@@ -131,6 +132,7 @@ class _Listener:
             )
 
     def stop(self) -> None:
+        self._is_stopping = True
         for served in self._served:
             served.stop()
 
@@ -170,6 +172,8 @@ class _Listener:
                 log=self._log,
             )
             self._served.add(served)
+            if self._is_stopping:  # Its handshake has ended in the very turn of the loop.
+                served.stop()
             # Shielded: a stopping listener lets it drain; `stop` ends it in bounded time.
             with trio.CancelScope(shield=True):
                 await served.run()

@@ -22,11 +22,12 @@ from psp.rpc import (
     Exported,
     GrantRooms,
     Opaque,
+    Paused,
     PresentReceived,
     Subject,
     SubjectEvent,
 )
-from psp.transport import Peer, Sender, Tap, TlsStream, receive_buffer
+from psp.transport import UNSENT_BYTES_MAX, Peer, Sender, Tap, TlsStream, receive_buffer
 from psp.values import Value
 
 from ._dispatch import Log, report_fault, run_inline, run_waiting
@@ -38,6 +39,7 @@ from ._limits import (
     IDLE_WORKERS_MAX,
     INLINE_CALLS_MAX,
     INLINE_S_MAX,
+    WAKING_WORKERS_MAX,
 )
 from ._middleware import CallSeen, Middleware, shown_tag
 from ._outgoing import Outgoing
@@ -50,6 +52,7 @@ class _Complete(Enum):
     """What a stream gives in place of a result: all of it has been sent."""
 
     COMPLETE = "complete"
+    REFUSED = "refused"
 
 
 _COMPLETE: Final = _Complete.COMPLETE
@@ -90,6 +93,7 @@ class Served:
         # Given up by the caller and not yet answered; `_run` takes each out.
         self._cancelled: set[Answer] = set()
         self._idle: list[trio.lowlevel.Task] = []
+        self._waking = 0
         self._quiet = trio.lowlevel.ParkingLot()
         self._stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -145,17 +149,28 @@ class Served:
             if type(event) is Aborted:
                 await self._say_farewell()
                 return False
+            if type(event) is Paused:
+                left = 0
             following = self._handle(event, now_ms)
             if following:
                 self._follow(following, now_ms)
             left -= 1
-            if left <= 0 or perf_counter() >= turn_ends:
+            is_full = self._core.waiting_bytes > UNSENT_BYTES_MAX
+            if left <= 0 or is_full or perf_counter() >= turn_ends:
                 # A buffer holds thousands of calls: without this, every other connection waits.
-                self._sender.wake()
-                await trio.lowlevel.checkpoint()
+                await self._make_room(is_full=is_full)
                 now_ms = _now_ms()
                 turn_ends, left = perf_counter() + INLINE_S_MAX, INLINE_CALLS_MAX
         return True
+
+    async def _make_room(self, *, is_full: bool) -> None:
+        """Let others have a turn, and our answers leave. Where they do not, no more are made."""
+        if is_full:
+            self._sender.send_now()
+            await self._sender.wait_for_room()
+        else:
+            self._sender.wake()
+        await trio.lowlevel.checkpoint()
 
     def _follow(self, events: Sequence[SubjectEvent], now_ms: int) -> None:
         """Start what became possible, and then what becomes possible by that: calls on one object
@@ -172,9 +187,14 @@ class Served:
             await self._stream.refuse(drain_s=FLUSH_S, drain_bytes=FAREWELL_BYTES_MAX)
 
     async def _end_because(self, code: int, why: str) -> None:
-        """End the connection of a peer that keeps us waiting."""
+        """End the connection of a peer that keeps us waiting. What it still sends is read and
+        forgotten by the reader, for a second: closing at once could reset our words unread."""
         self._core.abort(code, why)
-        await self._say_farewell()
+        self._sender.send_now()
+        with trio.move_on_after(FLUSH_S):
+            await self._sender.wait_until_idle()
+            self._stream.stop_sending()
+            await trio.sleep_forever()
         assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
 
@@ -213,6 +233,8 @@ class Served:
             return self._core.fail(call, result)
         if result is _COMPLETE:
             return self._core.end_stream(call)
+        if result is _Complete.REFUSED:
+            return ()  # The core has answered: there were too many streams.
         if isinstance(result, Exposed):
             return self._core.resolve_object(call, result, call.grant_tag)
         if isinstance(result, Stream):
@@ -228,6 +250,13 @@ class Served:
 
     def _enqueue(self, call: CallReady) -> None:
         self._ready.append(call)
+        self._wake_worker()
+
+    def _wake_worker(self) -> None:
+        """Have one more worker look at what is ready, unless many are about to."""
+        if self._waking >= WAKING_WORKERS_MAX:
+            return
+        self._waking += 1
         if self._idle:
             trio.lowlevel.reschedule(self._idle.pop())
         else:
@@ -236,8 +265,19 @@ class Served:
 
     async def _work(self) -> None:
         while True:
+            self._waking -= 1
+            left = INLINE_CALLS_MAX
             while self._ready:
-                await self._run(self._ready.popleft())
+                left -= 1
+                is_full = self._core.waiting_bytes > UNSENT_BYTES_MAX
+                if left <= 0 or is_full:
+                    left = INLINE_CALLS_MAX
+                    await self._make_room(is_full=is_full)
+                    continue
+                call = self._ready.popleft()
+                if self._ready:
+                    self._wake_worker()  # This one may be busy for long.
+                await self._run(call)
             if len(self._idle) >= IDLE_WORKERS_MAX:
                 return
             self._idle.append(task := trio.lowlevel.current_task())
@@ -272,9 +312,13 @@ class Served:
             if call in self._cancelled:
                 work.close()
             else:
-                with trio.CancelScope(deadline=call.deadline_ms / 1000) as scope:
-                    self._running[call] = scope
-                    result = await work
+                scope = trio.CancelScope(deadline=call.deadline_ms / 1000)
+                self._running[call] = scope
+                try:
+                    with scope:
+                        result = await work
+                except Exception as exc:  # What a handler's own tasks raised on being cancelled.
+                    result = report_fault(call.method, exc, self._log)
                 if scope.cancelled_caught:
                     result = self._why_stopped(call)
             has_ended = True
@@ -282,7 +326,7 @@ class Served:
             self._running.pop(call, None)
             if not has_ended:
                 # The connection is over. Its grant's slot is free now, and not before.
-                self._core.fail(call, CallCancelled())
+                self._core.fail(call, CallCancelled(processed=Processed.MAYBE))
         for event in self._answer(call, result):
             # Through the queue, not inline: the reader alone counts turns.
             if isinstance(event, CallReady):
@@ -297,7 +341,9 @@ class Served:
         """Send a stream to its end; give why it was cut short, or that it is complete."""
         try:
             for event in self._core.open_stream(call, stream.header):
-                assert not isinstance(event, CallReady)  # Nothing can be called on a stream.
+                self._handle(event, _now_ms())  # This very call may be cancelled by now.
+            if call.is_settled:
+                return _Complete.REFUSED
             await self._outgoing.carry(call, stream, self._sender.wake_bulk)
         except CallFailed as exc:
             return exc

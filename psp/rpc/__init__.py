@@ -17,6 +17,7 @@ from ._events import ChunkReceived as ChunkReceived
 from ._events import ControllerEvent as ControllerEvent
 from ._events import GoingAway as GoingAway
 from ._events import HelloReceived as HelloReceived
+from ._events import Paused as Paused
 from ._events import Ponged as Ponged
 from ._events import Returned as Returned
 from ._events import StreamEnded as StreamEnded

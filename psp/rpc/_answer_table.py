@@ -5,6 +5,8 @@ Everything that frees an answer lives here.
 
 from __future__ import annotations
 
+from typing import Final
+
 from psp.errors import CallFailed, Denied, Invalid, LimitExceeded, LocalProtocolError
 from psp.wire import (
     CORRELATION_CHARACTERS_MAX,
@@ -18,6 +20,8 @@ from psp.wire import (
     ValueFault,
     check_arguments,
     check_value,
+    count_values,
+    is_sendable_scalar,
     outgoing,
 )
 
@@ -42,6 +46,9 @@ from ._events import Cancelled, SubjectEvent
 from ._ids import AnswerId
 from ._room import GrantRooms, Room
 
+_NODE_BYTES: Final = 64
+"""What a decoded value costs at least, whatever its encoded size."""
+
 Settled = list[tuple[Answer, object]]
 """Answers with their outcomes, whose waiting calls have not been looked at yet."""
 
@@ -60,7 +67,10 @@ class AnswerTable:
         self._has_ended = False
 
     def admit(self, answer: Answer, body_bytes: int) -> None:
-        """Take a call in: it runs, or waits."""
+        """Take a call in: it runs, or waits. It is charged with what its body has become: a
+        container of one byte takes 64."""
+        if isinstance(answer, CallReady) and not all(map(is_sendable_scalar, answer.arguments)):
+            body_bytes = max(body_bytes, _NODE_BYTES * count_values(answer.arguments))
         answer.admit(body_bytes)
         self._answers[answer.answer_id] = answer
         self.room.admit(answer)

@@ -26,12 +26,14 @@ from psp.wire import (
     ID_MAX,
     IDS_PER_FRAME_MAX,
     INITIAL_LIMITS,
+    INVOCATION,
     INVOCATION_BYTES_MAX,
     METHOD_CHARACTERS_MAX,
     PING,
     PRESENT,
     RELEASE,
     REMAINING_MS_MAX,
+    TARGET,
     VERSION,
     Limits,
     Promised,
@@ -78,6 +80,10 @@ class Controller(ControllerInbox):
             LimitExceeded: The token is longer than the subject takes.
             ConnectionLost: The connection has ended or takes no new questions; nothing was sent.
         """
+        if type(token) is not bytes:
+            raise LocalProtocolError(
+                f"a token is bytes, not {type(token).__name__}; decode its text"
+            )
         if len(token) > self.peer_limits.token_bytes:
             raise LimitExceeded(
                 f"a token of {len(token)} bytes; the subject takes {self.peer_limits.token_bytes}."
@@ -122,19 +128,21 @@ class Controller(ControllerInbox):
         """
         if self._has_ended or self._going_away or self._finished or self._released:
             self._check_open()
+        if not (
+            type(method) is str
+            and type(remaining_ms) is type(accept_bytes) is int
+            and 0 < len(method) <= METHOD_CHARACTERS_MAX
+            and 0 <= remaining_ms <= REMAINING_MS_MAX
+            and 0 <= accept_bytes <= ID_MAX
+            and (invocation is None or INVOCATION.accepts(invocation))
+        ):
+            raise _not_callable(method, remaining_ms, accept_bytes, invocation)
         # An export id is its own wire form, and an empty list needs no walk: most calls of a hot
         # loop have one of each.
         is_short = (
-            target in self._imports and not arguments and invocation is None and method.isascii()
+            not arguments and target in self._imports and invocation is None and method.isascii()
         )
         wire_target = target if is_short else self._wire_target(target)
-        if not (
-            0 < len(method) <= METHOD_CHARACTERS_MAX
-            and 0 <= remaining_ms <= REMAINING_MS_MAX
-            and 0 <= accept_bytes <= ID_MAX
-            and (invocation is None or len(invocation) <= INVOCATION_BYTES_MAX)
-        ):
-            raise _not_callable(method, remaining_ms, accept_bytes, invocation)
         question = QuestionId(self._last_question + 1)
         checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
         flags = (FLAG_NO_RESULT if no_result else 0) | (FLAG_NO_PIPELINING if no_pipelining else 0)
@@ -257,7 +265,12 @@ class Controller(ControllerInbox):
                 f"a path of {len(path)} steps; the limit is {self.peer_limits.path_length}"
             )
         # Composed, as the keys are that it leads through.
-        return [question, compose(list(path))]  # type: ignore[list-item]
+        wire_target = [question, compose(list(path))]
+        if not TARGET.accepts(wire_target):
+            raise LocalProtocolError(
+                f"{list(path)} is no path; its steps are keys, and indexes from 0 up"
+            )
+        return wire_target  # type: ignore[return-value]  # `accepts` has just shown it.
 
     def _checked_arguments(self, arguments: Sequence[Argument]) -> object:
         if all(map(is_sendable_scalar, arguments)):
@@ -297,6 +310,16 @@ def _not_callable(
     method: str, remaining_ms: int, accept_bytes: int, invocation: bytes | None
 ) -> LocalProtocolError | LimitExceeded:
     """Say which part of a call no frame can carry."""
+    for name, found, kind in (
+        ("method", method, str),
+        ("remaining_ms", remaining_ms, int),
+        ("accept_bytes", accept_bytes, int),
+        ("invocation", b"" if invocation is None else invocation, bytes),
+    ):
+        if type(found) is not kind:
+            return LocalProtocolError(
+                f"{name} is {kind.__name__} and not {type(found).__name__}; convert it before"
+            )
     if not 0 < len(method) <= METHOD_CHARACTERS_MAX:
         return LocalProtocolError(
             f"a method name has 1 to {METHOD_CHARACTERS_MAX} characters, not {len(method)}"

@@ -214,6 +214,8 @@ class ControllerInbox:
         events.append(StreamEnded(question, None if failure is None else _to_failure(failure)))
 
     def _receive_go_away(self, events: list[ControllerEvent], last_question: int) -> None:
+        if self._going_away:
+            raise RemoteProtocolError("a second GOAWAY; a subject says it once")
         self._going_away = True
         dropped = [question for question in self._questions if question > last_question]
         for question in dropped:

@@ -92,7 +92,12 @@ class Cancelled(NamedTuple):
     call: Answer
 
 
+class Paused(NamedTuple):
+    """Many frames have come that ask for nothing (pings, credits, refused calls): a shell lets its
+    other connections have a turn before it goes on."""
+
+
 ControllerEvent: TypeAlias = (
     HelloReceived | Returned | ChunkReceived | StreamEnded | Ponged | GoingAway | Aborted
 )
-SubjectEvent: TypeAlias = PresentReceived | CallReady | Cancelled | Aborted
+SubjectEvent: TypeAlias = PresentReceived | CallReady | Cancelled | Paused | Aborted

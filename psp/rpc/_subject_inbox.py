@@ -55,11 +55,15 @@ from ._answers import (
     Opaque,
     PresentReceived,
 )
-from ._events import Aborted, Cancelled, SubjectEvent
+from ._events import Aborted, Cancelled, Paused, SubjectEvent
 from ._ids import BOOTSTRAP, AnswerId, ExportId
 from ._naming import Naming, find_promised
 from ._room import GrantRooms
 from ._streams import Streams
+
+_FRAMES_A_TURN: Final = 256
+"""Frames of one receive after which the shell is asked to pause. A buffer holds 30,000 pings, which
+take 150 ms."""
 
 
 class SubjectInbox:
@@ -125,8 +129,10 @@ class SubjectInbox:
         if self._has_ended:
             return
         try:
-            for places in self._reader.receive_untrusted(data):
+            for quiet, places in enumerate(self._reader.receive_untrusted(data), start=1):
                 kind = places[0]
+                if not quiet % _FRAMES_A_TURN:
+                    yield Paused()
                 if self._ungranted_bytes is not None:
                     self._count_ungranted(HEADER_BYTES + self._reader.body_bytes)
                 if kind == CALL and places[2].__class__ is int:

@@ -15,6 +15,7 @@ from ._handshake import explain_refusal as explain_refusal
 from ._limits import CONNECTIONS_PER_PEER_MAX as CONNECTIONS_PER_PEER_MAX
 from ._limits import HANDSHAKE_S_MAX as HANDSHAKE_S_MAX
 from ._limits import HANDSHAKES_MAX as HANDSHAKES_MAX
+from ._limits import UNSENT_BYTES_MAX as UNSENT_BYTES_MAX
 from ._machine_key import MachineKey as MachineKey
 from ._pump import Sender as Sender
 from ._pump import Tap as Tap

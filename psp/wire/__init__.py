@@ -10,10 +10,12 @@ from ._encode import outgoing as outgoing
 from ._encode import outgoing_arguments as outgoing_arguments
 from ._fields import FLAG_NO_PIPELINING as FLAG_NO_PIPELINING
 from ._fields import FLAG_NO_RESULT as FLAG_NO_RESULT
+from ._fields import INVOCATION as INVOCATION
 from ._fields import STATUS_ERROR as STATUS_ERROR
 from ._fields import STATUS_REFERENCE as STATUS_REFERENCE
 from ._fields import STATUS_STREAM as STATUS_STREAM
 from ._fields import STATUS_VALUE as STATUS_VALUE
+from ._fields import TARGET as TARGET
 from ._frames import CALL as CALL
 from ._frames import CHUNK as CHUNK
 from ._frames import CONTROLLER_ABORT as CONTROLLER_ABORT
@@ -83,4 +85,5 @@ from ._value import ValueFault as ValueFault
 from ._value import check_arguments as check_arguments
 from ._value import check_value as check_value
 from ._value import compose as compose
+from ._value import count_values as count_values
 from ._value import is_sendable_scalar as is_sendable_scalar

@@ -11,8 +11,8 @@ from psp.errors import LimitExceeded, LocalProtocolError
 from psp.values import Value, to_ext
 
 from ._frames import CHUNK
-from ._layout import CHUNK_HEADER, HEADER, PROMISED_EXT
-from ._limits import BODY_BYTES_MAX, CHUNK_HEADER_BYTES
+from ._layout import CHUNK_HEADER, HEADER, HEADER_BYTES, PROMISED_EXT
+from ._limits import BODY_BYTES_MAX, CHUNK_HEADER_BYTES, PROMISED_BYTES_MAX
 from ._value import Promised, ValueFault, check_arguments, check_value, compose
 
 _SHORT_HEADERS: Final = tuple(map(HEADER.pack, range(1024)))
@@ -24,7 +24,10 @@ replaced: an idle connection would hold 512 KiB for the one large answer it gave
 
 def _to_ext(value: object) -> msgpack.ExtType:
     if type(value) is Promised:
-        return msgpack.ExtType(PROMISED_EXT, msgpack.packb(value.target))
+        name = msgpack.packb(value.target)
+        if len(name) > PROMISED_BYTES_MAX:
+            raise ValueError(f"the name of an answer has {len(name)} bytes; shorten its path")
+        return msgpack.ExtType(PROMISED_EXT, name)
     return to_ext(value)
 
 
@@ -94,11 +97,16 @@ def chunk_frame(question: int, data: memoryview) -> bytes:
 
 
 class FrameWriter:
-    """Frames on their way out: packed one by one, sent together."""
+    """Frames on their way out: packed one by one, sent together.
+
+    Attributes:
+        waiting_bytes: What `take` would give.
+    """
 
     def __init__(self) -> None:
         self._packer = msgpack.Packer(default=_to_ext, buf_size=256)
         self._waiting: list[bytes] = []
+        self.waiting_bytes = 0
 
     def pack(self, fields: Sequence[object]) -> bytes:
         """Encode one body. Values in it have passed `outgoing`.
@@ -116,6 +124,7 @@ class FrameWriter:
     def add(self, body: bytes) -> None:
         """Let a packed body leave with the next `take`."""
         size = len(body)
+        self.waiting_bytes += HEADER_BYTES + size
         self._waiting += (_SHORT_HEADERS[size] if size < 1024 else HEADER.pack(size), body)
 
     def write(self, fields: Sequence[object]) -> None:
@@ -126,7 +135,9 @@ class FrameWriter:
         """Pack and add what is known to have a wire form and to be shorter than 1,024 bytes: a
         frame of the hot loop. Four function calls less."""
         body: bytes = self._packer.pack(fields)
-        self._waiting += (_SHORT_HEADERS[len(body)], body)
+        size = len(body)
+        self.waiting_bytes += HEADER_BYTES + size
+        self._waiting += (_SHORT_HEADERS[size], body)
 
     def take(self) -> bytes:
         """Give all waiting frames as one piece: one send, not one for each frame."""
@@ -135,8 +146,5 @@ class FrameWriter:
             return b""
         data = b"".join(waiting)
         waiting.clear()
+        self.waiting_bytes = 0
         return data
-
-    @property
-    def waiting_bytes(self) -> int:
-        return sum(map(len, self._waiting))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -38,6 +39,20 @@ class ValueFault(ValueError):
     def __init__(self, text: str, *, is_limit: bool = False) -> None:
         super().__init__(text)
         self.is_limit = is_limit
+
+
+def count_values(value: object) -> int:
+    """Give how many values, without keys, one is made of."""
+    containers: list[object] = [value]
+    count = 1
+    for container in containers:
+        items = container.values() if isinstance(container, dict) else container
+        assert isinstance(items, Iterable)
+        for item in items:
+            count += 1
+            if type(item) in CONTAINERS:
+                containers.append(item)
+    return count
 
 
 def check_arguments(arguments: list[object]) -> None:

@@ -20,6 +20,7 @@ from psp.rpc import (
     CallReady,
     Cancelled,
     GrantRooms,
+    Paused,
     PresentReceived,
     Subject,
     SubjectEvent,
@@ -73,6 +74,8 @@ class House:
     def hear(self, events: Iterable[SubjectEvent]) -> list[SubjectEvent]:
         heard = []
         for event in events:
+            if isinstance(event, Paused):
+                continue
             heard.append(event)
             if isinstance(event, Aborted):
                 self.aborted = event

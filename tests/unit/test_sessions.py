@@ -20,6 +20,7 @@ from psp.rpc import (
     ExportId,
     GoingAway,
     HelloReceived,
+    Paused,
     Ponged,
     PresentReceived,
     Returned,
@@ -131,7 +132,8 @@ class SubjectSide:
         }
 
     def receive(self, data: bytes) -> Iterable[object]:
-        return self.core.receive(data)
+        # A pause depends on the shell's turns, and is no part of a session.
+        return (event for event in self.core.receive(data) if not isinstance(event, Paused))
 
     def end(self, question: int, error: Sequence[int] | None) -> object:
         call = self.calls[question]
