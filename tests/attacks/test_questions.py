@@ -72,7 +72,7 @@ class House:
         return self.hear(self.subject.receive(b"".join(map(frame_bytes, frames))))
 
     def hear(self, events: Iterable[SubjectEvent]) -> list[SubjectEvent]:
-        heard = []
+        heard = list[SubjectEvent]()
         for event in events:
             if isinstance(event, Paused):
                 continue

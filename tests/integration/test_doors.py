@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -337,6 +337,25 @@ def test_cancelling_an_asyncio_task_cancels_the_question(served: Served) -> None
             await connection.bootstrap.call("add", 1, 1)
 
     in_asyncio(served, ask)
+
+
+def test_a_wait_for_a_chunk_that_is_cancelled_loses_no_chunk(served: Served) -> None:
+    """`asyncio.wait_for` cancels, and the chunk may be on its way between two threads."""
+
+    async def ask(connection: aio.Connection) -> bytes:
+        stream = await connection.bootstrap.call("chunks", 200)
+        received = b""
+        with suppress(StopAsyncIteration):
+            while True:
+                waiting = asyncio.ensure_future(anext(stream))
+                await asyncio.sleep(0)
+                waiting.cancel()
+                with suppress(asyncio.CancelledError):
+                    received += await waiting
+                received += await anext(stream)
+        return received
+
+    assert in_asyncio(served, ask) == b"".join(b"%d," % number for number in range(200))
 
 
 def test_a_stub_a_reference_and_a_step_work_through_the_asyncio_door(served: Served) -> None:

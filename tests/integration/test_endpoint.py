@@ -295,7 +295,7 @@ async def test_everything_is_given_back_in_the_end() -> None:
         for _ in range(20):
             async with connection.bootstrap.call("next") as promise:
                 await promise.call("read_number")
-            await (await connection.bootstrap.call("next")).call("read_number")  # type: ignore[union-attr]
+            await (await connection.bootstrap.call("next")).call("read_number")
         await connection.bootstrap.call("add", 1, 1)
         connection._drain_notes()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +23,7 @@ from psp.endpoint import (
     serve,
 )
 from psp.errors import (
+    CallCancelled,
     ConnectionLost,
     DeadlineExceeded,
     Denied,
@@ -30,10 +31,12 @@ from psp.errors import (
     HandlerFailed,
     Invalid,
     LocalProtocolError,
+    Overloaded,
 )
 from psp.rpc import CallReady
 from psp.transport import MachineKey, Peer, Pin, check_certificate_untrusted
 from psp.values import Value
+from psp.wire import INITIAL_LIMITS
 
 AGGREGATOR = MachineKey(Ed25519PrivateKey.generate())
 TOTEBOX = MachineKey(Ed25519PrivateKey.generate())
@@ -83,6 +86,17 @@ class Desk(Exposed):
         return Stream({"name": name, "bytes": 2}, _two())
 
     @method
+    async def never_waits(self) -> AsyncIterator[bytes]:
+        for _ in range(10**6):
+            self.ledger.pieces += 1
+            yield b"x"
+
+    @method
+    async def fall_apart(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_break_when_cancelled)
+
+    @method
     async def nothing(self) -> AsyncIterator[bytes]:
         for piece in (b"", b""):
             yield piece
@@ -106,6 +120,13 @@ class Desk(Exposed):
     @method
     def refuse(self) -> None:
         raise Denied
+
+
+async def _break_when_cancelled() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError(ROW)
 
 
 async def _two() -> AsyncIterator[bytes]:
@@ -146,6 +167,11 @@ async def read(promise: Promise[Value]) -> bytes:
     return b"".join([chunk async for chunk in promise])
 
 
+async def read_each(promise: Promise[Value], do: Callable[[bytes], None]) -> None:
+    async for chunk in promise:
+        do(chunk)
+
+
 async def test_a_stream_far_larger_than_its_window_arrives_whole() -> None:
     async with connected() as (ledger, connection):
         assert await read(connection.bootstrap.call("pieces", 100)) == PIECE * 100
@@ -171,7 +197,7 @@ async def test_a_reader_that_rests_holds_the_handler_up_and_nothing_else() -> No
     async with connected() as (ledger, connection):
         stream = await connection.bootstrap.call("pieces", 1_000, accept_bytes=256 * 1024)
         assert isinstance(stream, ByteStream)
-        while stream.unread_bytes < 256 * 1024:
+        while stream.unread_bytes < 256 * 1024:  # noqa: ASYNC110  # It tells nobody.
             await trio.sleep(0.001)
         for _ in range(20):
             assert await connection.bootstrap.call("add", 1, 2) == 3
@@ -220,23 +246,25 @@ async def test_dropping_a_stream_stops_its_handler() -> None:
 
 async def test_a_stream_that_breaks_off_says_so_after_what_had_come() -> None:
     async with connected() as (_, connection):
-        received = b""
+        received = list[bytes]()
         with pytest.raises(HandlerFailed):
-            async for chunk in connection.bootstrap.call("break_off"):
-                received += chunk
-    assert received == b"some"
+            await read_each(connection.bootstrap.call("break_off"), received.append)
+    assert received == [b"some"]
 
 
 async def test_a_grant_that_ends_stops_its_streams_before_the_next_chunk() -> None:
     async with connected() as (ledger, connection):
         desk = connection.present(b"token")
-        received = 0
+        received = list[bytes]()
+
+        def end(chunk: bytes) -> None:
+            received.append(chunk)
+            ledger.is_over = True
+
         with pytest.raises(Expired):
-            async for chunk in desk.call("pieces", 10**9, accept_bytes=65_536):
-                received += len(chunk)
-                ledger.is_over = True
+            await read_each(desk.call("pieces", 10**9, accept_bytes=65_536), end)
         # The window of one piece, and what was on its way.
-        assert received <= 3 * 65_536
+        assert sum(map(len, received)) <= 3 * 65_536
 
 
 async def test_a_stream_ends_with_its_deadline() -> None:
@@ -249,10 +277,91 @@ async def test_a_stream_ends_with_its_deadline() -> None:
 
 async def test_a_lost_connection_ends_a_stream() -> None:
     async with connected() as (_, connection):
-        stream = await connection.bootstrap.call("pieces", 10**9)
+        stream = connection.bootstrap.call("pieces", 10**9)
         with pytest.raises(ConnectionLost):
-            async for _ in stream:
-                connection.close()
+            await read_each(stream, lambda _: connection.close())
+
+
+async def test_a_stream_is_read_to_its_end_after_its_promise_has_gone() -> None:
+    async with connected() as (_, connection):
+        stream = await connection.bootstrap.call("pieces", 50)
+        assert isinstance(stream, ByteStream)
+        # Other calls carry what was noted when the promise was dropped.
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+        received = b"".join([chunk async for chunk in stream])
+        assert len(received) == 50 * len(PIECE)
+        assert connection.inspect().kept_answers == 0
+
+
+async def test_a_stream_given_up_says_so_to_whoever_reads_on() -> None:
+    async with connected() as (_, connection):
+        async with connection.bootstrap.call("pieces", 10**9) as promise:
+            stream = await promise
+        with pytest.raises(CallCancelled, match="given up"):
+            await anext(stream)
+
+
+async def test_a_stream_that_nobody_wants_stops_a_generator_that_never_waits() -> None:
+    async with connected() as (ledger, connection):
+        stream = connection.bootstrap.call("never_waits")
+        named = stream.call("add", 1, 1)
+        stream.release()
+        with pytest.raises(Invalid):
+            await named
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+    assert ledger.pieces < 100
+
+
+async def test_a_stream_too_many_is_refused_and_the_connection_goes_on() -> None:
+    async with connected() as (ledger, connection):
+        ask = partial(connection.bootstrap.call, "pieces", 10**9, accept_bytes=1)
+        streams = [await ask() for _ in range(INITIAL_LIMITS.streams)]
+        begun = ledger.pieces
+        with pytest.raises(Overloaded, match="being streamed"):
+            await ask()
+        assert ledger.pieces == begun
+        streams.pop().release()
+        assert isinstance(await ask(), ByteStream)
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+
+
+async def test_a_handler_that_falls_apart_when_cancelled_takes_nobody_along() -> None:
+    async with connected() as (_, connection):
+        promise = connection.bootstrap.call("fall_apart")
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+        promise.release()
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+        assert not connection.closed
+
+
+async def test_a_deadline_that_was_moved_counts_from_where_it_is() -> None:
+    async with connected() as (_, connection):
+        with trio.CancelScope(deadline=trio.current_time() + 5) as scope:
+            assert await connection.bootstrap.call("add", 1, 1) == 2
+            before = connection._scopes_end_s
+            scope.deadline += 10
+            assert await connection.bootstrap.call("add", 1, 1) == 2
+            assert connection._scopes_end_s == before + 10
+
+
+async def test_a_callers_slip_is_refused_here_and_ends_no_connection() -> None:
+    async with connected() as (_, connection):
+        figures = connection.bootstrap.call("figures")
+        for wrong in (-1, 1.5, True, None):
+            with pytest.raises(LocalProtocolError, match="path"):
+                figures["list"][wrong].call("add", 1, 1)  # type: ignore[index]
+        with pytest.raises(LocalProtocolError, match="path"):
+            connection.bootstrap.call("add", figures["list"][-1], 1)
+        with pytest.raises(LocalProtocolError, match="shorten"):
+            connection.bootstrap.call("add", figures["x" * 2_000], 1)
+        with pytest.raises(LocalProtocolError, match="method"):
+            connection.bootstrap.call(b"add", 1, 1)  # type: ignore[call-overload]
+        with pytest.raises(LocalProtocolError, match="accept_bytes"):
+            connection.bootstrap.call("add", 1, 1, accept_bytes=1e6)  # type: ignore[call-overload]
+        with pytest.raises(LocalProtocolError, match="token"):
+            connection.present("token")  # type: ignore[arg-type]
+        assert await connection.bootstrap.call("add", 1, 1) == 2
 
 
 async def test_what_is_no_stream_cannot_be_read_as_one() -> None:

@@ -93,7 +93,7 @@ async def test_five_dependent_hops_lead_from_a_grant_to_a_proof(
         assert counted["cells"] == [[[], [3]]]
         health = await connection.bootstrap.call("health")
         assert isinstance(health, Mapping)
-        assert health["record_bytes"] > 0  # type: ignore[operator]
+        assert health["record_bytes"] > 0
 
 
 async def test_a_withheld_column_never_leaves_the_archive(box: Path, user: MachineKey) -> None:

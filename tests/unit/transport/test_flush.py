@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.lowlevel
 
 from psp.transport._flush import Flusher, flusher
 from psp.transport._limits import LOOK_S_MAX, SHORT_WAIT_S, SHORT_WAITS_MAX, SHORT_WAITS_MIN
@@ -111,9 +112,9 @@ async def test_each_trio_run_has_one_and_it_is_gone_with_its_last_user(
         flush.join(end.fileno())
     flush.leave(ends[0].fileno())
     turn = flush.turn
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     assert flush.turn > turn
     flush.leave(ends[1].fileno())
     turn = flush.turn
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     assert flush.turn == turn
