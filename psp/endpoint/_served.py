@@ -36,14 +36,13 @@ from ._limits import (
     DRAIN_S,
     FAREWELL_BYTES_MAX,
     FLUSH_S,
-    IDLE_WORKERS_MAX,
     INLINE_CALLS_MAX,
     INLINE_S_MAX,
-    WAKING_WORKERS_MAX,
 )
 from ._middleware import CallSeen, Middleware, shown_tag
 from ._outgoing import Outgoing
 from ._vigil import Vigil
+from ._workers import Workers
 
 Present = Callable[[Peer, bytes], Exposed]
 
@@ -86,17 +85,13 @@ class Served:
         self._sender = Sender(
             stream, self._core.frames_to_send, take_bulk=self._outgoing.take, tap=tap
         )
-        # Calls that have not entered their handlers. Workers pop the *oldest when they run*: trio
-        # runs ready tasks in a random order, and this keeps the order of starts for nothing.
-        self._ready: deque[CallReady] = deque()
         self._running: dict[Answer, trio.CancelScope] = {}
         # Given up by the caller and not yet answered; `_run` takes each out.
         self._cancelled: set[Answer] = set()
-        self._idle: list[trio.lowlevel.Task] = []
-        self._waking = 0
         self._quiet = trio.lowlevel.ParkingLot()
         self._stopping = trio.Event()
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery
+        self._workers: Workers
 
     def stop(self) -> None:
         """Take no new calls; end when those that have started are answered, or soon after."""
@@ -108,6 +103,7 @@ class Served:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._workers = Workers(nursery, self._run, self._make_room, self._is_full)
                 vigil = Vigil(self._core, self._end_because)
                 nursery.start_soon(self._sender.run)
                 nursery.start_soon(self._drain_when_stopped)
@@ -155,17 +151,19 @@ class Served:
             if following:
                 self._follow(following, now_ms)
             left -= 1
-            is_full = self._core.waiting_bytes > UNSENT_BYTES_MAX
-            if left <= 0 or is_full or perf_counter() >= turn_ends:
+            if left <= 0 or self._is_full() or perf_counter() >= turn_ends:
                 # A buffer holds thousands of calls: without this, every other connection waits.
-                await self._make_room(is_full=is_full)
+                await self._make_room()
                 now_ms = _now_ms()
                 turn_ends, left = perf_counter() + INLINE_S_MAX, INLINE_CALLS_MAX
         return True
 
-    async def _make_room(self, *, is_full: bool) -> None:
+    def _is_full(self) -> bool:
+        return self._core.waiting_bytes > UNSENT_BYTES_MAX
+
+    async def _make_room(self) -> None:
         """Let others have a turn, and our answers leave. Where they do not, no more are made."""
-        if is_full:
+        if self._is_full():
             self._sender.send_now()
             await self._sender.wait_for_room()
         else:
@@ -195,14 +193,13 @@ class Served:
             await self._sender.wait_until_idle()
             self._stream.stop_sending()
             await trio.sleep_forever()
-        assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
 
     def _handle(self, event: SubjectEvent, now_ms: int) -> Sequence[SubjectEvent]:
         """Do one thing; give what became possible by it."""
         if isinstance(event, CallReady):
-            if self._ready or not _is_inline(event):
-                self._enqueue(event)
+            if self._workers.ready or not _is_inline(event):
+                self._workers.enqueue(event)
                 return ()
             if self._around is not None:
                 return self._answer(event, self._run_watched(event, now_ms))
@@ -238,7 +235,6 @@ class Served:
         if isinstance(result, Exposed):
             return self._core.resolve_object(call, result, call.grant_tag)
         if isinstance(result, Stream):
-            assert self._nursery is not None
             self._nursery.start_soon(self._run_stream, call, result)
             return ()
         if type(result) is dict:
@@ -247,48 +243,6 @@ class Served:
             return self._core.resolve_value(call, cast(Value, result))
         except Exception as exc:  # What the handler returned is no value: its fault, so ours.
             return self._core.fail(call, report_fault(call.method, exc, self._log))
-
-    def _enqueue(self, call: CallReady) -> None:
-        self._ready.append(call)
-        self._wake_worker()
-
-    def _wake_worker(self) -> None:
-        """Have one more worker look at what is ready, unless many are about to."""
-        if self._waking >= WAKING_WORKERS_MAX:
-            return
-        self._waking += 1
-        if self._idle:
-            trio.lowlevel.reschedule(self._idle.pop())
-        else:
-            assert self._nursery is not None
-            self._nursery.start_soon(self._work)
-
-    async def _work(self) -> None:
-        while True:
-            self._waking -= 1
-            left = INLINE_CALLS_MAX
-            while self._ready:
-                left -= 1
-                is_full = self._core.waiting_bytes > UNSENT_BYTES_MAX
-                if left <= 0 or is_full:
-                    left = INLINE_CALLS_MAX
-                    await self._make_room(is_full=is_full)
-                    continue
-                call = self._ready.popleft()
-                if self._ready:
-                    self._wake_worker()  # This one may be busy for long.
-                await self._run(call)
-            if len(self._idle) >= IDLE_WORKERS_MAX:
-                return
-            self._idle.append(task := trio.lowlevel.current_task())
-
-            def abort(
-                _raise_cancel: object, task: trio.lowlevel.Task = task
-            ) -> trio.lowlevel.Abort:
-                self._idle.remove(task)
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
 
     async def _run(self, call: CallReady) -> None:
         """Run one call in this task, within its time, and answer it."""
@@ -330,7 +284,7 @@ class Served:
         for event in self._answer(call, result):
             # Through the queue, not inline: the reader alone counts turns.
             if isinstance(event, CallReady):
-                self._enqueue(event)
+                self._workers.enqueue(event)
         self._after_call()
 
     async def _run_to_end(self, call: CallReady) -> Outcome:
@@ -357,7 +311,7 @@ class Served:
         return DeadlineExceeded(processed=Processed.MAYBE)
 
     def _after_call(self) -> None:
-        if self._running or self._ready:
+        if self._running or self._workers.ready:
             self._sender.wake()  # The answers of this turn leave together.
         else:
             self._sender.send_now()
@@ -365,8 +319,8 @@ class Served:
 
     def _release_ready(self) -> None:
         """The connection is over: calls that never started give their grant's slot back."""
-        while self._ready:
-            self._core.fail(self._ready.popleft(), CallCancelled())
+        while self._workers.ready:
+            self._core.fail(self._workers.ready.popleft(), CallCancelled())
 
     # With a middleware around each call.
 
@@ -416,12 +370,11 @@ class Served:
         self._core.go_away()
         self._sender.wake()
         with trio.move_on_after(DRAIN_S):
-            while self._running or self._ready:
+            while self._running or self._workers.ready:
                 await self._quiet.park()
         self._sender.send_now()
         with trio.move_on_after(FLUSH_S):
             await self._sender.wait_until_idle()
-        assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
 
 

@@ -27,7 +27,6 @@ from psp.wire import (
     IDS_PER_FRAME_MAX,
     INITIAL_LIMITS,
     INVOCATION,
-    INVOCATION_BYTES_MAX,
     METHOD_CHARACTERS_MAX,
     PING,
     PRESENT,
@@ -53,6 +52,7 @@ from ._questions import (
     RETURNED,
     STREAMING_LAST,
 )
+from ._slips import not_sendable
 
 _NO_ARGUMENTS: Final[list[Value]] = []
 Argument: TypeAlias = "Value | Promised"
@@ -112,8 +112,7 @@ class Controller(ControllerInbox):
         """Ask for one method on a reference, or on a path into an answer that may not be there yet.
 
         Args:
-            arguments: Values; in them, a `Promised` stands for the answer of an earlier question or
-                for a reference.
+            arguments: Values; a `Promised` in them names an earlier answer, or a reference.
             remaining_ms: Time left for the whole call, from now.
             accept_bytes: The largest result wanted; of a stream, its first credit.
             no_result: An intermediate step: the answer says only that there is a value.
@@ -136,12 +135,10 @@ class Controller(ControllerInbox):
             and 0 <= accept_bytes <= ID_MAX
             and (invocation is None or INVOCATION.accepts(invocation))
         ):
-            raise _not_callable(method, remaining_ms, accept_bytes, invocation)
+            raise not_sendable(method, remaining_ms, accept_bytes, invocation)
         # An export id is its own wire form, and an empty list needs no walk: most calls of a hot
         # loop have one of each.
-        is_short = (
-            not arguments and target in self._imports and invocation is None and method.isascii()
-        )
+        is_short = not arguments and target in self._imports and not invocation and method.isascii()
         wire_target = target if is_short else self._wire_target(target)
         question = QuestionId(self._last_question + 1)
         checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
@@ -304,36 +301,6 @@ class Controller(ControllerInbox):
                     self._writer.write((kind, ids[start : start + IDS_PER_FRAME_MAX]))
         self._finished.clear()
         self._released.clear()
-
-
-def _not_callable(
-    method: str, remaining_ms: int, accept_bytes: int, invocation: bytes | None
-) -> LocalProtocolError | LimitExceeded:
-    """Say which part of a call no frame can carry."""
-    for name, found, kind in (
-        ("method", method, str),
-        ("remaining_ms", remaining_ms, int),
-        ("accept_bytes", accept_bytes, int),
-        ("invocation", b"" if invocation is None else invocation, bytes),
-    ):
-        if type(found) is not kind:
-            return LocalProtocolError(
-                f"{name} is {kind.__name__} and not {type(found).__name__}; convert it before"
-            )
-    if not 0 < len(method) <= METHOD_CHARACTERS_MAX:
-        return LocalProtocolError(
-            f"a method name has 1 to {METHOD_CHARACTERS_MAX} characters, not {len(method)}"
-        )
-    if not 0 <= remaining_ms <= REMAINING_MS_MAX:
-        return LocalProtocolError(
-            f"remaining_ms={remaining_ms}; choose 0 to {REMAINING_MS_MAX} (a day)"
-        )
-    if not 0 <= accept_bytes <= ID_MAX:
-        return LocalProtocolError(f"accept_bytes={accept_bytes}; choose 0 to 2**63-1")
-    assert invocation is not None
-    return LimitExceeded(
-        f"an invocation of {len(invocation)} bytes; the limit is {INVOCATION_BYTES_MAX}"
-    )
 
 
 def _to_target(target: WireTarget) -> Target:
