@@ -41,13 +41,13 @@ UNREAD_S_MAX: Final = 30.0
 NOTSENT_LOWAT_BYTES: Final = 128 * KIB
 """What the kernel may hold unsent: a small answer waits behind at most this much of a large one."""
 
-SHORT_WAIT_S: Final = 0.0004
-"""From one wait of the loop to the next, work included: a null call on a slow virtual machine
-takes 0.25 ms when both ends sleep, 0.1 ms when they do not."""
+SHORT_WAIT_S: Final = 0.0015
+"""From one wait of the loop to the next, work included: on a slow virtual machine a null call takes
+0.3 ms when both ends sleep, and a chain of ten calls 0.9 ms."""
 
-LOOK_S_MAX: Final = 0.0002
-"""How long the loop looks before it sleeps, where the last waits were short: about what sleeping
-and being woken costs there. Whatever else happens waits so long at most."""
+LOOK_S_MAX: Final = 0.0005
+"""How long the loop looks before it sleeps, where the last waits were short: what a subject needs
+for a chain of ten calls there. Whatever else happens waits so long at most."""
 
 SHORT_WAITS_MIN: Final = 8
 SHORT_WAITS_MAX: Final = 4096
