@@ -123,6 +123,7 @@ class Hearing:
             if question in self._streams:
                 self._read_on.add(question)  # Its promise has gone; its stream is still read.
             else:
+                self._read_on.discard(question)
                 self._finish(question)
         while self._dropped_exports:
             export = self._dropped_exports.popleft()

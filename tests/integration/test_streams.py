@@ -244,6 +244,18 @@ async def test_dropping_a_stream_stops_its_handler() -> None:
                 assert await connection.bootstrap.call("add", 1, 1) == 2
 
 
+async def test_dropping_a_stream_after_its_promise_leaves_nothing_behind() -> None:
+    async with connected() as (ledger, connection):
+        stream = await connection.bootstrap.call("pieces", 10**9)
+        assert await connection.bootstrap.call("add", 1, 1) == 2
+        assert len(connection._read_on) == 1
+        del stream
+        with trio.fail_after(20):
+            while not ledger.changed.is_set():
+                assert await connection.bootstrap.call("add", 1, 1) == 2
+        assert not connection._read_on
+
+
 async def test_a_stream_that_breaks_off_says_so_after_what_had_come() -> None:
     async with connected() as (_, connection):
         received = list[bytes]()

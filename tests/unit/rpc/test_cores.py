@@ -263,6 +263,17 @@ def test_going_away_answers_what_came_and_drops_the_rest(pair: Pair) -> None:
     assert (pair.subject.calls_in_flight, pair.subject.kept_answers) == (0, 0)
 
 
+def test_a_second_goaway_ends_the_connection(pair: Pair) -> None:
+    """Each one looks at every open question: said without end it would be a way to burn a core."""
+    question = ask(pair)
+    pair.carry_to_subject()
+    *_, aborted = pair.controller.receive(written((GOAWAY, 1), (GOAWAY, 1)))
+    assert isinstance(aborted, Aborted)
+    assert not aborted.by_peer
+    assert pair.controller.open_questions == 0
+    assert question == ONE
+
+
 def test_going_away_before_the_greeting_follows_it() -> None:
     pair = Pair()
     pair.subject.go_away()
