@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import trio
+from trio.lowlevel import current_task
 
 from psp.errors import CallCancelled
 from psp.rpc import BOOTSTRAP, ExportId, HelloReceived, QuestionId, Target
@@ -90,7 +91,7 @@ class Connection(Hearing):
         # Looking the enclosing deadline up costs as much as all the rest of a call from a loop. It
         # is looked up once for all calls from within the same scopes, unless it is near. (trio has
         # no public name for those. One that is set later still ends the wait here, by FINISH.)
-        scopes = trio.lowlevel.current_task()._cancel_status
+        scopes = current_task()._cancel_status
         if self._turn != self._flusher.turn:
             # A look at the clock costs as well: calls of one turn of the loop that have no time of
             # their own share one.
@@ -200,8 +201,9 @@ class Connection(Hearing):
 
     def send_before_wait(self) -> None:
         """Somebody is going to wait: if nobody else does, there is nothing to join his call with.
-        What is not sent here leaves when this turn of the loop ends."""
-        if self._core.open_questions == 1:
+        Unless several were just answered, who will ask again in this turn. What is not sent here
+        leaves when the turn ends."""
+        if self._core.open_questions == 1 and self._answered_together <= 1:
             self._sender.send_now()
 
     def give_up(self, answer: Result[Any]) -> None:
@@ -243,11 +245,11 @@ class Connection(Hearing):
         self._calls += 1
         if answer.expires < self._expiry_s:
             self._expiry_s = self._timer.deadline = answer.expires
-        self._unsent_questions += 1
-        if self._unsent_questions < QUESTIONS_TOGETHER_MAX:
+        unsent = self._unsent_questions = self._unsent_questions + 1
+        if unsent == 1:
             # Whoever never awaits is sent too: what this turn of the loop wrote leaves at its end.
             self._sender.wake()
-        else:
+        elif unsent >= QUESTIONS_TOGETHER_MAX:
             self._sender.send_now()
 
     def _take(self) -> bytes:

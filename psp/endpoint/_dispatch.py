@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import trio
 
@@ -19,20 +19,24 @@ Log: TypeAlias = Callable[[str], None]
 _SHOWN_METHOD_CHARACTERS: Final = 40
 
 
-def prepare(call: CallReady, now_ms: float) -> tuple[Exposed, Method]:
-    """Find what a call runs and check that it may.
+def method_of(call: CallReady) -> Method | None:
+    """Find what a call runs, if its object has it."""
+    # Only objects of this class are ever given to the core; and it is the table made at class
+    # definition: never getattr with a name from the wire.
+    return cast(Exposed, call.object).psp_methods.get(call.method)
+
+
+def _prepare(call: CallReady, method: Method | None, now_ms: float) -> tuple[Exposed, Method]:
+    """Check that a call may run.
 
     Raises:
         CallFailed: Too late, no such method, refused by the object, or wrong arguments.
     """
-    exposed = call.object
-    assert isinstance(exposed, Exposed)  # Only such objects are ever given to the core.
+    exposed = cast(Exposed, call.object)
     if now_ms >= call.deadline_ms:
         raise DeadlineExceeded("the time given to the call had run out before it started")
     if exposed.psp_is_checked:
         exposed.check(call)
-    # The table made at class definition; never getattr with a name from the wire.
-    method = exposed.psp_methods.get(call.method)
     if method is None:
         shown = call.method[:_SHOWN_METHOD_CHARACTERS]
         raise Invalid(f"there is no method {shown!r} here. Check its name in the documentation")
@@ -41,10 +45,12 @@ def prepare(call: CallReady, now_ms: float) -> tuple[Exposed, Method]:
     return exposed, method
 
 
-def run_inline(call: CallReady, now_ms: float, log: Log) -> Returns | CallFailed:
+def run_inline(
+    call: CallReady, found: Method | None, now_ms: float, log: Log
+) -> Returns | CallFailed:
     """Run a call that does not wait. Give its result, or how it failed; nothing is raised."""
     try:
-        exposed, method = prepare(call, now_ms)
+        exposed, method = _prepare(call, found, now_ms)
         result: Returns = method.function(exposed, *call.arguments)
     except CallFailed as exc:
         return exc
@@ -56,7 +62,7 @@ def run_inline(call: CallReady, now_ms: float, log: Log) -> Returns | CallFailed
 async def run_waiting(call: CallReady, now_ms: float, log: Log) -> Returns | CallFailed:
     """Run any call in a task of its own; only `trio.Cancelled` comes out."""
     try:
-        exposed, method = prepare(call, now_ms)
+        exposed, method = _prepare(call, method_of(call), now_ms)
         result: Returns
         if method.is_stream:
             result = Stream(None, method.function(exposed, *call.arguments))

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, overload
 
 import trio
+from trio.lowlevel import current_task
 
 from psp.errors import LocalProtocolError, PSPError
 from psp.rpc import ExportId, Path, QuestionId, Target
@@ -89,8 +90,8 @@ class Result(Generic[T_co]):
             yield from trio.lowlevel.checkpoint_if_cancelled().__await__()  # noqa: ASYNC105
         else:
             self._asking.send_before_wait()
-            task = trio.lowlevel.current_task()
-            self.waiters = (*self.waiters, task)
+            task = current_task()
+            self.waiters = (*self.waiters, task) if self.waiters else (task,)
 
             def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
                 self.waiters = tuple(each for each in self.waiters if each is not task)
@@ -220,7 +221,7 @@ class _Callable(ABC):
             target, method, arguments, timeout_s, is_last, is_step, accept_bytes, invocation
         )
         # fmt: on
-        return Promise(answer) if isinstance(answer, Kept) else answer
+        return answer if is_last else Promise(cast("Kept[Any]", answer))
 
     @abstractmethod
     def _called_on(self) -> tuple[Asking, Target]:
@@ -322,7 +323,7 @@ class Reference(_Callable):
             self._asking.drop_reference(self._export)
 
     def _called_on(self) -> tuple[Asking, Target]:
-        return self._asking, self.target
+        return self._asking, self._export if self._is_held else self.target
 
 
 def _expect_stream(answer: object) -> ByteStream:

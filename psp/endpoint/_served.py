@@ -30,8 +30,8 @@ from psp.rpc import (
 from psp.transport import UNSENT_BYTES_MAX, Peer, Sender, Tap, TlsStream, receive_buffer
 from psp.values import Value
 
-from ._dispatch import Log, report_fault, run_inline, run_waiting
-from ._exposed import Exposed, Returns, Stream
+from ._dispatch import Log, method_of, report_fault, run_inline, run_waiting
+from ._exposed import Exposed, Method, Returns, Stream
 from ._limits import (
     DRAIN_S,
     FAREWELL_BYTES_MAX,
@@ -141,17 +141,20 @@ class Served:
         """Start everything that can start; False when the connection is over."""
         now_ms = _now_ms()
         turn_ends, left = perf_counter() + INLINE_S_MAX, INLINE_CALLS_MAX
+        core = self._core
         for event in events:
-            if type(event) is Aborted:
+            if type(event) is CallReady:
+                following = self._start(event, now_ms)
+            elif type(event) is Aborted:
                 await self._say_farewell()
                 return False
-            if type(event) is Paused:
-                left = 0
-            following = self._handle(event, now_ms)
+            else:
+                left = 0 if type(event) is Paused else left
+                following = self._handle(event, now_ms)
             if following:
                 self._follow(following, now_ms)
             left -= 1
-            if left <= 0 or self._is_full() or perf_counter() >= turn_ends:
+            if left <= 0 or core.waiting_bytes > UNSENT_BYTES_MAX or perf_counter() >= turn_ends:
                 # A buffer holds thousands of calls: without this, every other connection waits.
                 await self._make_room()
                 now_ms = _now_ms()
@@ -198,12 +201,7 @@ class Served:
     def _handle(self, event: SubjectEvent, now_ms: int) -> Sequence[SubjectEvent]:
         """Do one thing; give what became possible by it."""
         if isinstance(event, CallReady):
-            if self._workers.ready or not _is_inline(event):
-                self._workers.enqueue(event)
-                return ()
-            if self._around is not None:
-                return self._answer(event, self._run_watched(event, now_ms))
-            return self._answer(event, run_inline(event, now_ms, self._log))
+            return self._start(event, now_ms)
         if isinstance(event, PresentReceived):
             return self._show(event)
         if isinstance(event, Cancelled) and not event.call.is_settled:
@@ -211,6 +209,16 @@ class Served:
             if (scope := self._running.get(event.call)) is not None:
                 scope.cancel()
         return ()
+
+    def _start(self, call: CallReady, now_ms: int) -> Sequence[SubjectEvent]:
+        """Run a call that does not wait, unless others stand before it; queue any other."""
+        method = method_of(call)
+        if self._workers.ready or not (method is None or method.is_inline):
+            self._workers.enqueue(call)
+            return ()
+        if self._around is not None:
+            return self._answer(call, self._run_watched(call, method, now_ms))
+        return self._answer(call, run_inline(call, method, now_ms, self._log))
 
     def _show(self, event: PresentReceived) -> Sequence[SubjectEvent]:
         try:
@@ -226,6 +234,8 @@ class Served:
     def _answer(self, call: CallReady, result: Outcome) -> Sequence[SubjectEvent]:
         if self._cancelled:
             self._cancelled.discard(call)
+        if result is None:
+            return self._core.resolve_value(call, None)
         if isinstance(result, CallFailed):
             return self._core.fail(call, result)
         if result is _COMPLETE:
@@ -324,11 +334,11 @@ class Served:
 
     # With a middleware around each call.
 
-    def _run_watched(self, call: CallReady, now_ms: int) -> Outcome:
+    def _run_watched(self, call: CallReady, method: Method | None, now_ms: int) -> Outcome:
         around = self._enter(call)
         if isinstance(around, CallFailed):
             return around
-        return self._leave(around, run_inline(call, now_ms, self._log))
+        return self._leave(around, run_inline(call, method, now_ms, self._log))
 
     async def _run_watched_to_end(self, call: CallReady) -> Outcome:
         around = self._enter(call)
@@ -386,12 +396,6 @@ def _tagged(result: Mapping[str, object], tag: Opaque) -> Any:
         key: Exported(item, tag) if isinstance(item, Exposed) else item
         for key, item in result.items()
     }
-
-
-def _is_inline(call: CallReady) -> bool:
-    assert isinstance(call.object, Exposed)
-    method = call.object.psp_methods.get(call.method)
-    return method is None or method.is_inline
 
 
 def _now_ms() -> int:

@@ -36,6 +36,7 @@ from psp.wire import (
     VERSION,
     Limits,
     Promised,
+    Template,
     WireTarget,
     compose,
     is_sendable_scalar,
@@ -55,6 +56,11 @@ from ._questions import (
 from ._slips import not_sendable
 
 _NO_ARGUMENTS: Final[list[Value]] = []
+
+_TEMPLATES_MAX: Final = 64
+"""Calls without arguments whose bytes are remembered. More than a loop has; where each call has a
+time of its own they never help, and this bounds what they take."""
+
 Argument: TypeAlias = "Value | Promised"
 
 
@@ -69,6 +75,7 @@ class Controller(ControllerInbox):
 
     def __init__(self, *, limits: Limits = INITIAL_LIMITS, features: Sequence[str] = ()) -> None:
         super().__init__()
+        self._templates: dict[tuple[Target, str, int, int], Template] = {}
         self._writer.write(
             (CONTROLLER_HELLO, [VERSION], raised_limits(limits), list(features)),
         )
@@ -127,6 +134,42 @@ class Controller(ControllerInbox):
         """
         if self._has_ended or self._going_away or self._finished or self._released:
             self._check_open()
+        question = QuestionId(self._last_question + 1)
+        flags = (FLAG_NO_RESULT if no_result else 0) | (FLAG_NO_PIPELINING if no_pipelining else 0)
+        template = None
+        if not arguments and accept_bytes == ACCEPT_BYTES_DEFAULT and invocation is None:
+            # A hot loop asks the same again and again: only the question's id is new.
+            try:
+                template = self._templates.get((target, method, remaining_ms, flags))
+            except TypeError:
+                template = None  # Not hashable, so not sendable either: it is refused below.
+        if template is not None and target in self._imports:
+            self._writer.write_like(template, question)
+        else:
+            # fmt: off
+            self._write_call(
+                question, target, method, arguments, remaining_ms, accept_bytes, flags, invocation
+            )
+            # fmt: on
+        self._last_question = question
+        self._questions[question] = AWAITING_LAST if no_pipelining else AWAITING
+        self.open_questions += 1
+        if accept_bytes != ACCEPT_BYTES_DEFAULT:
+            self._accepts[question] = accept_bytes
+        return question
+
+    def _write_call(
+        self,
+        question: QuestionId,
+        target: Target,
+        method: str,
+        arguments: Sequence[Argument],
+        remaining_ms: int,
+        accept_bytes: int,
+        flags: int,
+        invocation: bytes | None,
+    ) -> None:
+        """Check a call and write it, or raise."""
         if not (
             type(method) is str
             and type(remaining_ms) is type(accept_bytes) is int
@@ -136,26 +179,23 @@ class Controller(ControllerInbox):
             and (invocation is None or INVOCATION.accepts(invocation))
         ):
             raise not_sendable(method, remaining_ms, accept_bytes, invocation)
-        # An export id is its own wire form, and an empty list needs no walk: most calls of a hot
-        # loop have one of each.
-        is_short = not arguments and target in self._imports and not invocation and method.isascii()
-        wire_target = target if is_short else self._wire_target(target)
-        question = QuestionId(self._last_question + 1)
+        wire_target = self._wire_target(target)
         checked = self._checked_arguments(arguments) if arguments else _NO_ARGUMENTS
-        flags = (FLAG_NO_RESULT if no_result else 0) | (FLAG_NO_PIPELINING if no_pipelining else 0)
         # fmt: off
         frame = (
             CALL, question, wire_target, method, checked, remaining_ms, accept_bytes, flags,
             invocation,
         )
         # fmt: on
-        (self._writer.write_short if is_short else self._writer.write)(frame)
-        self._last_question = question
-        self._questions[question] = AWAITING_LAST if no_pipelining else AWAITING
-        self.open_questions += 1
-        if accept_bytes != ACCEPT_BYTES_DEFAULT:
-            self._accepts[question] = accept_bytes
-        return question
+        if arguments or accept_bytes != ACCEPT_BYTES_DEFAULT or invocation is not None:
+            self._writer.write(frame)
+        elif isinstance(target, int):
+            if len(self._templates) == _TEMPLATES_MAX:
+                self._templates.clear()
+            shape = (target, method, remaining_ms, flags)
+            self._templates[shape] = self._writer.write_template(frame)
+        else:
+            self._writer.write(frame)
 
     def finish(self, question: QuestionId) -> None:
         """Give an answer up: it is no longer needed, or no longer wanted.

@@ -65,6 +65,8 @@ from ._questions import (
     QuestionStep,
 )
 
+_new_tuple: Final = tuple.__new__
+
 
 class ControllerInbox:
     """The hearing half of `Controller`: bytes in, events out."""
@@ -118,7 +120,8 @@ class ControllerInbox:
                     self.open_questions -= 1
                     if self._accepts:
                         self._accepts.pop(places[1], None)
-                    events.append(Returned(places[1], VALUE, places[3]))
+                    # Not by its own constructor: that is a Python function of 0.15 µs.
+                    events.append(_new_tuple(Returned, (places[1], VALUE, places[3])))
                     continue
                 self._receive_one(places, events)
                 if places[0] == SUBJECT_ABORT:

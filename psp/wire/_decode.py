@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, cast
 
 import msgpack
 
@@ -77,34 +77,32 @@ def _decode_untrusted(body: bytes | memoryview) -> object:
     return decoded
 
 
-Receivable: TypeAlias = Mapping[int, tuple[int, Callable[[Places], bool] | None, FrameShape]]
-"""By kind: how many places a frame has, its shortcut if there is one, and its row of the table."""
+class _Receivable(NamedTuple):
+    """What one role may receive: the shortcut of its commonest kind, and the rows by kind."""
 
-_RECEIVABLE: Final[Mapping[Role, Receivable]] = {
-    role: {
-        kind: (len(shape.fields) + 1, shape.is_plain, shape)
-        for kind, shape in receivable_by(role).items()
-    }
-    for role in Role
-}
+    is_plain: Callable[[object], bool]
+    rows: Mapping[int, FrameShape]
 
 
-def _checked(decoded: object, receivable: Receivable) -> Places:
-    """Compare what was decoded with the row of its kind."""
+def _receivable(role: Role) -> _Receivable:
+    rows = receivable_by(role)
+    [is_plain] = [shape.is_plain for shape in rows.values() if shape.is_plain is not None]
+    return _Receivable(is_plain, rows)
+
+
+_RECEIVABLE: Final[Mapping[Role, _Receivable]] = {role: _receivable(role) for role in Role}
+
+
+def _checked(decoded: object, rows: Mapping[int, FrameShape]) -> Places:
+    """Compare what was decoded with the row of its kind, field by field."""
     if type(decoded) is not list or not decoded or type(decoded[0]) is not int:
         raise MalformedFrame("a body is one list that starts with the frame's kind")
-    row = receivable.get(decoded[0])
-    if row is None or row[2].kind == CHUNK:
+    shape = rows.get(decoded[0])
+    if shape is None or shape.kind == CHUNK:
         raise MalformedFrame(f"frame kind {decoded[0]} cannot be received here")
-    places, is_plain, shape = row
+    places = len(shape.fields) + 1
     if len(decoded) != places:
         raise MalformedFrame(f"{shape.name} has {places} places, not {len(decoded)}")
-    if is_plain is not None and is_plain(decoded):
-        return decoded
-    return _checked_by_field(decoded, shape)
-
-
-def _checked_by_field(decoded: Places, shape: FrameShape) -> Places:
     try:
         for place, (name, field) in enumerate(shape.fields, start=1):
             if not field.accepts(decoded[place]):
@@ -116,8 +114,8 @@ def _checked_by_field(decoded: Places, shape: FrameShape) -> Places:
     return decoded
 
 
-def _chunk_untrusted(body: bytes, receivable: Receivable) -> Places:
-    if CHUNK not in receivable:
+def _chunk_untrusted(body: bytes, rows: Mapping[int, FrameShape]) -> Places:
+    if CHUNK not in rows:
         raise MalformedFrame("a CHUNK cannot be received here")
     if len(body) <= CHUNK_HEADER_BYTES:
         raise MalformedFrame(f"a CHUNK of {len(body)} bytes holds no data")
@@ -127,10 +125,13 @@ def _chunk_untrusted(body: bytes, receivable: Receivable) -> Places:
     return [CHUNK, question, body[CHUNK_HEADER_BYTES:]]
 
 
-def _places_untrusted(body: bytes, receivable: Receivable) -> Places:
+def _places_untrusted(body: bytes, receivable: _Receivable) -> Places:
     if body[:1] == b"\xc1":
-        return _chunk_untrusted(body, receivable)
-    return _checked(_decode_untrusted(body), receivable)
+        return _chunk_untrusted(body, receivable.rows)
+    decoded = _decode_untrusted(body)
+    if receivable.is_plain(decoded):
+        return cast(Places, decoded)
+    return _checked(decoded, receivable.rows)
 
 
 def decode_body_untrusted(body: bytes | memoryview, *, receiver: Role) -> Frame:
@@ -143,7 +144,7 @@ def decode_body_untrusted(body: bytes | memoryview, *, receiver: Role) -> Frame:
         raise _too_long(len(body))
     receivable = _RECEIVABLE[receiver]
     places = _places_untrusted(bytes(body), receivable)
-    return receivable[places[0]][2].make(places)
+    return receivable.rows[places[0]].make(places)
 
 
 def decode_value_untrusted(data: bytes | memoryview) -> Value:
@@ -214,7 +215,7 @@ class FrameReader:
         unpacker: msgpack.Unpacker | None = None
         start = base = 0
         size = len(data)
-        receivable = self._receivable
+        is_plain, rows = self._receivable
         length_at = HEADER.unpack_from
         try:
             while size - start >= HEADER_BYTES:
@@ -229,19 +230,21 @@ class FrameReader:
                 is_chunk = length and data[start + HEADER_BYTES] == CHUNK
                 if is_chunk and length > _FED_BYTES_MAX:
                     unpacker = None
-                    places = _chunk_untrusted(data[start + HEADER_BYTES : end], receivable)
+                    places = _chunk_untrusted(data[start + HEADER_BYTES : end], rows)
                 else:
                     if unpacker is None:
                         base, unpacker = start, _feed(data[start:])
                     unpacker.read_bytes(HEADER_BYTES)
                     if is_chunk or length > BODY_BYTES_SMALL:
-                        places = _places_untrusted(unpacker.read_bytes(length), receivable)
+                        places = _places_untrusted(unpacker.read_bytes(length), self._receivable)
                     else:
-                        places = _checked(unpacker.unpack(), receivable)
+                        places = unpacker.unpack()
                         # A body must end where its header says: not before (trailing bytes), and
                         # not after, which would make the next frame's bytes part of this one.
                         if unpacker.tell() != end - base:
                             raise MalformedFrame(f"a body of {length} bytes is not one value")
+                        if not is_plain(places):
+                            places = _checked(places, rows)
                 start = end
                 yield places
         except (ValueError, TypeError, msgpack.UnpackException) as exc:

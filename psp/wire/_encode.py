@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgpack
 
@@ -16,6 +16,12 @@ from ._limits import BODY_BYTES_MAX, CHUNK_HEADER_BYTES, PROMISED_BYTES_MAX
 from ._value import Promised, ValueFault, check_arguments, check_value, compose
 
 _SHORT_HEADERS: Final = tuple(map(HEADER.pack, range(1024)))
+
+_KIND_BYTES: Final = 2
+"""What comes before a frame's number: the list's own byte, and the kind."""
+
+Template: TypeAlias = tuple[bytes, bytes]
+"""The bytes of a frame before its number, and those after."""
 
 _KEPT_BYTES_MAX: Final = 16 * 1024
 """A packer keeps its buffer at the largest size it ever had. After a body above this it is
@@ -138,6 +144,21 @@ class FrameWriter:
         size = len(body)
         self.waiting_bytes += HEADER_BYTES + size
         self._waiting += (_SHORT_HEADERS[size], body)
+
+    def write_template(self, fields: Sequence[object]) -> Template:
+        """Do as `write_short`, and give what repeats it: all but the number after the kind."""
+        body: bytes = self._packer.pack(fields)
+        self.add(body)
+        number: bytes = self._packer.pack(fields[1])
+        return body[:_KIND_BYTES], body[_KIND_BYTES + len(number) :]
+
+    def write_like(self, template: Template, number: int) -> None:
+        """Write an earlier frame again, with another number: half of what packing it costs."""
+        head, tail = template
+        written: bytes = self._packer.pack(number)
+        size = len(head) + len(written) + len(tail)
+        self.waiting_bytes += HEADER_BYTES + size
+        self._waiting += (_SHORT_HEADERS[size], head, written, tail)
 
     def take(self) -> bytes:
         """Give all waiting frames as one piece: one send, not one for each frame."""

@@ -186,10 +186,13 @@ _FLAGS_MAX: Final = FLAG_NO_RESULT | FLAG_NO_PIPELINING
 # yes only to what the table allows (a property test compares them), and no costs nothing but time.
 
 
-def _is_plain_call(frame: Places) -> bool:
-    _, question, target, method, arguments, remaining_ms, accept_bytes, flags, invocation = frame
+def _is_plain_call(frame: object) -> bool:
+    if type(frame) is not list or len(frame) != 9:
+        return False
+    kind, question, target, method, arguments, remaining_ms, accept_bytes, flags, invocation = frame
     return (
-        type(question) is type(remaining_ms) is type(accept_bytes) is int
+        type(kind) is type(question) is type(remaining_ms) is type(accept_bytes) is int
+        and kind == CALL
         and 0 < question <= ID_MAX
         and (0 <= target <= ID_MAX if type(target) is int else TARGET.accepts(target))
         and type(method) is str
@@ -204,14 +207,16 @@ def _is_plain_call(frame: Places) -> bool:
     )
 
 
-def _is_plain_return(frame: Places) -> bool:
-    _, question, status, payload = frame
+def _is_plain_return(frame: object) -> bool:
+    if type(frame) is not list or len(frame) != 4:
+        return False
+    kind, question, status, payload = frame
     return (
-        type(question) is int
+        type(kind) is type(question) is type(status) is int
+        and kind == RETURN
         and 0 < question <= ID_MAX
-        and type(status) is int
         and (
-            (status == STATUS_VALUE and _is_scalar(payload))
+            (status == STATUS_VALUE and (type(payload) in PLAIN or _is_scalar(payload)))
             or (status == STATUS_REFERENCE and type(payload) is int and 0 < payload <= ID_MAX)
         )
     )
@@ -228,7 +233,7 @@ class FrameShape(NamedTuple):
         make: Builds the frame from all its places, the kind first.
         fields: The places after the kind, in order.
         agrees: What holds between fields; None if nothing does.
-        is_plain: A shortcut past the fields' own checks.
+        is_plain: A shortcut past all other checks, for the kind that a role receives most.
         says: One sentence, told by the sender.
     """
 
@@ -239,7 +244,7 @@ class FrameShape(NamedTuple):
     fields: tuple[tuple[str, FieldType], ...]
     says: str
     agrees: Callable[[Places], bool] | None = None
-    is_plain: Callable[[Places], bool] | None = None
+    is_plain: Callable[[object], bool] | None = None
 
 
 _C: Final = Role.CONTROLLER
