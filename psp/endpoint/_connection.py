@@ -54,7 +54,6 @@ class Connection(Hearing):
         self._flusher = flusher()
         self._turn = -1
         self._turn_expires_s = 0.0
-        self._calls = 0
         self._unsent_questions = 0
 
     def present(self, token: bytes, timeout_s: float | None = None) -> Promise[Reference]:
@@ -157,7 +156,7 @@ class Connection(Hearing):
             sent_bytes=self._sender.sent_bytes,
             received_bytes=self._received_bytes,
             sends=self._sender.sends,
-            calls=self._calls,
+            calls=self._core.next_question - 1,
             returns=self._returns,
             round_trips=self._round_trips,
         )
@@ -242,7 +241,6 @@ class Connection(Hearing):
 
     def _opened(self, answer: Result[Any]) -> None:
         self._open[answer.question] = answer
-        self._calls += 1
         if answer.expires < self._expiry_s:
             self._expiry_s = self._timer.deadline = answer.expires
         unsent = self._unsent_questions = self._unsent_questions + 1

@@ -147,7 +147,7 @@ class FrameWriter:
 
     def write_template(self, fields: Sequence[object]) -> Template:
         """Do as `write_short`, and give what repeats it: all but the number after the kind."""
-        body: bytes = self._packer.pack(fields)
+        body = self.pack(fields)
         self.add(body)
         number: bytes = self._packer.pack(fields[1])
         return body[:_KIND_BYTES], body[_KIND_BYTES + len(number) :]
