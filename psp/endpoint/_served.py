@@ -256,10 +256,8 @@ class Served:
 
     async def _run(self, call: CallReady) -> None:
         """Run one call in this task, within its time, and answer it."""
-        if self._around is None:
-            await self._answer_within(call, self._run_to_end(call))
-        else:
-            await self._answer_within(call, self._run_watched_to_end(call))
+        run = self._run_to_end if self._around is None else self._run_watched_to_end
+        await self._answer_within(call, run(call))
 
     async def _run_stream(self, call: CallReady, stream: Stream) -> None:
         """Send the stream that an inline method has returned."""

@@ -111,7 +111,9 @@ class AnswerTable:
     def kept(self, answer_id: AnswerId) -> Answer | None:
         """Give an answer that calls may name; None if it is not kept, or was given up."""
         found = self._answers.get(answer_id)
-        return found if found is not None and found.is_retained and not found.is_unwanted else None
+        if found is None or found.state == KEPT:
+            return found
+        return found if found.is_retained and not found.is_unwanted else None
 
     def is_open(self, answer: Answer) -> bool:
         """Whether the shell may settle this answer now; false once the connection has ended."""

@@ -56,10 +56,11 @@ from ._questions import (
 from ._slips import not_sendable
 
 _NO_ARGUMENTS: Final[list[Value]] = []
+_NO_PATH: Final[list[str | int]] = []
 
-_TEMPLATES_MAX: Final = 64
-"""Calls without arguments whose bytes are remembered. More than a loop has; where each call has a
-time of its own they never help, and this bounds what they take."""
+_SHAPES_MAX: Final = 8
+"""Calls without arguments whose bytes are remembered for one reference. Where each call has a time
+of its own they never help, and this bounds what they take."""
 
 Argument: TypeAlias = "Value | Promised"
 
@@ -75,7 +76,8 @@ class Controller(ControllerInbox):
 
     def __init__(self, *, limits: Limits = INITIAL_LIMITS, features: Sequence[str] = ()) -> None:
         super().__init__()
-        self._templates: dict[tuple[Target, str, int, int], Template] = {}
+        # By reference, while it is held: the bytes of calls that were made on it before.
+        self._templates: dict[Target, dict[tuple[str, int, int], Template]] = {}
         self._writer.write(
             (CONTROLLER_HELLO, [VERSION], raised_limits(limits), list(features)),
         )
@@ -137,13 +139,18 @@ class Controller(ControllerInbox):
         question = QuestionId(self._last_question + 1)
         flags = (FLAG_NO_RESULT if no_result else 0) | (FLAG_NO_PIPELINING if no_pipelining else 0)
         template = None
-        if not arguments and accept_bytes == ACCEPT_BYTES_DEFAULT and invocation is None:
+        if (
+            not arguments
+            and accept_bytes == ACCEPT_BYTES_DEFAULT
+            and invocation is None
+            and target in self._templates
+        ):
             # A hot loop asks the same again and again: only the question's id is new.
             try:
-                template = self._templates.get((target, method, remaining_ms, flags))
+                template = self._templates[target].get((method, remaining_ms, flags))
             except TypeError:
                 template = None  # Not hashable, so not sendable either: it is refused below.
-        if template is not None and target in self._imports:
+        if template is not None:
             self._writer.write_like(template, question)
         else:
             # fmt: off
@@ -187,15 +194,18 @@ class Controller(ControllerInbox):
             invocation,
         )
         # fmt: on
-        if arguments or accept_bytes != ACCEPT_BYTES_DEFAULT or invocation is not None:
+        if arguments or invocation is not None or not method.isascii():
             self._writer.write(frame)
-        elif isinstance(target, int):
-            if len(self._templates) == _TEMPLATES_MAX:
-                self._templates.clear()
-            shape = (target, method, remaining_ms, flags)
-            self._templates[shape] = self._writer.write_template(frame)
+        elif not isinstance(target, int):
+            (self._writer.write if target[1] else self._writer.write_short)(frame)
+        elif target != BOOTSTRAP and accept_bytes == ACCEPT_BYTES_DEFAULT:
+            # The bootstrap is asked once or twice, and never released.
+            templates = self._templates.setdefault(target, {})
+            if len(templates) == _SHAPES_MAX:
+                templates.clear()
+            templates[method, remaining_ms, flags] = self._writer.write_template(frame)
         else:
-            self._writer.write(frame)
+            self._writer.write_short(frame)
 
     def finish(self, question: QuestionId) -> None:
         """Give an answer up: it is no longer needed, or no longer wanted.
@@ -248,6 +258,7 @@ class Controller(ControllerInbox):
         if export == BOOTSTRAP or export not in self._imports:
             raise LocalProtocolError(f"reference {export} is not held; release each one once")
         self._imports.remove(export)
+        self._templates.pop(export, None)
         self._released.append(export)
 
     def data_to_send(self) -> bytes:
@@ -297,6 +308,8 @@ class Controller(ControllerInbox):
                 f"the answer of question {question} is not kept; ask without no_pipelining, and"
                 " finish it after the calls that name it"
             )
+        if not path:
+            return [question, _NO_PATH]
         if len(path) > self.peer_limits.path_length:
             raise LimitExceeded(
                 f"a path of {len(path)} steps; the limit is {self.peer_limits.path_length}"

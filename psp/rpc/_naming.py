@@ -10,6 +10,7 @@ from psp.wire import CONTAINERS, Promised, WireTarget
 
 from ._answer_table import AnswerTable
 from ._answers import (
+    KEPT,
     STREAMING,
     Answer,
     CallReady,
@@ -61,7 +62,7 @@ class Naming:
             return self.reference(target)
         asked, path = target
         parent = self._answers.kept(cast(AnswerId, asked))
-        if parent is None or not parent.is_settled or path:
+        if parent is None or path or parent.state != KEPT:
             return None
         return parent.outcome if isinstance(parent.outcome, Exported) else None
 

@@ -52,7 +52,8 @@ class Room:
             return Overloaded(
                 f"{limits.answers_retained} answers are kept; finish some or use no_pipelining"
             )
-        return self._grant_refusal(answer.grant_tag)
+        tag = answer.grant_tag
+        return None if tag is None else self._grant_refusal(tag)
 
     def wait_refusal(self, parent: Answer | None, path_length: int) -> CallFailed | None:
         """Say why a call cannot name this answer, or None."""

@@ -101,7 +101,7 @@ class Subject(SubjectInbox):
             tag: The grant that the object comes from. What a granted object returns keeps its tag:
                 a reference never changes grants.
         """
-        if not self._may_return(call):
+        if (call.state != RUNNING or self._has_ended) and not self._may_return(call):
             return ()
         if call.grant_tag is not None and call.grant_tag != tag:
             raise LocalProtocolError(

@@ -55,13 +55,15 @@ def _is_id_list(found: object) -> bool:
 def _is_target(found: object) -> bool:
     if type(found) is int:
         return 0 <= found <= ID_MAX
+    if type(found) is not list or len(found) != 2:
+        return False
+    asked, path = found
     # Each step is text or an index. How many there may be is a limit, and answered as one.
     return (
-        type(found) is list
-        and len(found) == 2
-        and _is_id(found[0])
-        and type(found[1]) is list
-        and all(type(step) is str or _is_id_or_zero(step) for step in found[1])
+        type(asked) is int
+        and 0 < asked <= ID_MAX
+        and type(path) is list
+        and (not path or all(type(step) is str or _is_id_or_zero(step) for step in path))
     )
 
 

@@ -44,7 +44,7 @@ from ._fields import (
     FieldType,
 )
 from ._limits import ID_MAX, METHOD_CHARACTERS_MAX, REMAINING_MS_MAX
-from ._value import PLAIN, Promised
+from ._value import PLAIN, Promised, is_sendable_scalar
 
 VERSION: Final = 1
 
@@ -203,7 +203,7 @@ def _is_plain_call(frame: object) -> bool:
         and type(flags) is int
         and 0 <= flags <= _FLAGS_MAX
         and invocation is None
-        and (not arguments or all(map(_is_scalar, arguments)))
+        and (not arguments or all(map(is_sendable_scalar, arguments)))
     )
 
 
@@ -216,14 +216,10 @@ def _is_plain_return(frame: object) -> bool:
         and kind == RETURN
         and 0 < question <= ID_MAX
         and (
-            (status == STATUS_VALUE and (type(payload) in PLAIN or _is_scalar(payload)))
+            (status == STATUS_VALUE and (type(payload) in PLAIN or is_sendable_scalar(payload)))
             or (status == STATUS_REFERENCE and type(payload) is int and 0 < payload <= ID_MAX)
         )
     )
-
-
-def _is_scalar(value: object) -> bool:
-    return type(value) in PLAIN or (type(value) is int and -ID_MAX <= value <= ID_MAX)
 
 
 class FrameShape(NamedTuple):

@@ -101,14 +101,18 @@ ODD = st.sampled_from([0, 1, 2, 3, 4, -1, 2**63, True, None, "m", "", "m" * 129,
 
 @given(
     st.sampled_from([shape for shape in FRAMES if shape.is_plain]),
-    st.lists(ODD | st.lists(ODD | st.just(float("nan")), max_size=2), min_size=8, max_size=8),
+    st.none() | ODD,
+    st.lists(ODD | st.lists(ODD | st.just(float("nan")), max_size=2), min_size=7, max_size=9),
 )
 def test_the_shortcut_allows_only_what_the_table_allows(
-    shape: FrameShape, fields: list[object]
+    shape: FrameShape, other_kind: object, fields: list[object]
 ) -> None:
-    frame = [shape.kind, *fields[: len(shape.fields)]]
+    missing = 8 - len(shape.fields)
+    frame = [shape.kind if other_kind is None else other_kind, *fields[missing:]]
     assert shape.is_plain is not None
     if shape.is_plain(frame):
+        assert type(frame[0]) is int
+        assert frame[0] == shape.kind
         pairs = zip(shape.fields, frame[1:], strict=True)
         assert all(field.accepts(found) for (_, field), found in pairs)
         assert shape.agrees is None or shape.agrees(frame)

@@ -24,6 +24,7 @@ from psp.rpc import (
 from psp.testing import Pair
 from psp.testing._pair import ARCHIVE_ID, ARCHIVE_TIME
 from psp.wire import (
+    ACCEPT_BYTES_DEFAULT,
     CALL,
     CONTROLLER_HELLO,
     FINISH,
@@ -337,3 +338,41 @@ def test_hello_is_said_first_and_once() -> None:
     subject.hello(ARCHIVE_TIME)
     with pytest.raises(LocalProtocolError, match="already"):
         subject.hello(ARCHIVE_TIME)
+
+
+def test_a_call_said_again_has_the_bytes_of_one_said_first() -> None:
+    pair = held_reference()
+    for count in range(300):  # Past the ids of one byte, and those of two.
+        question = pair.controller.call(
+            ExportId(1), "m", remaining_ms=9 + count % 2, no_pipelining=count % 3 > 0
+        )
+        flags = 2 if count % 3 else 0
+        assert pair.controller.data_to_send() == written(
+            (CALL, question, 1, "m", [], 9 + count % 2, ACCEPT_BYTES_DEFAULT, flags, None)
+        )
+
+
+def test_a_call_said_before_the_reference_was_released_cannot_be_said_again() -> None:
+    pair = held_reference()
+    for _ in range(3):
+        pair.controller.call(ExportId(1), "m", remaining_ms=9)
+    pair.controller.release(ExportId(1))
+    with pytest.raises(LocalProtocolError, match="not held"):
+        pair.controller.call(ExportId(1), "m", remaining_ms=9)
+
+
+def test_what_has_no_hash_is_refused_like_any_mistake() -> None:
+    pair = held_reference()
+    pair.controller.call(ExportId(1), "m", remaining_ms=9)
+    with pytest.raises(LocalProtocolError, match="remaining_ms"):
+        pair.controller.call(ExportId(1), "m", remaining_ms=[9])  # type: ignore[arg-type]
+
+
+def held_reference() -> Pair:
+    pair = Pair()
+    pair.greet()
+    pair.controller.present(b"t")
+    [present] = pair.carry_to_subject()
+    pair.subject.resolve_object(present, "o", "tag")  # type: ignore[arg-type]
+    pair.carry_to_controller()
+    return pair
