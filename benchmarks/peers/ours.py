@@ -133,8 +133,9 @@ async def batch(call: Call, count: int) -> Sample:
     """Send all calls without awaiting each, as many as may be in flight, and await them all."""
     start = perf_counter_ns()
     promises: deque[Any] = deque()
+    at_once = INITIAL_LIMITS.calls_in_flight
     for _ in range(count):
-        if len(promises) == INITIAL_LIMITS.calls_in_flight:
+        if len(promises) == at_once:
             await promises.popleft()
         promises.append(call())
     for promise in promises:

@@ -25,6 +25,7 @@ from ._lowering import lower
 from ._middleware import CallSeen, Middleware, compose
 from ._promise import Argument, Kept, Promise, Reference, Result
 
+_ALMOST_TOGETHER = QUESTIONS_TOGETHER_MAX - 1
 _CALL_MS_DEFAULT = int(CALL_S_DEFAULT * 1000)
 
 
@@ -128,7 +129,12 @@ class Connection(Hearing):
         if accept_bytes != ACCEPT_BYTES_DEFAULT:
             self._windows[question] = accept_bytes
         answer.around = around
-        self._opened(answer)
+        if 0 < self._unsent_questions < _ALMOST_TOGETHER and expires_s >= self._expiry_s:
+            # One more of many: what `_opened` would do.
+            self._open[question] = answer
+            self._unsent_questions += 1
+        else:
+            self._opened(answer)
         return answer
 
     async def ping(self) -> float:
@@ -243,11 +249,11 @@ class Connection(Hearing):
         self._open[answer.question] = answer
         if answer.expires < self._expiry_s:
             self._expiry_s = self._timer.deadline = answer.expires
-        unsent = self._unsent_questions = self._unsent_questions + 1
-        if unsent == 1:
+        self._unsent_questions += 1
+        if self._unsent_questions == 1:
             # Whoever never awaits is sent too: what this turn of the loop wrote leaves at its end.
             self._sender.wake()
-        elif unsent >= QUESTIONS_TOGETHER_MAX:
+        elif self._unsent_questions >= QUESTIONS_TOGETHER_MAX:
             self._sender.send_now()
 
     def _take(self) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import trio
 
@@ -23,7 +23,8 @@ def method_of(call: CallReady) -> Method | None:
     """Find what a call runs, if its object has it."""
     # Only objects of this class are ever given to the core; and it is the table made at class
     # definition: never getattr with a name from the wire.
-    return cast(Exposed, call.object).psp_methods.get(call.method)
+    exposed: Exposed = call.object  # type: ignore[assignment]
+    return exposed.psp_methods.get(call.method)
 
 
 def _prepare(call: CallReady, method: Method | None, now_ms: float) -> tuple[Exposed, Method]:
@@ -32,7 +33,7 @@ def _prepare(call: CallReady, method: Method | None, now_ms: float) -> tuple[Exp
     Raises:
         CallFailed: Too late, no such method, refused by the object, or wrong arguments.
     """
-    exposed = cast(Exposed, call.object)
+    exposed: Exposed = call.object  # type: ignore[assignment]
     if now_ms >= call.deadline_ms:
         raise DeadlineExceeded("the time given to the call had run out before it started")
     if exposed.psp_is_checked:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from trio.lowlevel import (
     Abort,
@@ -92,8 +92,10 @@ class Result(Generic[T_co]):
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         if self.is_done:
-            # Not a full checkpoint: 2.3 µs for each of 20,000 promises that came together.
-            yield from checkpoint_if_cancelled().__await__()  # noqa: ASYNC105
+            # Not a full checkpoint: 2.3 µs for each of 20,000 promises that came together. To ask
+            # first whether it would do anything saves another 0.3.
+            if current_task()._cancel_status.effectively_cancelled:
+                yield from checkpoint_if_cancelled().__await__()  # noqa: ASYNC105
         else:
             self._asking.send_before_wait()
             task = current_task()
@@ -104,10 +106,10 @@ class Result(Generic[T_co]):
                 # Nearly always: and a bound method costs less than a closure.
                 self.waiters = (task,)
                 yield from wait_task_rescheduled(self._leave_first).__await__()  # noqa: ASYNC105
-        payload = self.payload
-        if isinstance(payload, PSPError):
-            raise fresh(payload)
-        return cast(T_co, payload)
+        if isinstance(self.payload, PSPError):
+            raise fresh(self.payload)
+        answer: T_co = self.payload
+        return answer
 
     def _leave_first(self, _raise_cancel: object) -> Abort:
         # Whoever came when nobody waited stays the first of them until he leaves.
@@ -236,7 +238,10 @@ class _Callable(ABC):
             target, method, arguments, timeout_s, is_last, is_step, accept_bytes, invocation
         )
         # fmt: on
-        return answer if is_last else Promise(cast("Kept[Any]", answer))
+        if is_last:
+            return answer
+        kept: Any = answer
+        return Promise(kept)
 
     @abstractmethod
     def _called_on(self) -> tuple[Asking, Target]:
@@ -262,7 +267,8 @@ class Promise(_Callable, Generic[T_co]):
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         payload = yield from self._kept.__await__()
-        return cast(T_co, _step_into(payload, self._path) if self._path else payload)
+        answer: T_co = _step_into(payload, self._path) if self._path else payload
+        return answer
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Read the answer as a stream."""

@@ -106,7 +106,7 @@ class ControllerInbox:
         events: list[ControllerEvent] = []
         if self._has_ended:
             return events
-        questions = self._questions
+        questions, accepts = self._questions, self._accepts
         try:
             for places in self._reader.receive_untrusted(data):
                 # The hot path, the value of a plain call: everything else is rarer.
@@ -116,12 +116,13 @@ class ControllerInbox:
                     and questions.get(places[1]) == AWAITING_LAST
                     and self.peer_hello is not None
                 ):
-                    del questions[places[1]]
+                    question = places[1]
+                    del questions[question]
                     self.open_questions -= 1
-                    if self._accepts:
-                        self._accepts.pop(places[1], None)
+                    if accepts:
+                        accepts.pop(question, None)
                     # Not by its own constructor: that is a Python function of 0.15 µs.
-                    events.append(_new_tuple(Returned, (places[1], VALUE, places[3])))
+                    events.append(_new_tuple(Returned, (question, VALUE, places[3])))
                     continue
                 self._receive_one(places, events)
                 if places[0] == SUBJECT_ABORT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from psp.errors import CallFailed, Invalid, RemoteProtocolError
 from psp.wire import CONTAINERS, Promised, WireTarget
@@ -61,7 +61,7 @@ class Naming:
         if isinstance(target, int):
             return self.reference(target)
         asked, path = target
-        parent = self._answers.kept(cast(AnswerId, asked))
+        parent = self._answers.kept(asked)  # type: ignore[arg-type]  # The field's own check.
         if parent is None or path or parent.state != KEPT:
             return None
         return parent.outcome if isinstance(parent.outcome, Exported) else None
