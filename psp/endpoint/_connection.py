@@ -93,8 +93,7 @@ class Connection(Hearing):
         # no public name for those. One that is set later still ends the wait here, by FINISH.)
         scopes = current_task()._cancel_status
         if self._turn != self._flusher.turn:
-            # A look at the clock costs as well: calls of one turn of the loop that have no time of
-            # their own share one.
+            # Calls of one turn of the loop that have no time of their own share one look at it.
             self._turn = self._flusher.turn
             self._turn_expires_s = trio.current_time() + CALL_S_DEFAULT
         if scopes is not self._scopes or self._scopes_end_s < self._turn_expires_s:
@@ -130,8 +129,7 @@ class Connection(Hearing):
             self._windows[question] = accept_bytes
         answer.around = around
         if 0 < self._unsent_questions < _ALMOST_TOGETHER and expires_s >= self._expiry_s:
-            # One more of many: what `_opened` would do.
-            self._open[question] = answer
+            self._open[question] = answer  # One more of many: what `_opened` would do.
             self._unsent_questions += 1
         else:
             self._opened(answer)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import traceback
-from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 import trio
 
 from psp.errors import CallFailed, DeadlineExceeded, HandlerFailed, Invalid, Processed
-from psp.rpc import CallReady
+from psp.rpc import CallReady, Exported, Opaque
 
 from ._exposed import Exposed, Method, Returns, Stream
 
@@ -80,6 +80,16 @@ async def run_waiting(call: CallReady, now_ms: float, log: Log) -> Returns | Cal
     except Exception as exc:
         return report_fault(call.method, exc, log)
     return result
+
+
+def tagged(result: Mapping[str, object], tag: Opaque) -> Any:
+    """Give the objects in a map the grant that the map came from."""
+    if not any(isinstance(item, Exposed) for item in result.values()):
+        return result
+    return {
+        key: Exported(item, tag) if isinstance(item, Exposed) else item
+        for key, item in result.items()
+    }
 
 
 def report_fault(what: str, exc: BaseException, log: Log) -> HandlerFailed:

@@ -38,7 +38,9 @@ IDLE_S_MAX: Final = 600.0
 INLINE_CALLS_MAX: Final = 64
 INLINE_S_MAX: Final = 0.001
 """How long one connection may keep the subject to itself before others get a turn. A receive buffer
-holds 10,000 small calls; 1 ms is what 25 null calls of another connection take."""
+holds 10,000 small calls; 1 ms is what 25 null calls of another connection take. A run of calls is
+answered in pieces of twice as many each: short ones let both sides work at once, and a long run has
+no use for as many sends."""
 
 IDLE_WORKERS_MAX: Final = 16
 """Worker tasks that a connection keeps between calls; a task costs 2 KiB and 5 µs to start."""
