@@ -40,7 +40,7 @@ class Recorder:
     that says so, and that direction is silent from there on, as the connection itself will be.
 
     Attributes:
-        has_failed: `write` raised, and nothing is recorded since.
+        failure: What `write` or `redact` raised; nothing is recorded since. None while all is well.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Recorder:
             clock: Seconds; only differences count.
             redact: What is written of a frame, in place of `redacted`.
         """
-        self.has_failed = False
+        self.failure: Exception | None = None
         self._write = write
         self._clock = clock
         self._redact = redact or redacted
@@ -72,7 +72,7 @@ class Recorder:
 
     def __call__(self, way: Literal["in", "out"], data: bytes) -> None:
         sender, reader = self._readers[way]
-        if reader is None or self.has_failed:
+        if reader is None or self.failure is not None:
             return
         try:
             for places in reader.receive_untrusted(data):
@@ -81,8 +81,8 @@ class Recorder:
             # Its message may quote what was found; the line does not.
             self._readers[way] = sender, None
             self._line(sender, {"frame": "malformed"})
-        except Exception:
-            self.has_failed = True
+        except Exception as exc:
+            self.failure = exc
 
     def close(self) -> None:
         """Say which directions ended inside a frame."""
@@ -91,13 +91,13 @@ class Recorder:
                 self._line(sender, {"frame": "incomplete"})
 
     def _line(self, sender: Role, what: Redacted) -> None:
-        if self.has_failed:
+        if self.failure is not None:
             return
         line = {"s": round(self._clock() - self._start_s, 6), "from": sender.value, **what}
         try:
             self._write(json.dumps(line, separators=(",", ":")) + "\n")
-        except Exception:
-            self.has_failed = True
+        except Exception as exc:
+            self.failure = exc
 
 
 def redacted(places: Places) -> Redacted:

@@ -83,7 +83,7 @@ async def dial_peer(
         ) from exc
     sock = prepare(socket.socket(fileno=plain.socket.detach()))
     try:
-        # Inside the try: a peer that has gone by now makes this raise.
+        sock.getpeername()  # `wrap_socket` asks it too, and leaks the socket of a peer that left.
         stream = TlsStream(
             dialling_context(key, expected).wrap_socket(
                 sock,
@@ -93,7 +93,7 @@ async def dial_peer(
         )
     except OSError as exc:
         sock.close()
-        raise explain_refusal(where, exc) from exc
+        raise _gone(where) from exc
     try:
         await stream.do_handshake()
         _check_pinned(stream.tls, expected)
@@ -101,10 +101,7 @@ async def dial_peer(
         # In TLS 1.3 our handshake ends before the subject has seen our certificate, so this is no
         # verdict on our key: a forwarder with nobody behind it, or a listener that is going down.
         stream.close()
-        raise Unreachable(
-            f"{where} took the connection and closed it before any TLS: nobody serves behind it,"
-            " or it is too busy. Check that the archive is served, then try again."
-        ) from exc
+        raise _gone(where) from exc
     except (OSError, ValueError) as exc:
         stream.close()
         raise explain_refusal(where, exc) from exc
@@ -112,6 +109,13 @@ async def dial_peer(
         stream.close()
         raise
     return stream
+
+
+def _gone(where: str) -> Unreachable:
+    return Unreachable(
+        f"{where} took the connection and closed it before any TLS: nobody serves behind it,"
+        " or it is too busy. Check that the archive is served, then try again."
+    )
 
 
 def explain_refusal(where: str, cause: BaseException | None) -> NotPaired:

@@ -168,7 +168,7 @@ async def test_a_recorder_on_a_real_connection_sees_both_directions_and_no_value
                 await connection.bootstrap.call("health", "Mrs Example")
         recorder.close()
     lines = [json.loads(line) for line in text]
-    assert not recorder.has_failed
+    assert recorder.failure is None
     assert [(line["from"], line["frame"]) for line in lines if line["frame"] != "FINISH"][:6] == [
         ("controller", "HELLO"),
         ("controller", "CALL"),

@@ -196,6 +196,24 @@ def test_a_stub_works_through_the_blocking_door(served: Served) -> None:
         assert of_other.result() == 1
 
 
+def test_the_child_of_a_fork_dials_for_itself_and_the_parent_goes_on(served: Served) -> None:
+    """The thread that carries the parent's connection does not come along."""
+    with connected(served) as connection:
+        assert connection.bootstrap.call("add", 1, 1).result() == 2
+        child = os.fork()
+        if child == 0:
+            answer = 1
+            try:
+                signal.alarm(20)  # Waiting for a thread that is not there would last for ever.
+                with connected(served) as own:
+                    answer = 0 if own.bootstrap.call("add", 20, 22).result() == 42 else 2
+            finally:
+                os._exit(answer)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert connection.bootstrap.call("add", 2, 2).result() == 4
+
+
 def test_a_failure_is_raised_by_result(served: Served) -> None:
     with connected(served) as connection, pytest.raises(HandlerFailed):
         connection.bootstrap.call("fail").result()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -638,6 +639,26 @@ async def test_every_pending_await_ends_when_the_connection_ends() -> None:
 
     assert [type(failure) for failure in failures] == [ConnectionLost] * 5
     assert {failure.processed for failure in failures} == {Processed.MAYBE}
+
+
+async def test_an_archive_that_stops_in_any_turn_of_a_first_visit_leaves_nothing_behind() -> None:
+    """No task that waits for ever, and no socket that nobody closes (a warning, so an error)."""
+
+    async def visit(address: Address) -> None:
+        # Cut off after his own handshake and without a word, he cannot know it was no refusal.
+        with suppress(ConnectionLost, NotPaired, Unreachable):
+            async with connect(address, key=AGGREGATOR) as connection:
+                await connection.bootstrap.call("add", 1, 1)
+                await connection.wait_closed()
+
+    for turns in range(60):
+        with trio.fail_after(20):
+            async with archive() as served, trio.open_nursery() as nursery:
+                nursery.start_soon(visit, served.address)
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                served.scope.cancel()
+    gc.collect()
 
 
 async def test_a_stopping_archive_lets_started_calls_end_and_takes_no_new_ones() -> None:

@@ -118,7 +118,7 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_connection() -> None
 
     recorder = Recorder(full, role=Role.CONTROLLER, clock=lambda: 0.0)
     recorder("out", b"\x00\x00\x00\x03\x92\x06\x01")
-    assert recorder.has_failed
+    assert isinstance(recorder.failure, OSError)
     recorder("out", b"\x00\x00\x00\x03\x92\x06\x01")
     recorder.close()
 
@@ -139,7 +139,7 @@ def test_hostile_bytes_are_recorded_as_malformed_and_raise_nothing(case: Case) -
     recording = Recording(Role(case.data["receiver"]))
     body = from_hex(case.data["hex"])
     recording.recorder("in", len(body).to_bytes(4, "big") + body)
-    assert not recording.recorder.has_failed
+    assert recording.recorder.failure is None
     assert [line["frame"] for line in recording.lines] == ["malformed"]
 
 
@@ -193,4 +193,4 @@ def test_a_fault_of_our_own_ends_the_recording_and_not_the_connection() -> None:
     lines: list[str] = []
     recorder = Recorder(lines.append, role=Role.CONTROLLER, clock=lambda: 0.0, redact=forgetful)
     recorder("out", b"\x00\x00\x00\x03\x92\x06\x01")
-    assert (recorder.has_failed, lines) == (True, [])
+    assert (repr(recorder.failure), lines) == ("KeyError('no such field')", [])
