@@ -25,7 +25,7 @@ from psp.errors import ConsistencyProofInvalid, InclusionProofInvalid, LedgerErr
 from ._checkpoint import Checkpoint, sign_checkpoint
 from ._consistency import consistency_ranges
 from ._files import Files
-from ._inclusion import inclusion_ranges, verify_inclusion
+from ._inclusion import inclusion_ranges
 from ._journal import SECTOR_BYTES, encode_batch
 from ._limits import (
     JOURNAL_BYTES,
@@ -38,7 +38,7 @@ from ._note import Signer, check_key_name
 from ._published import Published
 from ._ranges import Range, hash_range
 from ._state import JOURNAL, load, replace_checkpoint, replace_journal
-from ._tree import EMPTY_ROOT, TileId, hash_leaf
+from ._tree import EMPTY_ROOT, TileId, hash_leaves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,8 @@ class Ledger:
         # Why nothing can be appended any more; None while all is well.
         self._refusal: str | None = None
         self._published = state.published
+        # Per level the full tile that was read last: neighbouring entries and hashes share tiles.
+        self._verified: dict[int, tuple[int, list[bytes]]] = {}
         self._edge = state.edge
         # Entries from `_published.tree_size` on, whose bundles are not written yet.
         self._pending = state.pending
@@ -113,7 +115,10 @@ class Ledger:
     def open(
         cls, directory: Path, *, origin: str, public_key: bytes, key: Signer | None = None
     ) -> Self:
-        """Open a ledger and check all of it: signature, every tile, every entry, the root.
+        """Open a ledger: verify the checkpoint's signature, and the root from the right edge.
+
+        This reads a few tiles, whatever the size. Every other tile and entry is checked when it is
+        read, and all of them by `check_ledger`.
 
         With a key, what a crash left in the journal is carried into the tiles. Without one the
         ledger can only be read and nothing is written; another process may be appending.
@@ -168,8 +173,7 @@ class Ledger:
         if not 0 < len(entries) <= PENDING_ENTRIES_MAX:
             raise LedgerError(f"a batch of {len(entries)} entries; give 1 to {PENDING_ENTRIES_MAX}")
         grown = self._edge.copy()
-        for entry in entries:
-            grown.add(hash_leaf(entry))
+        grown.extend(hash_leaves(entries))
         checkpoint = Checkpoint(
             origin=self._origin, tree_size=grown.size, root_hash=grown.root_hash()
         )
@@ -242,15 +246,7 @@ class Ledger:
             raise InclusionProofInvalid(
                 f"entry {index} in the first {tree_size} entries of {self._edge.size}"
             )
-        *proof, leaf, root = self._hashes(
-            [*inclusion_ranges(index, tree_size), Range(index, index + 1), Range(0, tree_size)]
-        )
-        then = Checkpoint(origin=self._origin, tree_size=tree_size, root_hash=root)
-        with self._explained_by_files():
-            verify_inclusion(leaf, index, proof, then)
-            if tree_size == self._edge.size and root != self.checkpoint.root_hash:
-                raise LedgerError("the root hash has changed")
-        return proof
+        return self._hashes(inclusion_ranges(index, tree_size))
 
     def prove_consistency(self, old_size: int, new_size: int) -> list[bytes]:
         """Return the proof that the ledger of `new_size` entries extends that of `old_size`.
@@ -266,34 +262,22 @@ class Ledger:
         return self._hashes(consistency_ranges(old_size, new_size))
 
     def _tile(self, tile: TileId) -> list[bytes]:
-        """Return a tile as far as it is filled now, from memory if it may not be on disk."""
+        """Return a tile as far as it is filled now; each hash of it leads to the signed root."""
         if tile in self._edge.finished:
             return self._edge.finished[tile]
         if tile.index == self._edge.size >> TILE_HEIGHT * (tile.level + 1):
             return self._edge.unfinished[tile.level]
-        return self._published.read_tile(tile)
+        index, hashes = self._verified.get(tile.level, (-1, []))
+        if index != tile.index:
+            # Upwards until the edge, which was checked against the signature when it was read.
+            above, offset = divmod(tile.index, TILE_WIDTH)
+            node = self._tile(TileId(tile.level + 1, above))[offset]
+            hashes = self._published.read_full_tile(tile, node)
+            self._verified[tile.level] = tile.index, hashes
+        return hashes
 
     def _hashes(self, ranges: Sequence[Range]) -> list[bytes]:
-        held: dict[TileId, list[bytes]] = {}
-
-        def read(tile: TileId) -> list[bytes]:
-            # Neighbouring ranges share tiles: a path of 20 hashes lies in three.
-            if tile not in held:
-                held[tile] = self._tile(tile)
-            return held[tile]
-
-        return [hash_range(entries, read) for entries in ranges]
-
-    @contextmanager
-    def _explained_by_files(self) -> Iterator[None]:
-        """If our own proof fails, a tile changed under us: find it and name it."""
-        try:
-            yield
-        except LedgerError as exc:
-            self._published.verify()
-            raise LedgerError(
-                f"{self._files.name('tile')} changed while it was read; open the ledger again."
-            ) from exc
+        return [hash_range(entries, self._tile) for entries in ranges]
 
     def _writer(self) -> Signer:
         if self._key is None:

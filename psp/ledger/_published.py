@@ -53,40 +53,46 @@ class Published:
         for offset, (entry, leaf_hash) in enumerate(zip(entries, leaf_hashes, strict=False)):
             if hash_leaf(entry) != leaf_hash:
                 raise LedgerError(
-                    f"{self._files.name(bundle_path(index, width))} is damaged, or its hashes in"
-                    f" {self._files.name(tile_path(TileId(0, index), width))} are: entry"
-                    f" {index * TILE_WIDTH + offset} is not what was sealed. Restore both from a"
+                    f"{self._files.name(bundle_path(index, width))} is damaged: entry"
+                    f" {index * TILE_WIDTH + offset} is not what was sealed. Restore it from a"
                     " copy; nothing was changed."
                 )
         return entries
 
-    def verify(self) -> RightEdge:
-        """Read every file, check each against the ones below it, and return the edge of the tree.
+    def read_edge(self) -> RightEdge:
+        """Return the tree's right edge: one partial tile per level, whose hashes make the root.
 
-        One tile of each level is in memory at a time. What is left to compare is the root.
-
-        Raises:
-            LedgerError: A file is missing or damaged; the message names it.
+        Nothing else is read: opening takes as long for ten entries as for ten million.
         """
-        unfinished: list[list[bytes]] = []
-        for level in range(level_count(self.tree_size)):
-            full, partial = width_at(self.tree_size, level)
-            unfinished.append(self._verify_tile(TileId(level, full)) if partial else [])
+        unfinished = [
+            self.read_tile(tile) if width_at(self.tree_size, tile.level).partial else []
+            for tile in self.edge_tiles()
+        ]
         return RightEdge.restore(self.tree_size, unfinished)
 
-    def _verify_tile(self, tile: TileId) -> list[bytes]:
+    def edge_tiles(self) -> list[TileId]:
+        """Return the tile of each level that grows next, whether it has hashes already or not."""
+        return [
+            TileId(level, width_at(self.tree_size, level).full)
+            for level in range(level_count(self.tree_size))
+        ]
+
+    def edge_paths(self) -> list[str]:
+        """Return the files that `read_edge` reads."""
+        return [
+            tile_path(tile, width)
+            for tile in self.edge_tiles()
+            if (width := width_at(self.tree_size, tile.level).partial)
+        ]
+
+    def read_full_tile(self, tile: TileId, node: bytes) -> list[bytes]:
+        """Return the hashes of a full tile, which must lead to a node that is known already."""
         hashes = self.read_tile(tile)
-        if tile.level == 0:
-            self.read_bundle(tile.index, hashes)
-            return hashes
-        for offset, node in enumerate(hashes):
-            below = TileId(tile.level - 1, tile.index * TILE_WIDTH + offset)
-            if hash_complete(self._verify_tile(below)) != node:
-                raise LedgerError(
-                    f"{self._files.name(tile_path(below))} is damaged, or its hash in"
-                    f" {self._files.name(tile_path(tile, len(hashes)))} is: they do not fit."
-                    " Restore both from a copy; nothing was changed."
-                )
+        if hash_complete(hashes) != node:
+            raise LedgerError(
+                f"{self._files.name(tile_path(tile))} is damaged: its hashes do not lead to the"
+                " signed root. Restore it from a copy; nothing was changed."
+            )
         return hashes
 
     def extend(self, edge: RightEdge, pending: Sequence[bytes]) -> None:
@@ -98,6 +104,8 @@ class Published:
             edge: The grown tree, with every tile in `finished` that filled since.
             pending: The entries that are not in bundles yet.
         """
+        # Read before anything is written: a damaged bundle leaves everything as it was.
+        held = self._read_open_bundle(edge) if pending else []
         writer = _Writer(self._files)
         for tile, hashes in sorted(edge.finished.items()):
             writer.write(tile_path(tile), encode_tile(hashes))
@@ -106,26 +114,31 @@ class Published:
             if hashes and grown != self.tree_size >> TILE_HEIGHT * level:
                 tile = TileId(level, grown // TILE_WIDTH)
                 writer.write(tile_path(tile, len(hashes)), encode_tile(hashes))
-        self._write_bundles(writer, edge, pending)
+        self._write_bundles(writer, [*held, *pending])
         writer.sync_directories()
 
-    def _write_bundles(self, writer: _Writer, edge: RightEdge, pending: Sequence[bytes]) -> None:
-        if not pending:
-            return
+    def _read_open_bundle(self, edge: RightEdge) -> list[bytes]:
+        """Return the entries of the bundle that is not full yet.
+
+        Checked once more: a byte that rotted since must not get into a sealed bundle.
+        """
         first, taken = divmod(self.tree_size, TILE_WIDTH)
-        held: list[bytes] = []
-        if taken:
-            # Checked once more: a byte that rotted since must not get into a sealed bundle.
-            known = edge.finished.get(TileId(0, first), edge.unfinished[0])
-            held = self.read_bundle(first, known)
-        entries = [*held, *pending]
+        if not taken:
+            return []
+        return self.read_bundle(first, edge.finished.get(TileId(0, first), edge.unfinished[0]))
+
+    def _write_bundles(self, writer: _Writer, entries: Sequence[bytes]) -> None:
+        first = self.tree_size // TILE_WIDTH
         for start in range(0, len(entries), TILE_WIDTH):
             bundle = entries[start : start + TILE_WIDTH]
             path = bundle_path(first + start // TILE_WIDTH, len(bundle))
             writer.write(path, encode_bundle(bundle))
 
     def remove_partials(self, *, old_size: int, new_size: int) -> None:
-        """Remove the partial forms of tiles that filled between two sizes and are durable."""
+        """Remove the partial forms of tiles that filled between two sizes and are durable.
+
+        Durable before this returns: afterwards the journal that would repeat it is replaced.
+        """
         for level in range(level_count(old_size)):
             # At each level one tile was partial: the one after the last full tile.
             tile = TileId(level, width_at(old_size, level).full)
@@ -136,11 +149,12 @@ class Published:
 
     def _remove_partials(self, full_path: str) -> None:
         directory = partials_path(full_path)
-        names = self._files.names(directory)
-        for name in names:
+        if not self._files.exists(directory):
+            return
+        for name in self._files.names(directory):
             self._files.remove(f"{directory}/{name}")
-        if self._files.exists(directory):
-            self._files.remove_directory(directory)
+        self._files.remove_directory(directory)
+        self._files.sync_directory(full_path.rpartition("/")[0])
 
     def _width(self, tile: TileId) -> int:
         full, partial = width_at(self.tree_size, tile.level)

@@ -1,4 +1,6 @@
-"""What the files of a ledger say: read whole, checked whole, or refused.
+"""What the files of a ledger say: its right edge, checked against the signature, or refused.
+
+The tiles and bundles left of the edge are checked when they are read, and all at once by `fsck`.
 
 Nothing is written while reading. The two files that are replaced, never sealed, are written here
 too, so that how they are read and how they are written stand side by side.
@@ -16,7 +18,7 @@ from ._files import GROWING, SEALED, Files
 from ._journal import SECTOR_BYTES, Journal, decode_journal_untrusted, encode_top
 from ._limits import JOURNAL_BYTES, NOTE_BYTES_MAX
 from ._published import Published, damage_in
-from ._tree import RightEdge, hash_leaf
+from ._tree import RightEdge, hash_leaves
 
 JOURNAL: Final = "journal"
 CHECKPOINT: Final = "checkpoint"
@@ -24,7 +26,7 @@ CHECKPOINT: Final = "checkpoint"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A ledger as its files have it, every byte of them checked.
+    """A ledger as its files have it, as far as its root needs them.
 
     Attributes:
         published: The tiles and bundles, up to the checkpoint file.
@@ -48,7 +50,7 @@ class State:
 
 
 def load(files: Files, *, origin: str, public_key: bytes, tries: int) -> State:
-    """Read and check everything.
+    """Read and check journal, checkpoint, and the tiles that the root is made of.
 
     Args:
         files: The ledger's directory.
@@ -72,12 +74,13 @@ class _Loader:
     def load(self, tries: int) -> State:
         journal, note, checkpoint = self._read_snapshot(tries)
         published = Published(self._files, checkpoint.tree_size)
-        edge = published.verify()
+        edge = published.read_edge()
         if edge.root_hash() != checkpoint.root_hash:
+            tiles = ", ".join(self._files.name(path) for path in published.edge_paths())
             raise LedgerError(
-                f"{self._files.name(CHECKPOINT)} commits to another root than the tiles below"
-                f" {self._files.name('tile')} have: some of {checkpoint.tree_size} entries were"
-                " changed after they were sealed. Restore the ledger from a copy; nothing was"
+                f"{self._files.name(CHECKPOINT)} commits to another root than {tiles or 'no tile'}"
+                f" has: some of {checkpoint.tree_size} entries were changed after they were"
+                " sealed. Check the ledger to learn which, and restore it from a copy; nothing was"
                 " changed now."
             )
         pending: list[bytes] = []
@@ -127,8 +130,7 @@ class _Loader:
         """Take the journal's batches in; the last one's signature speaks for all of them."""
         for batch in journal.batches:
             pending += batch.entries
-            for entry in batch.entries:
-                edge.add(hash_leaf(entry))
+            edge.extend(hash_leaves(batch.entries))
         checkpoint = self._verify_note(journal.batches[-1].note, JOURNAL)
         if (edge.size, edge.root_hash()) != (checkpoint.tree_size, checkpoint.root_hash):
             raise LedgerError(

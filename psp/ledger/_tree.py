@@ -9,7 +9,7 @@ binary form of n. A tile of level L holds 256 consecutive nodes of height 8 * L.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -24,6 +24,11 @@ def hash_leaf(entry: bytes) -> bytes:
     return sha256(b"\x00" + entry).digest()
 
 
+def hash_leaves(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the hash of each entry."""
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
+
+
 def hash_node(left: bytes, right: bytes) -> bytes:
     """Return the hash of the node above two others, 32 bytes. Source: RFC 6962, section 2.1."""
     # Another prefix than a leaf's: otherwise an inner node could be shown as an entry.
@@ -35,8 +40,15 @@ def hash_complete(nodes: Sequence[bytes]) -> bytes:
     assert nodes, "there is no node above nothing"
     row = nodes
     while len(row) > 1:
-        row = [hash_node(row[i], row[i + 1]) for i in range(0, len(row), 2)]
+        row = _hash_pairs(row)
     return row[0]
+
+
+def _hash_pairs(nodes: Sequence[bytes]) -> list[bytes]:
+    """Return the nodes above neighbours; one that has no neighbour yet is left out."""
+    # `hash_node` without its call: most of what a ledger does is this line.
+    pairs = zip(nodes[::2], nodes[1::2], strict=False)
+    return [sha256(b"\x01" + left + right).digest() for left, right in pairs]
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -92,17 +104,22 @@ class RightEdge:
         other._peaks = list(self._peaks)
         return other
 
-    def add(self, leaf_hash: bytes) -> None:
-        """Append one entry. Every inner node is hashed once in the life of the tree."""
-        node, height = leaf_hash, 0
-        self._keep(node, level=0)
-        while (left := self._peak(height)) is not None:
-            self._peaks[height] = None
-            node, height = hash_node(left, node), height + 1
-            if height % TILE_HEIGHT == 0:
-                self._keep(node, level=height // TILE_HEIGHT)
-        self._peaks[height] = node
-        self.size += 1
+    def extend(self, leaf_hashes: Sequence[bytes]) -> None:
+        """Append entries. Every inner node is hashed once in the life of the tree."""
+        # Row by row, not leaf by leaf: a batch takes a few steps for each height, not each entry.
+        row, height = list(leaf_hashes), 0
+        while row:
+            level, above = divmod(height, TILE_HEIGHT)
+            if not above:
+                self._keep(row, level=level)
+            if height == len(self._peaks):
+                self._peaks.append(None)
+            if (left := self._peaks[height]) is not None:
+                row.insert(0, left)
+            self._peaks[height] = row[-1] if len(row) % 2 else None
+            row = _hash_pairs(row)
+            height += 1
+        self.size += len(leaf_hashes)
 
     def root_hash(self) -> bytes:
         """Return the root of the whole tree, 32 bytes."""
@@ -116,19 +133,16 @@ class RightEdge:
         """Drop the full tiles from memory: they can be read from disk from now on."""
         self.finished = {}
 
-    def _peak(self, height: int) -> bytes | None:
-        while len(self._peaks) <= height:
-            self._peaks.append(None)
-        return self._peaks[height]
-
-    def _keep(self, node: bytes, *, level: int) -> None:
+    def _keep(self, nodes: Sequence[bytes], *, level: int) -> None:
         if level == len(self.unfinished):
             self.unfinished.append([])
-        self.unfinished[level].append(node)
-        if len(self.unfinished[level]) == TILE_WIDTH:
-            index = self.size >> TILE_HEIGHT * (level + 1)
-            self.finished[TileId(level, index)] = self.unfinished[level]
-            self.unfinished[level] = []
+        hashes = self.unfinished[level] + list(nodes)
+        first = self.size >> TILE_HEIGHT * (level + 1)  # `size` is still that of before.
+        full = len(hashes) // TILE_WIDTH
+        for number in range(full):
+            start = number * TILE_WIDTH
+            self.finished[TileId(level, first + number)] = hashes[start : start + TILE_WIDTH]
+        self.unfinished[level] = hashes[full * TILE_WIDTH :]
 
 
 class Width(NamedTuple):

@@ -1,4 +1,7 @@
-"""Every kind of file of a ledger, damaged in every way: it does not open, and says which file."""
+"""Every kind of file of a ledger, damaged in every way: nothing is answered, and the file is named.
+
+What opening reads is refused by opening, everything else by reading it.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,12 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ledger_directory(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "ledger"))
+
+
+def read_all(directory: Path, *, key: Key | None = None) -> list[bytes]:
+    """Open it and read every entry: this needs every file."""
+    ledger = reopen(directory, key=key)
+    return ledger.entries(0, ledger.checkpoint.tree_size)
 
 
 FILES = [
@@ -103,7 +112,7 @@ def test_a_damaged_file_is_named_and_left_as_it_is(
     path.write_bytes(damaged)
     for key in (None, KEY):
         with pytest.raises(LedgerError) as caught:
-            reopen(ledger_directory, key=key)
+            read_all(ledger_directory, key=key)
         assert str(path) in str(caught.value)
         assert "nothing was changed" in str(caught.value)
         assert path.read_bytes() == damaged
@@ -115,9 +124,51 @@ def test_a_missing_file_is_named_and_not_made_anew(ledger_directory: Path, file:
     path.unlink()
     for key in (None, KEY):
         with pytest.raises(LedgerError) as caught:
-            reopen(ledger_directory, key=key)
+            read_all(ledger_directory, key=key)
         assert str(path) in str(caught.value)
         assert not path.exists()
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "entries" not in file and ".p" in file])
+def test_opening_refuses_an_edge_that_is_not_the_signed_one(
+    ledger_directory: Path, file: str
+) -> None:
+    path = ledger_directory / file
+    path.chmod(0o600)
+    path.write_bytes(flip(0.5)(path.read_bytes()))
+    for key in (None, KEY):
+        with pytest.raises(LedgerError, match="commits to another root") as caught:
+            reopen(ledger_directory, key=key)
+        assert str(path) in str(caught.value)
+
+
+def test_opening_reads_the_edge_alone(ledger_directory: Path) -> None:
+    """Its price must not grow with the ledger, so what it leaves unread may be gone."""
+    (ledger_directory / "tile/0/000").unlink()
+    (ledger_directory / "tile/entries/000").unlink()
+    ledger = reopen(ledger_directory)
+    assert ledger.entries(300, 400) == ENTRIES[300:]
+
+
+@pytest.mark.parametrize("forged", [["tile/0/000"], ["tile/entries/000", "tile/0/000"]])
+def test_files_that_fit_each_other_but_not_the_root_are_refused(
+    ledger_directory: Path, tmp_path: Path, forged: list[str]
+) -> None:
+    """A bundle and its hashes, both from another history, in a ledger that opens."""
+    with Ledger.create(tmp_path / "other", origin=ORIGIN, key=KEY) as other:
+        other.append([b"forged", *ENTRIES[1:300]])
+    for file in forged:
+        (ledger_directory / file).unlink()
+        shutil.copy(tmp_path / "other" / file, ledger_directory / file)
+    ledger = reopen(ledger_directory)
+    asks: list[Callable[[], object]] = [
+        lambda: ledger.entries(0, 1),
+        lambda: ledger.prove_inclusion(0, 400),
+        lambda: ledger.prove_consistency(3, 400),
+    ]
+    for ask in asks:
+        with pytest.raises(LedgerError, match=r"tile/0/000 is damaged.*signed root"):
+            ask()
 
 
 def test_every_byte_of_a_checkpoint_counts(ledger_directory: Path) -> None:

@@ -172,8 +172,7 @@ def test_a_made_up_proof_is_refused_and_nothing_else_happens(
 def test_hashes_read_from_tiles_are_the_defined_ones(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 600))
     edge = RightEdge()
-    for leaf_hash in LEAF_HASHES[:size]:
-        edge.add(leaf_hash)
+    edge.extend(LEAF_HASHES[:size])
 
     def read(tile: TileId) -> list[bytes]:
         return edge.finished.get(tile) or edge.unfinished[tile.level]

@@ -26,6 +26,7 @@ from psp.ledger import (
 from psp.ledger._tree import EMPTY_ROOT
 
 from .keys import Key
+from .test_tree import defined_root
 
 ORIGIN = "example.com/books"
 KEY = Key()
@@ -159,6 +160,25 @@ def test_proofs_hold_at_every_size_the_ledger_had(home: Path) -> None:
             verify_inclusion(hash_leaf(b"x"), index, proof, then)
         proof = reader.prove_consistency(then.tree_size, reader.checkpoint.tree_size)
         verify_consistency(then, reader.checkpoint, proof)
+
+
+@pytest.mark.slow
+def test_at_every_size_a_ledger_that_is_opened_has_the_root_of_the_whole_tree(home: Path) -> None:
+    """Whether the last entries are in tiles or in the journal, and for reader and writer."""
+    leaf_hashes: list[bytes] = []
+    ledger = create(home)
+    for size in range(1, 601):
+        entry = b"%d" % size
+        leaf_hashes.append(hash_leaf(entry))
+        ledger.append([entry])
+        # 3 and 7 meet every place in a tile, and come together at every 21st.
+        if size % 7 == 0:
+            ledger.write_tiles()
+        if size % 3 == 0:
+            ledger = reopen(home, key=KEY)
+        reader = reopen(home)
+        assert reader.checkpoint == ledger.checkpoint
+        assert reader.checkpoint.root_hash == defined_root(leaf_hashes)
 
 
 def test_a_full_journal_is_carried_into_tiles_by_the_way(home: Path) -> None:

@@ -54,8 +54,7 @@ def defined_root(leaf_hashes: Sequence[bytes]) -> bytes:
 
 def grown(leaf_hashes: Sequence[bytes]) -> RightEdge:
     edge = RightEdge()
-    for leaf_hash in leaf_hashes:
-        edge.add(leaf_hash)
+    edge.extend(leaf_hashes)
     return edge
 
 
@@ -79,11 +78,25 @@ def test_a_restored_edge_grows_like_the_one_that_was_never_put_away() -> None:
     edge = grown(hashes[:300])
     restored = RightEdge.restore(300, edge.unfinished)
     assert restored.root_hash() == edge.root_hash()
-    for leaf_hash in hashes[300:]:
-        edge.add(leaf_hash)
-        restored.add(leaf_hash)
+    edge.extend(hashes[300:])
+    restored.extend(hashes[300:])
     assert restored.root_hash() == edge.root_hash() == defined_root(hashes)
     assert restored.unfinished == edge.unfinished
+
+
+@pytest.mark.parametrize("first", [0, 1, 255, 256, 300])
+@pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 600])
+def test_many_at_once_are_the_same_as_one_by_one(first: int, count: int) -> None:
+    hashes = [hash_leaf(i.to_bytes(2, "big")) for i in range(first + count)]
+    together = grown(hashes[:first])
+    together.extend(hashes[first:])
+    singly = RightEdge()
+    for leaf_hash in hashes:
+        singly.extend([leaf_hash])
+    assert together.size == singly.size
+    assert together.root_hash() == singly.root_hash() == defined_root(hashes)
+    assert together.unfinished == singly.unfinished
+    assert together.finished == singly.finished
 
 
 def test_a_full_tile_is_finished_once_and_counts_above() -> None:
@@ -99,7 +112,7 @@ def test_a_copy_grows_alone() -> None:
     edge = grown([hash_leaf(b"a")])
     before = edge.root_hash()
     other = edge.copy()
-    other.add(hash_leaf(b"b"))
+    other.extend([hash_leaf(b"b")])
     assert (edge.size, edge.root_hash(), edge.unfinished) == (1, before, [[hash_leaf(b"a")]])
     assert other.size == 2
 
