@@ -12,6 +12,9 @@ from ._consistency import verify_consistency as verify_consistency
 from ._inclusion import verify_inclusion as verify_inclusion
 from ._ledger import Appended as Appended
 from ._ledger import Ledger as Ledger
+from ._ledger import check_ledger as check_ledger
 from ._limits import ENTRY_BYTES_MAX as ENTRY_BYTES_MAX
 from ._note import Signer as Signer
+from ._report import Finding as Finding
+from ._report import LedgerReport as LedgerReport
 from ._tree import hash_leaf as hash_leaf

@@ -1,7 +1,9 @@
 """Everything the ledger does to a disk, each step by name. All else decides; this does.
 
 A test replaces this class by a disk that forgets what was not synced, and stops at every step.
+Another records the calls themselves, which is why whatever changes a file is a call of `os` here.
 """
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH208
 
 from __future__ import annotations
 
@@ -48,34 +50,51 @@ class Files:
         """Say whether there is such a file or directory."""
         return (self.directory / path).exists()
 
+    def mode(self, path: str) -> int:
+        """Return kind and permissions as `stat` has them; links are not followed."""
+        with self._told(path):
+            return (self.directory / path).lstat().st_mode
+
     def names(self, path: str) -> list[str]:
         """Return the names in a directory, none if it is not there."""
         try:
-            return sorted(entry.name for entry in (self.directory / path).iterdir())
+            return sorted(os.listdir(self.directory / path))
         except FileNotFoundError:
             return []
+        except OSError as exc:
+            raise LedgerError(f"{self.name(path)}: {exc.strerror or exc}.") from exc
 
     def make_root(self) -> None:
-        """Make the ledger's own directory if it is not there."""
+        """Make the ledger's own directory if it is not there, durably."""
         with self._told("."):
-            self.directory.mkdir(parents=True, exist_ok=True)
+            parents = [self.directory, *self.directory.absolute().parents]
+            missing = [path for path in parents if not path.exists()]
+            for path in reversed(missing):
+                # Another may have been as quick; its name still has to be durable.
+                path.mkdir(exist_ok=True)
+                self._sync(path.parent)
 
     def make_directory(self, path: str) -> None:
         """Make one directory; its parent is there."""
         with self._told(path):
-            (self.directory / path).mkdir()
+            os.mkdir(self.directory / path)
 
     def write_temporary(self, data: bytes, *, mode: int, size: int | None = None) -> None:
         """Write the temporary file, extended with a hole up to `size`."""
         path = self.directory / TEMPORARY
         with self._told(TEMPORARY):
             # Not truncated but removed: a sealed one cannot be opened for writing.
-            path.unlink(missing_ok=True)
-            with path.open("xb") as file:
-                file.write(data)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(path, flags, GROWING)
+            try:
+                self._write_at(descriptor, data, 0)
                 if size is not None:
-                    file.truncate(size)
-            path.chmod(mode)
+                    os.ftruncate(descriptor, size)
+                os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)
 
     def sync_temporary(self) -> None:
         """Make the content of the temporary file durable."""
@@ -85,7 +104,7 @@ class Files:
     def rename_temporary(self, path: str) -> None:
         """Give the temporary file its name, in place of any file of that name."""
         with self._told(path):
-            (self.directory / TEMPORARY).rename(self.directory / path)
+            os.rename(self.directory / TEMPORARY, self.directory / path)
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""
@@ -94,23 +113,20 @@ class Files:
 
     def remove(self, path: str) -> None:
         """Remove a file that may be gone already."""
-        with self._told(path):
-            (self.directory / path).unlink(missing_ok=True)
+        with self._told(path), suppress(FileNotFoundError):
+            os.unlink(self.directory / path)
 
     def remove_directory(self, path: str) -> None:
         """Remove an empty directory."""
         with self._told(path):
-            (self.directory / path).rmdir()
+            os.rmdir(self.directory / path)
 
     def write_journal(self, path: str, data: bytes, *, offset: int) -> None:
         """Write into the journal, which keeps its size."""
         with self._told(path):
             if self._journal is None:
                 self._journal = os.open(self.directory / path, os.O_WRONLY | os.O_CLOEXEC)
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(self._journal, view, offset)
-                view, offset = view[written:], offset + written
+            self._write_at(self._journal, data, offset)
 
     def sync_journal(self, path: str) -> None:
         """Make what was written into the journal durable. This is the acknowledgement's price."""
@@ -128,6 +144,13 @@ class Files:
     def name(self, path: str) -> str:
         """Return how a message names a file."""
         return str(self.directory / path)
+
+    @staticmethod
+    def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
 
     @staticmethod
     def _sync(path: Path) -> None:

@@ -1,0 +1,46 @@
+"""What the check of a ledger found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+LOST: Final = "Restore it from a copy."
+CHANGED: Final = "Keep it for whoever asks what happened, and restore it from a copy."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        file: Which file or directory, relative to the ledger's.
+        what: What is wrong with it.
+        remedy: What to do about it.
+    """
+
+    file: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerReport:
+    """What a whole ledger was found to be.
+
+    Attributes:
+        entries: How many were read and hashed, those in the journal included.
+        tiles: How many were read.
+        bundles: How many were read.
+        findings: Everything that is wrong, in the order it was found.
+    """
+
+    entries: int
+    tiles: int
+    bundles: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
