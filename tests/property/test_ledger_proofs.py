@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from random import Random
 
 import pymerkle
 import pytest
@@ -18,7 +19,7 @@ from psp.ledger._limits import CONSISTENCY_HASHES_MAX, INCLUSION_HASHES_MAX
 from psp.ledger._ranges import Range, hash_range
 from psp.ledger._tree import EMPTY_ROOT, RightEdge, TileId, hash_node
 
-SIZE_MAX = 256
+SIZE_MAX = 300
 LEAF_HASHES = [hash_leaf(index.to_bytes(2, "big")) for index in range(600)]
 
 
@@ -124,6 +125,41 @@ def test_an_inclusion_proof_shows_one_entry_at_one_index_and_nothing_else() -> N
                 assert is_included(leaf_hash, other, proof, at) == (other == index)
 
 
+def test_no_inclusion_proof_of_a_ledger_to_300_stands_a_change_of_hash_index_or_size() -> None:
+    """One sampled change of each kind for each of 45,150 proofs."""
+    random = Random(300)
+    for size in range(1, SIZE_MAX + 1):
+        at = checkpoint(size)
+        for index in range(size):
+            proof, leaf_hash = inclusion(index, size), LEAF_HASHES[index]
+            assert not is_included(
+                leaf_hash, (index + random.randint(1, size)) % (size + 1), proof, at
+            )
+            # The same root with another size: a checkpoint that nobody signed.
+            other = random.choice([n for n in (size - 1, size + 1, 2 * size) if n != size])
+            if len(inclusion_ranges(index, other)) != len(proof) or index >= other:
+                forged = Checkpoint(origin=at.origin, tree_size=other, root_hash=at.root_hash)
+                assert not is_included(leaf_hash, index, proof, forged)
+            at_hash = random.randrange(len(proof) + 1)
+            changed = [leaf_hash, *proof]
+            changed[at_hash] = flipped(changed[at_hash], random.randrange(256))
+            assert not is_included(changed[0], index, changed[1:], at)
+
+
+def test_no_consistency_proof_of_ledgers_to_150_stands_a_changed_hash() -> None:
+    random = Random(150)
+    for new in range(2, 151):
+        for old in range(1, new):
+            proof = consistency(old, new)
+            at_hash = random.randrange(len(proof))
+            proof[at_hash] = flipped(proof[at_hash], random.randrange(256))
+            assert not is_extended(checkpoint(old), checkpoint(new), proof)
+
+
+def flipped(node: bytes, bit: int) -> bytes:
+    return (int.from_bytes(node, "big") ^ 1 << bit).to_bytes(32, "big")
+
+
 def test_a_consistency_proof_shows_one_pair_of_sizes_and_nothing_else() -> None:
     for new in range(2, 40):
         for old in range(1, new):
@@ -183,7 +219,7 @@ def test_hashes_read_from_tiles_are_the_defined_ones(data: st.DataObject) -> Non
     assert edge.root_hash() == mth(0, size)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 70])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 70, 300])
 def test_pymerkle_finds_the_same_roots_and_paths(size: int) -> None:
     other = pymerkle.InmemoryTree(algorithm="sha256")
     for index in range(size):
@@ -196,3 +232,10 @@ def test_pymerkle_finds_the_same_roots_and_paths(size: int) -> None:
             LEAF_HASHES[index],
             *inclusion(index, size),
         ]
+
+
+def test_pymerkle_finds_the_same_root_for_every_size() -> None:
+    other = pymerkle.InmemoryTree(algorithm="sha256")
+    for size in range(1, SIZE_MAX + 1):
+        other.append_entry((size - 1).to_bytes(2, "big"))
+        assert other.get_root() == mth(0, size)
