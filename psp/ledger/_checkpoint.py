@@ -43,7 +43,12 @@ def verify_checkpoint_untrusted(note: bytes, *, origin: str, public_key: bytes) 
         CheckpointRejected: Malformed, of another ledger, or not signed by the key. Nothing else is
             raised.
     """
-    text = verify_note_untrusted(note, name=origin, public_key=public_key)
+    return _decode_untrusted(
+        verify_note_untrusted(note, name=origin, public_key=public_key), origin=origin
+    )
+
+
+def _decode_untrusted(text: str, *, origin: str) -> Checkpoint:
     lines = text[:-1].split("\n")
     if len(lines) < 3 or not all(lines):
         raise CheckpointRejected("a checkpoint is origin, tree size and root hash, a line each")

@@ -31,6 +31,27 @@ NOTE_BYTES_MAX: Final = 128 * 1024
 """Sixteen signature lines must be accepted (C2SP signed-note), and a post-quantum one may be
 nearly 5 kB, 7 kB in base64: 16 times 7 kB, and room for the text."""
 
+SIGNATURE_LINES_MAX: Final = 100
+"""C2SP signed-note asks for at least 16. Go's reader takes 100, and what one reader accepts the
+other should: the ledger's own line, and more witnesses than anybody has named."""
+SIGNATURE_LINE_BYTES_MAX: Final = 8 * 1024
+"""The nearly 7 kB of base64 above, a name of 255 bytes, and room."""
+
+PUBLIC_KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+"""Ed25519, RFC 8032."""
+
+TIME_S_MAX: Final = (1 << 63) - 1
+"""C2SP tlog-cosignature: a timestamp "MUST NOT exceed 2^63 - 1"."""
+
+PROOF_FILE_BYTES_MAX: Final = NOTE_BYTES_MAX + 4 * -(-ENTRY_BYTES_MAX // 3) + 64 * 64
+"""A note, the longest entry in base64, 63 hashes of 45 characters, and the lines around them."""
+
+WITNESS_LEDGERS_MAX: Final = 10_000
+"""Ledgers that one witness watches. Its file is read and written whole, once for each cosignature:
+at most 3.5 MB."""
+WITNESS_STATE_BYTES_MAX: Final = 200 + WITNESS_LEDGERS_MAX * (ORIGIN_BYTES_MAX + 70)
+
 JOURNAL_BYTES: Final = 1024 * 1024
 """Size of the journal, never more and never less. It bounds what is replayed on open and what is
 held in memory until tiles are written. 1 MiB is fifteen entries of the largest size in one batch,

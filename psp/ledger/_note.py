@@ -1,23 +1,31 @@
 """Signed notes: a few lines of text that anybody can read, and who signed them.
 
-Source: C2SP signed-note. Only Ed25519 (type 0x01) is spoken; other lines are another verifier's.
+Source: C2SP signed-note. Spoken are Ed25519 (type 0x01) for who wrote the text, and its timestamped
+form (type 0x04) for who saw it; other lines are another verifier's.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from psp.errors import CheckpointRejected, LedgerError
 
-from ._limits import NOTE_BYTES_MAX, ORIGIN_BYTES_MAX
+from ._limits import (
+    NOTE_BYTES_MAX,
+    ORIGIN_BYTES_MAX,
+    PUBLIC_KEY_BYTES,
+    SIGNATURE_LINE_BYTES_MAX,
+    SIGNATURE_LINES_MAX,
+)
 
-ED25519: Final = b"\x01"
 KEY_ID_BYTES: Final = 4
 DASH: Final = "\N{EM DASH} "
 
@@ -49,9 +57,62 @@ def check_key_name(name: str) -> str:
     return name
 
 
-def key_id(name: str, public_key: bytes) -> bytes:
+class Role(Enum):
+    """What a key's signatures say. The value is the type byte of C2SP signed-note."""
+
+    LEDGER = b"\x01"  # "This is what I hold": Ed25519 over the text.
+    WITNESS = b"\x04"  # "I saw this extend what I saw before": Ed25519 over a time and the text.
+
+
+def key_id(name: str, public_key: bytes, role: Role = Role.LEDGER) -> bytes:
     """Return the 4 bytes that name a key in a signature line; they hint, they do not prove."""
-    return sha256(name.encode() + b"\n" + ED25519 + public_key).digest()[:KEY_ID_BYTES]
+    return sha256(name.encode() + b"\n" + role.value + public_key).digest()[:KEY_ID_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A public key with the name it signs under: all that somebody who checks must have.
+
+    Attributes:
+        name: Of the ledger (its origin) or of the witness.
+        public_key: 32 bytes, Ed25519.
+        role: What the key's signatures say.
+    """
+
+    name: str
+    public_key: bytes
+    role: Role = Role.LEDGER
+
+    @property
+    def key_id(self) -> bytes:
+        """The 4 bytes in front of its signatures."""
+        return key_id(self.name, self.public_key, self.role)
+
+    def encode(self) -> str:
+        """Return it as one line: `<name>+<key id>+<type and key>`. Source: C2SP signed-note."""
+        material = b64encode(self.role.value + self.public_key).decode()
+        return f"{self.name}+{self.key_id.hex()}+{material}"
+
+
+def decode_verifier_key_untrusted(line: str) -> VerifierKey:
+    """Return the key that such a line holds; the checksum in it finds a slip of the pen.
+
+    Raises:
+        CheckpointRejected: It holds none of ours. Nothing else is raised.
+    """
+    name, _, rest = line.partition("+")  # A name holds no plus; base64 does.
+    _, _, encoded = rest.partition("+")
+    try:
+        material = b64decode(encoded, validate=True)
+        key = VerifierKey(check_key_name(name), material[1:], Role(material[:1]))
+    except (Base64Error, ValueError, LedgerError):
+        key = None
+    if key is None or len(key.public_key) != PUBLIC_KEY_BYTES or key.encode() != line:
+        raise CheckpointRejected(
+            f"{line[:80]!r} is no verifier key; one is NAME+ID+BASE64 of an Ed25519 key. Copy"
+            " it whole from whoever runs the ledger or the witness."
+        )
+    return key
 
 
 def sign_note(text: str, *, name: str, key: Signer) -> bytes:
@@ -70,21 +131,64 @@ def verify_note_untrusted(note: bytes, *, name: str, public_key: bytes) -> str:
     Raises:
         CheckpointRejected: Not a note, or not signed by that key. Nothing else is raised.
     """
-    text, lines = _split_untrusted(note)
-    ours = key_id(name, public_key)
-    signatures = [
-        signed[KEY_ID_BYTES:]
-        for signer, signed in map(_signature_line_untrusted, lines)
-        if signer == name and signed[:KEY_ID_BYTES] == ours
-    ]
+    parsed = parse_note_untrusted(note)
+    signatures = parsed.signatures_of(name, key_id(name, public_key))
     if not signatures:
-        raise CheckpointRejected(f"no signature by {name} with key id {ours.hex()}")
+        wanted = key_id(name, public_key).hex()
+        raise CheckpointRejected(f"no signature by {name} with key id {wanted}")
     for signature in signatures:
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, text.encode())
-        except (InvalidSignature, ValueError):
-            raise CheckpointRejected(f"the signature by {name} does not fit the text") from None
-    return text
+        verify_signature_untrusted(signature, parsed.text.encode(), name, public_key)
+    return parsed.text
+
+
+def verify_signature_untrusted(
+    signature: bytes, message: bytes, name: str, public_key: bytes
+) -> None:
+    """Check one signature.
+
+    Raises:
+        CheckpointRejected: It is not the key's, over this message. Nothing else is raised.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise CheckpointRejected(f"the signature by {name} does not fit the text") from None
+
+
+class SignatureLine(NamedTuple):
+    """One line under a note, not verified."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+
+class Note(NamedTuple):
+    """A note as it came: well formed, nothing about it verified.
+
+    Attributes:
+        text: What is signed, with its final newline.
+        lines: The signature lines, of keys that may be anybody's.
+    """
+
+    text: str
+    lines: list[SignatureLine]
+
+    def signatures_of(self, name: str, key: bytes) -> list[bytes]:
+        """Return what stands under a name and key id; the rest is another verifier's."""
+        return [line.signature for line in self.lines if line[:2] == (name, key)]
+
+
+def parse_note_untrusted(note: bytes) -> Note:
+    """Divide a note in its text and its signature lines.
+
+    Raises:
+        CheckpointRejected: It is not a note, or beyond the limits. Nothing else is raised.
+    """
+    text, lines = _split_untrusted(note)
+    if len(lines) > SIGNATURE_LINES_MAX:
+        raise CheckpointRejected(f"{len(lines)} signature lines; at most {SIGNATURE_LINES_MAX}")
+    return Note(text, [_signature_line_untrusted(line) for line in lines])
 
 
 def _split_untrusted(note: bytes) -> tuple[str, list[str]]:
@@ -105,7 +209,9 @@ def _split_untrusted(note: bytes) -> tuple[str, list[str]]:
     return text + "\n", signatures[:-1].split("\n")
 
 
-def _signature_line_untrusted(line: str) -> tuple[str, bytes]:
+def _signature_line_untrusted(line: str) -> SignatureLine:
+    if len(line.encode()) > SIGNATURE_LINE_BYTES_MAX:
+        raise CheckpointRejected(f"a signature line over {SIGNATURE_LINE_BYTES_MAX:,} bytes")
     name, _, encoded = line.removeprefix(DASH).partition(" ")
     try:
         signed = b64decode(encoded, validate=True)
@@ -116,4 +222,4 @@ def _signature_line_untrusted(line: str) -> tuple[str, bytes]:
     # Python drops stray bits in the last character, so two texts would mean one signature.
     if b64encode(signed).decode() != encoded:
         raise CheckpointRejected(f"{line[:80]!r} is not in its one base64 form")
-    return name, signed
+    return SignatureLine(name, signed[:KEY_ID_BYTES], signed[KEY_ID_BYTES:])

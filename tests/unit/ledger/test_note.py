@@ -8,7 +8,14 @@ import pytest
 
 from psp.errors import CheckpointRejected, LedgerError
 from psp.ledger._limits import NOTE_BYTES_MAX
-from psp.ledger._note import check_key_name, key_id, sign_note, verify_note_untrusted
+from psp.ledger._note import (
+    VerifierKey,
+    check_key_name,
+    decode_verifier_key_untrusted,
+    key_id,
+    sign_note,
+    verify_note_untrusted,
+)
 
 from .keys import Key
 
@@ -92,3 +99,41 @@ def test_a_name_that_cannot_stand_in_a_signature_line_is_refused(name: str) -> N
 def test_a_name_may_be_a_schemeless_address() -> None:
     assert check_key_name("cluster-totebox-property-1") == "cluster-totebox-property-1"
     assert check_key_name("é" * 127) == "é" * 127
+
+
+def test_a_verifier_key_is_one_line_that_go_reads_too() -> None:
+    line = f"{GO_NAME}+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+    key = decode_verifier_key_untrusted(line)
+    assert key == VerifierKey(GO_NAME, GO_KEY)
+    assert key.encode() == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "name",
+        "a b+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+        f"{GO_NAME}+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+        f"{GO_NAME}+C74F20A3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+        f"{GO_NAME}+c74f20a3+BRpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+        f"{GO_NAME}+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10T",
+        VerifierKey(GO_NAME, GO_KEY[1:]).encode(),
+        VerifierKey(GO_NAME, GO_KEY).encode() + "\n",
+        "\udc80+c74f20a3+\udc80",
+    ],
+)
+def test_a_verifier_key_with_a_slip_of_the_pen_is_refused(line: str) -> None:
+    with pytest.raises(CheckpointRejected, match="is no verifier key"):
+        decode_verifier_key_untrusted(line)
+
+
+def test_a_note_with_more_or_longer_lines_than_anybody_needs_is_refused() -> None:
+    note = sign_note(TEXT, name=NAME, key=KEY)
+    other = sign_note(TEXT, name="x", key=Key(8)).splitlines(keepends=True)[-1]
+    assert verify(note + other * 99) == TEXT
+    with pytest.raises(CheckpointRejected, match="101 signature lines"):
+        verify(note + other * 100)
+    long = f"— x {b64encode(bytes(6_200)).decode()}\n".encode()
+    with pytest.raises(CheckpointRejected, match="line over 8,192 bytes"):
+        verify(note + long)
