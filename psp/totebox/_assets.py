@@ -115,7 +115,7 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
         ) from exc
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise IntakeRefused(f"{path} is not a file. Name one CSV or Parquet file.")
+        raise IntakeRefused(f"{path} is not a file. Name one.")
     with os.fdopen(fd, "rb") as file:
         yield file
 

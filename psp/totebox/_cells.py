@@ -20,7 +20,7 @@ from ._manifest import Column, ColumnType
 Stored: TypeAlias = "int | float | str | bytes | None"
 """As SQLite keeps it. No column holds bytes yet; the type is the one of the engine."""
 Converter: TypeAlias = "Callable[[object], Stored]"
-"""Takes a text, or a typed value out of Parquet. Raises `CellRefused`, and nothing else."""
+"""Takes a text, or a typed value out of Parquet or XLSX. Raises `CellRefused`, and nothing else."""
 
 TEXT_CHARACTERS_MAX: Final = 100_000
 """A text cell. csv stops at 131,072 characters; longer texts are documents."""
@@ -51,6 +51,16 @@ _REMEMBERED_CHARACTERS_MAX: Final = 32
 
 class CellRefused(ValueError):
     """A cell does not fit its column; the message completes "the cell …"."""
+
+
+class Unreadable:
+    """What a reader found where a value should be; every column refuses it, for this reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"({self.reason})"  # In the quarantine file, where the cell would be.
 
 
 def converter(column: Column, *, null: str | None) -> Converter:
@@ -188,7 +198,7 @@ _CONVERTERS: Final[Mapping[ColumnType, Callable[[Column], Callable[[str], Stored
 
 
 def _text_of(value: object) -> str:
-    """Write a typed value of Parquet as a CSV of it would, so that both are judged alike."""
+    """Write a typed value as a CSV of it would, so that all formats are judged alike."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -203,6 +213,8 @@ def _text_of(value: object) -> str:
             return value.isoformat()
         case int() | str():
             return str(value)
+        case Unreadable():
+            raise CellRefused(value.reason)
     raise CellRefused(f"holds a {type(value).__name__}, which has no place in a table here")
 
 

@@ -17,10 +17,11 @@ from typing import Final, TextIO
 
 from psp.errors import IntakeRefused
 
-from ._cells import CellRefused, Converter, converter
+from ._cells import CellRefused, Converter, Unreadable, converter
 from ._index import Row
 from ._manifest import Table
-from ._readers import Source, column_order
+from ._readers import column_order
+from ._source import Source
 
 REFUSALS_SHOWN: Final = 3
 """In one sentence; the quarantine file has them all."""
@@ -77,7 +78,7 @@ class TypedRows:
         for line, cells in self._source.rows:
             # Counted first: a row of another width has shifted cells, which may well convert.
             if len(cells) != width:
-                reason = f"has {len(cells)} cells; the first line names {width} columns"
+                reason = why_not(cells, width)
                 self._refuse(Refusal(line, "", reason, cells))
                 continue
             try:
@@ -100,6 +101,14 @@ class TypedRows:
                 ordered = [cells[at] for at, _ in self._steps]
                 return Refusal(line, name, str(refused), ordered)
         raise AssertionError("a converter refused a cell once and took it the second time")
+
+
+def why_not(cells: Sequence[object], width: int) -> str:
+    """Say why a row that is not as wide as its file is refused; completes "the row …"."""
+    match cells:
+        case [Unreadable() as whole]:
+            return whole.reason
+    return f"has {len(cells)} cells; the first line names {width} columns"
 
 
 class Quarantine:

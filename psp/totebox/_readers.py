@@ -1,4 +1,4 @@
-"""Files as lines of cells: CSV and Parquet, told apart by their first bytes.
+"""Files as rows of cells: CSV, JSON Lines, Parquet and XLSX, told apart by their first bytes.
 
 What breaks the shape of a file (bad quotes, bytes that are not UTF-8, a missing column) ends the
 whole file, because nothing after it can be trusted. What is wrong with one row is that row's own.
@@ -6,58 +6,53 @@ whole file, because nothing after it can be trusted. What is wrong with one row 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import BinaryIO, Final, TypeAlias
+import re
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, Final
 
 from psp.errors import IntakeRefused, MissingExtra
 
-Numbered: TypeAlias = "tuple[int, Sequence[object]]"
-"""The line a row begins on (in Parquet: its number), and its cells in the file's order."""
+from ._json_lines import open_json_lines
+from ._source import Lines, Numbered, Source
+from ._xlsx import open_xlsx
 
-LINE_BYTES_MAX: Final = 4 << 20
-"""One line of a CSV. Without it, a file without a line end is read into memory whole."""
 BATCH_ROWS: Final = 4_096
 """Rows of Parquet turned into Python objects at a time."""
 
+_BEGIN_BYTES: Final = 64
 _PARQUET_MAGIC: Final = b"PAR1"
+_ZIP_MAGIC: Final = b"PK\x03\x04"
+# The column of a CSV may begin with a brace; it is followed by a quoted name only in JSON.
+_JSON_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
 _DELIMITERS: Final = (",", ";", "\t", "|")
 
 
-@dataclass(slots=True)
-class Source:
-    """An open file: its columns, then its rows, once.
-
-    Attributes:
-        bytes_done: How far reading has come; for progress only.
-        has_nulls: The format has a null of its own, so no text stands for it.
-    """
-
-    shown_name: str
-    header: list[str]
-    has_nulls: bool
-    rows: Iterator[Numbered] = field(default_factory=lambda: iter(()))
-    bytes_done: Callable[[], int] = lambda: 0
-
-
-def open_source(file: BinaryIO, *, shown_name: str) -> Source:
+def open_source(file: BinaryIO, *, shown_name: str, sheet: str = "") -> Source:
     """Recognise a file and read its header.
 
     Args:
         shown_name: How messages call the file; a sealed copy has only a hash for a name.
+        sheet: Which sheet of a workbook; empty if it has only one, or is none.
 
     Raises:
         IntakeRefused: Not a table that can be read. Also raised by `rows`, with the line.
-        MissingExtra: It is Parquet and pyarrow is not installed.
+        MissingExtra: It is Parquet or XLSX and the library that reads it is not installed.
     """
-    magic = file.read(4)
+    begin = file.read(_BEGIN_BYTES)
     file.seek(0)
-    return (
-        _open_parquet(file, shown_name) if magic == _PARQUET_MAGIC else _open_csv(file, shown_name)
-    )
+    if begin.startswith(_ZIP_MAGIC):
+        return open_xlsx(file, shown_name, sheet)
+    if sheet:
+        raise IntakeRefused(
+            f"{shown_name} is no workbook, so it has no sheet {sheet!r}. Leave the sheet out."
+        )
+    if begin.startswith(_PARQUET_MAGIC):
+        return _open_parquet(file, shown_name)
+    if _JSON_OBJECT.match(begin):
+        return open_json_lines(file, shown_name)
+    return _open_csv(file, shown_name)
 
 
 def column_order(source: Source, names: Sequence[str]) -> list[int]:
@@ -87,7 +82,7 @@ def column_order(source: Source, names: Sequence[str]) -> list[int]:
 
 
 def _open_csv(file: BinaryIO, shown_name: str) -> Source:
-    lines = _Lines(file, shown_name)
+    lines = Lines(file, shown_name)
     first = next(lines, "")
     if not first.strip():
         raise IntakeRefused(
@@ -125,46 +120,6 @@ def _csv_rows(reader: Iterator[list[str]], shown_name: str) -> Iterator[Numbered
             f"{shown_name}, line {line}: {exc}. A quote is opened and not closed, or stands inside"
             " an unquoted cell; nothing after it can be read safely. Correct it."
         ) from exc
-
-
-class _Lines:
-    """Lines of text out of bytes, one at a time, each within the limit."""
-
-    def __init__(self, file: BinaryIO, shown_name: str) -> None:
-        self._file = file
-        self._shown_name = shown_name
-        self.line = 0
-        self.bytes_done = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        raw = self._file.readline(LINE_BYTES_MAX + 1)
-        if not raw:
-            raise StopIteration
-        self.line += 1
-        self.bytes_done += len(raw)
-        if self.line == 1:
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        if len(raw) > LINE_BYTES_MAX:
-            raise self._refused(
-                f"longer than {LINE_BYTES_MAX} bytes. Is it a table? Put each row on its own line"
-            )
-        if b"\0" in raw or raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise self._refused(
-                "it holds a NUL byte, so the file is UTF-16 or damaged. Save it as CSV UTF-8"
-            )
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as exc:
-            raise self._refused(
-                f"byte {exc.start + 1} is 0x{raw[exc.start]:02x}, which is not UTF-8."
-                " Save the file as CSV UTF-8"
-            ) from None
-
-    def _refused(self, problem: str) -> IntakeRefused:
-        return IntakeRefused(f"{self._shown_name}, line {self.line}: {problem}.")
 
 
 def _open_parquet(file: BinaryIO, shown_name: str) -> Source:

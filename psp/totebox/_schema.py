@@ -17,9 +17,11 @@ from typing import Final
 from psp.errors import IntakeRefused
 
 from ._assets import open_input
-from ._cells import CellRefused, Converter, converter, is_code
+from ._cells import CellRefused, Converter, Unreadable, converter, is_code
+from ._intake import why_not
 from ._manifest import DECIMAL_SCALE_MAX, Column, ColumnType, Table
-from ._readers import Source, open_source
+from ._readers import open_source
+from ._source import Source
 
 KEY_COLUMNS_MAX: Final = 16
 """Columns looked at for a key: 120 pairs. Keys stand at the left of real tables."""
@@ -57,19 +59,22 @@ _MONEY: Final = re.compile(
 _KEY_TYPES: Final = (ColumnType.INTEGER, ColumnType.TEXT, ColumnType.DATE)
 
 
-def propose_table(path: Path, name: str, *, null: str = "", currency: str | None = None) -> Table:
-    """Read a whole CSV or Parquet file and propose the table it could be.
+def propose_table(
+    path: Path, name: str, *, null: str = "", currency: str | None = None, sheet: str = ""
+) -> Table:
+    """Read a whole file and propose the table it could be.
 
     Args:
         null: The text that stands for "no value" in a CSV.
+        sheet: Which sheet of a workbook that has several.
         currency: Marks columns named like money; without it no column is money.
 
     Raises:
         IntakeRefused: The file cannot be read as a table, has no rows, or no columns identify one.
-        MissingExtra: It is Parquet and pyarrow is not installed.
+        MissingExtra: What reads it is not installed.
     """
     with open_input(path) as file:
-        source = open_source(file, shown_name=path.name)
+        source = open_source(file, shown_name=path.name, sheet=sheet)
         guesses = [_Guess(column, None if source.has_nulls else null) for column in source.header]
         rows = _look_at(source, guesses)
     if not rows:
@@ -92,11 +97,15 @@ def _look_at(source: Source, guesses: Sequence[_Guess]) -> int:
     for line, cells in source.rows:
         if len(cells) != len(guesses):
             raise IntakeRefused(
-                f"{source.shown_name}, line {line}: {len(cells)} cells where the first line names"
-                f" {len(guesses)} columns. Correct the line."
+                f"{source.shown_name}, line {line}: the row {why_not(cells, len(guesses))}."
+                " Correct the line."
             )
         rows += 1
         for guess, cell in zip(guesses, cells, strict=True):
+            if isinstance(cell, Unreadable):
+                raise IntakeRefused(
+                    f"{source.shown_name}, row {line}: the column {guess.name!r} {cell.reason}."
+                )
             if isinstance(cell, list | dict):
                 raise IntakeRefused(
                     f"{source.shown_name}, row {line}: the column {guess.name!r} holds lists or"

@@ -109,7 +109,7 @@ def test_the_key_is_the_fewest_columns_that_tell_rows_apart(
         ("", "begins with an empty line"),
         ("x,y\n1,1\n1,1\n", "no columns of in.csv identify a row"),
         ("price\n1.5\n2.5\n", "no columns of in.csv identify a row"),
-        ("x,y\n1\n", "line 2: 1 cells where the first line names 2"),
+        ("x,y\n1\n", "line 2: the row has 1 cells; the first line names 2"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
