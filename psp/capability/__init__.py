@@ -24,6 +24,7 @@ from ._domain import one_of as one_of
 from ._domain import starts_with as starts_with
 from ._invocation import Command as Command
 from ._invocation import Invocation as Invocation
+from ._invocation import hash_commands as hash_commands
 from ._invocation import sign_invocation as sign_invocation
 from ._invocation import verify_invocation_untrusted as verify_invocation_untrusted
 from ._issue import issue as issue

@@ -77,7 +77,9 @@ def sign_invocation(
     if not commands:
         raise CapabilityError("there is no command to sign; give at least one.")
     try:
-        commands_hash = _hash_of([(name, [*map(_composed, given)]) for name, given in commands])
+        commands_hash = hash_commands(
+            [(name, [*map(_composed, given)]) for name, given in commands]
+        )
     except (ValueError, TypeError, OverflowError, RecursionError) as exc:
         raise CapabilityError(f"the commands hold more than values: {exc}. Send values.") from None
     body = encode([VERSION, archive_id, grant_id, nonce, issued_s, expires_s, commands_hash])
@@ -178,13 +180,18 @@ def _read_body(body: bytes) -> tuple[bytes, bytes, Invocation, bytes]:
 
 def _hash_untrusted(commands: Sequence[Command]) -> bytes:
     try:
-        return _hash_of(commands)
+        return hash_commands(commands)
     except (ValueError, TypeError, OverflowError, RecursionError):
         # An object of the archive, put in by a promise: nobody can have signed that.
         raise _refused("an argument is not a value.") from None
 
 
-def _hash_of(commands: Sequence[Command]) -> bytes:
+def hash_commands(commands: Sequence[Command]) -> bytes:
+    """Name what is done by 32 bytes: what a holder signs, and what a record of reads keeps.
+
+    Raises:
+        ValueError, TypeError, OverflowError, RecursionError: An argument is not a value.
+    """
     wire = [[name, [*map(_ordered, given)]] for name, given in commands]
     packed: bytes = msgpack.packb(wire, default=to_ext, use_bin_type=True)
     return digest(Tag.COMMANDS, packed)

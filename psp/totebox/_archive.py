@@ -30,6 +30,7 @@ from ._lock import LOCK_FILE, DirectoryLock
 from ._manifest import Manifest, State, Table
 from ._manifest_file import read_manifest, write_manifest
 from ._pairing import Pairing, check_pairing, peer_file, read_pairings, write_pairing
+from ._read_audit import ReadAudit, create_reads, free_bytes_at, open_reads, reads_origin
 
 _DIRECTORIES: Final = ("app-console-input", "assets", "state", "keys", "keys/peers", "index")
 _PRIVATE: Final = 0o700
@@ -62,6 +63,7 @@ class Archive:
                 self._assets.remove_drafts()
             self.index = self._open_index()
             opened.callback(self.index.close)
+            self._reads: ReadAudit | None = None  # Opened by `read_audit`.
             self._opened = opened.pop_all()
 
     @classmethod
@@ -148,6 +150,23 @@ class Archive:
             KeyFileError: Missing, damaged, or readable by others.
         """
         return MachineKey.load(self.directory / "keys" / "machine.key")
+
+    def read_audit(self) -> ReadAudit:
+        """Open the record of reads, for whoever serves this archive; closed with the archive.
+
+        Raises:
+            ArchiveError: The archive was opened only to read, or its record is missing.
+            LedgerError: The record is damaged or not signed by its key.
+        """
+        self._require_writing("serve reads")
+        if self._reads is None:
+            self._reads = ReadAudit(
+                open_reads(self.directory, self.ledger, self.anchor.ledger_key),
+                self.manifest.reads,
+                free_bytes=lambda: free_bytes_at(self.directory),
+            )
+            self._opened.callback(self._reads.close)
+        return self._reads
 
     def pair(
         self,
@@ -352,8 +371,10 @@ def _begin_ledger(
         "name": manifest.name,
         "manifest": hashlib.sha256(write_manifest(manifest).encode()).hexdigest(),
         "anchor": hashlib.sha256(anchor_statement).hexdigest(),
+        "reads": reads_origin(origin),
     }
     with Ledger.create(directory / "ledger", origin=origin, key=ledger_key) as ledger:
+        create_reads(directory, origin, ledger_key)
         ledger.append([encode_entry(CREATED, now or datetime.now(UTC), facts)])
 
 

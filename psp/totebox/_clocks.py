@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from psp.capability import Grant
 from psp.errors import Expired
@@ -21,6 +23,9 @@ class Clocks:
 
     wall_s: float
     boot_s: float
+
+
+ReadClocks: TypeAlias = Callable[[], Clocks]
 
 
 def read_clocks() -> Clocks:

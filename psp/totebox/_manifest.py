@@ -46,6 +46,13 @@ class State(StrEnum):
     ARCHIVED = "archived"  # Sealed for ever; answers like suspended.
 
 
+class ReadPolicy(StrEnum):
+    """When a read is on record; see docs/auditing.md."""
+
+    BEFORE_ANSWER = "before-answer"  # Durable before the answer leaves.
+    WITHIN_1S = "within-1s"  # Durable a second later at the latest.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """One column of a table.
@@ -178,6 +185,7 @@ class Manifest:
         floor: The owner's least number of subjects behind any published cell.
         title: What people call the archive; the name if empty.
         labels: The owner's own marks, by which a view picks its members.
+        reads: When the record of a read is durable.
     """
 
     name: str
@@ -190,6 +198,7 @@ class Manifest:
     engine: str = "sqlite"
     title: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    reads: ReadPolicy = ReadPolicy.BEFORE_ANSWER
 
     def __post_init__(self) -> None:
         if len(self.archive_id) != 32:

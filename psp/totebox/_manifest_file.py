@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from psp.errors import ArchiveError
 
-from ._manifest import Column, ColumnType, Manifest, State, Table
+from ._manifest import Column, ColumnType, Manifest, ReadPolicy, State, Table
 
 FORMAT: Final = 1
 """The format of an archive is a promise: a later release reads every earlier number."""
@@ -71,6 +71,8 @@ def _manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield "\n[policy]"
     yield "# No published cell stands for fewer subjects than this."
     yield f"floor = {manifest.floor}"
+    yield "# When a read is on record: before-answer, or within-1s."
+    yield f"reads = {_toml(manifest.reads.value)}"
     yield "\n[labels]"
     for name, value in manifest.labels.items():
         yield f"{_toml(name)} = {_toml(value)}"
@@ -203,6 +205,7 @@ def _manifest_from(fields: _Fields) -> Manifest:
             for table in fields.list("tables", (dict,), [])
         ),
         floor=policy.integer("floor"),
+        reads=_choice(ReadPolicy, policy.text("reads", ReadPolicy.BEFORE_ANSWER.value), "reads"),
     )
     policy.end()
     fields.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
@@ -11,7 +12,8 @@ from psp.endpoint import serve
 from psp.transport import Tap
 
 from ._archive import Archive
-from ._service import Desk, Log
+from ._granted import Log
+from ._service import Desk
 
 _logger = logging.getLogger("psp.totebox")
 
@@ -39,15 +41,34 @@ async def serve_archive(
     """
     with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
         desk = Desk(archive, log)
-        await serve(
-            key=archive.machine_key(),
-            archive_id=archive.manifest.archive_id,
-            pins=[pairing.pin for pairing in archive.pairings()],
-            bootstrap=desk.bootstrap,
-            present=desk.present,
-            host=host,
-            port=port,
-            tap=tap,
-            log=log,
-            task_status=task_status,
+        await _beside(
+            desk.reads.run,
+            lambda: serve(
+                key=archive.machine_key(),
+                archive_id=archive.manifest.archive_id,
+                pins=[pairing.pin for pairing in archive.pairings()],
+                bootstrap=desk.bootstrap,
+                present=desk.present,
+                host=host,
+                port=port,
+                tap=tap,
+                log=log,
+                task_status=task_status,
+            ),
         )
+
+
+async def _beside(
+    running: Callable[[], Awaitable[None]], serving: Callable[[], Awaitable[None]]
+) -> None:
+    """Do one thing as long as the other lasts, whose failure comes as it is, not in a group."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running)
+        try:
+            await serving()
+        except Exception as exc:
+            failure = exc
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

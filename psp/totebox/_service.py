@@ -2,10 +2,12 @@
 
     Bootstrap ── health, describe           follows from the pairing alone
     GrantObject ── describe, table, run     what one verified grant shows
+      │            reads, receipt           what it has read, and the proof that it is on record
       TableObject ── describe, query, row
         RowObject ── values, original       needs `read`
           OriginalObject ── info, proof     needs the object `ledger`, method `prove`
 
+Whatever shows data is a read: it is let in, and on record before its answer leaves (auditing.md).
 A row that is not there, a table that is not there and a table that is not granted are refused in
 the same words. Under an interactive grant no object but the grant's own is ever given out.
 """
@@ -13,38 +15,36 @@ the same words. Under an interactive grant no object but the grant's own is ever
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 from weakref import WeakSet
 
-import msgpack
 import trio
 
-from psp.capability import Grant, Operation, Scope, TableRule, ceiling, verify_untrusted
+from psp.capability import Command, Grant, Operation, Scope, TableRule, ceiling, verify_untrusted
 from psp.endpoint import Exposed, method
 from psp.errors import Denied, GrantRefused, Invalid, Overloaded
 from psp.plan import Plan
 from psp.rpc import CallReady
 from psp.transport import Peer
-from psp.values import Value, to_ext
+from psp.values import Value
 
-from ._archive import Archive
-from ._clocks import Clocks, GrantTime, instant, read_clocks
+from ._clocks import Clocks, GrantTime, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
 from ._engine import Engine
 from ._engine_thread import query_in_thread
+from ._granted import Granted, Shared, refuse_signed
 from ._invocations import Invocations
-from ._manifest import State, Table
+from ._manifest import Table
+from ._read_audit import Reader
+from ._rows import OriginalObject, RowObject, RowReads
 from ._storage import to_storage
-
-Log: TypeAlias = Callable[[str], None]
-ReadClocks: TypeAlias = Callable[[], Clocks]
 
 _PROVE: Final = ("ledger", "prove")
 
-_SIGNED_METHODS: Final = frozenset({"describe", "run"})
+_SIGNED_METHODS: Final = frozenset({"describe", "run", "reads", "receipt"})
 """What may be called on an interactive grant: what gives a value. All else goes through `run`."""
 
 TABLES_OPEN_MAX: Final = 128
@@ -53,25 +53,9 @@ and 200 KiB; a process has 1,024 files, and where they are gone nobody can conne
 
 
 @dataclass(slots=True)
-class Counters:
-    """Bytes that left since the archive was started: records, and what was computed about them."""
+class Desk(Shared):
+    """Where peers of one served archive come to, and are let in."""
 
-    record_bytes: int = 0
-    result_bytes: int = 0
-
-
-@dataclass(slots=True)
-class Desk:
-    """What all objects of one served archive share.
-
-    Attributes:
-        log: For the owner alone: it names the check at which a token was refused.
-    """
-
-    archive: Archive
-    log: Log
-    clocks: ReadClocks = read_clocks
-    counters: Counters = field(default_factory=Counters)
     _invocations: Invocations = field(init=False)
     # By the key that the handshake proves, never by a name.
     _ceilings: dict[bytes, Scope] = field(init=False)
@@ -81,6 +65,7 @@ class Desk:
     )
 
     def __post_init__(self) -> None:
+        super(Desk, self).__post_init__()
         self._invocations = Invocations(self.archive.manifest.archive_id, int(self.clocks().wall_s))
         tables = {table.name: table.column_names for table in self.archive.manifest.tables}
         floor = self.archive.manifest.floor
@@ -137,21 +122,28 @@ class Bootstrap(Exposed):
         self._scope = scope
 
     def check(self, call: CallReady) -> None:
-        _refuse_signed(call)
+        refuse_signed(call)
 
     @method
     def health(self) -> Mapping[str, Value]:
         archive, counters = self._desk.archive, self._desk.counters
-        checkpoint = archive.ledger.checkpoint
+        checkpoint, reads = archive.ledger.checkpoint, self._desk.reads
+        state = archive.manifest.state.value
         return {
             "name": archive.manifest.name,
-            "state": archive.manifest.state.value,
+            # In the word that every overview shows: an archive that answers nobody is not active.
+            "state": state if reads.failure is None else f"{state}, reads stopped",
             "time": instant(self._desk.clocks()),
             "tree_size": checkpoint.tree_size,
             "root": checkpoint.root_hash,
             "checkpoint": archive.ledger.note,
             "record_bytes": counters.record_bytes,
             "result_bytes": counters.result_bytes,
+            "reads": {
+                "policy": reads.policy.value,
+                "state": reads.state,
+                "recorded": reads.recorded,
+            },
         }
 
     @method
@@ -168,26 +160,10 @@ class Bootstrap(Exposed):
         }
 
 
-class _Granted(Exposed):
-    """An object under a grant: every call on it asks both clocks first."""
-
-    def __init__(self, desk: Desk, time: GrantTime) -> None:
-        self._desk = desk
-        self._time = time
-
-    def check(self, call: CallReady) -> None:
-        self.check_open()
-        _refuse_signed(call)
-
-    def check_open(self) -> None:
-        """Refuse when the grant is over, or the archive answers nobody."""
-        self._time.check(self._desk.clocks())
-        if (state := self._desk.archive.manifest.state) is not State.ACTIVE:
-            raise Denied(f"this archive is {state.value}: it answers health only")
-
-
-class GrantObject(_Granted):
+class GrantObject(Granted):
     """What one grant shows. Each table's engine is made once, at the first call for it."""
+
+    _desk: Desk
 
     def __init__(
         self, desk: Desk, grant: Grant, time: GrantTime, peers_open: WeakSet[TableObject]
@@ -197,6 +173,7 @@ class GrantObject(_Granted):
         self._grant = grant
         self._is_interactive = grant.is_interactive
         self._scope = grant.scope
+        self._reader = Reader(desk.reads, grant, desk.clocks)
         self._tables: dict[str, TableObject] = {}
 
     def check(self, call: CallReady) -> None:
@@ -234,9 +211,21 @@ class GrantObject(_Granted):
         if len(self._peers_open) >= TABLES_OPEN_MAX:
             raise Overloaded(f"{TABLES_OPEN_MAX} tables are open for this machine; release some")
         may_prove = self._scope.allows_method(*_PROVE)
-        self._tables[name] = TableObject(self._desk, self._time, table, rule, may_prove)
+        self._tables[name] = TableObject(
+            self._desk, self._time, self._reader, table, rule, may_prove
+        )
         self._peers_open.add(self._tables[name])
         return self._tables[name]
+
+    @method
+    def reads(self) -> list[Value]:
+        """Tell the places in the record of what was read over this reference, newest last."""
+        return [*self._reader.recent]
+
+    @method
+    async def receipt(self, index: int) -> Mapping[str, Value]:
+        """Prove that a read of this grant is on record, as soon as it is sealed."""
+        return await self._reader.receipt(index)
 
     @method
     async def run(self, commands: list[Value]) -> Value:
@@ -244,13 +233,20 @@ class GrantObject(_Granted):
         return await run_commands(self, read_commands_untrusted(commands), self.check_open)
 
 
-class TableObject(_Granted):
+class TableObject(Granted):
     """One table, as one grant shows it."""
 
     def __init__(
-        self, desk: Desk, time: GrantTime, table: Table, rule: TableRule, may_prove: bool
+        self,
+        desk: Shared,
+        time: GrantTime,
+        reader: Reader,
+        table: Table,
+        rule: TableRule,
+        may_prove: bool,
     ) -> None:
         super().__init__(desk, time)
+        self._reader = reader
         self._table = table
         self._rule = rule
         self._may_prove = may_prove
@@ -268,6 +264,7 @@ class TableObject(_Granted):
     async def query(self, plan: list[Value]) -> Mapping[str, Value]:
         """Answer a plan, in a thread: a scan must not stop the reader of other calls."""
         parsed = Plan.from_wire_untrusted(plan)
+        self._reader.admit()
         checkpoint = self._desk.archive.ledger.checkpoint
         async with self._scanning:
             # Again: a call may wait behind others, and then scan, until its grant is over.
@@ -279,8 +276,11 @@ class TableObject(_Granted):
             "as_of": checkpoint.tree_size,
             "root": checkpoint.root_hash,
         }
-        self._desk.counters.result_bytes += _wire_size(answer)
-        return answer
+        index, size_bytes = await self._reader.record(
+            [self._command, ("query", [plan])], answer, checkpoint, groups=_groups_in(figures)
+        )
+        self._desk.counters.result_bytes += size_bytes
+        return {**answer, "read": index}
 
     @method
     def row(self, key: list[Value]) -> RowObject:
@@ -293,7 +293,7 @@ class TableObject(_Granted):
         values = self._row_engine.row(key)
         if values is None:
             raise Denied
-        return RowObject(self, key, values)
+        return RowObject(self._row_reads(key), values, self.original_of)
 
     def original_of(self, key: Sequence[Value]) -> OriginalObject:
         """Find the sealed file that the row of a key stands in."""
@@ -306,10 +306,16 @@ class TableObject(_Granted):
         ]
         if (found := archive.index.locate(self._table, stored)) is None:
             raise Denied
-        return OriginalObject(self._desk, self._time, *found)
+        return OriginalObject(self._row_reads(key), *found)
 
-    def count_record(self, values: Mapping[str, Value]) -> None:
-        self._desk.counters.record_bytes += _wire_size(values)
+    @property
+    def _command(self) -> Command:
+        return "table", [self._table.name]
+
+    def _row_reads(self, key: Sequence[Value]) -> RowReads:
+        commands = [self._command, ("row", [[*key]])]
+        data = self._desk.archive.ledger.checkpoint
+        return RowReads(self._desk, self._time, self._reader, key, commands, data)
 
     def _open_engine(self) -> Engine:
         archive = self._desk.archive
@@ -318,67 +324,8 @@ class TableObject(_Granted):
         )
 
 
-class RowObject(_Granted):
-    """One row, as it was when it was asked for."""
-
-    def __init__(
-        self, table: TableObject, key: Sequence[Value], values: Mapping[str, Value]
-    ) -> None:
-        super().__init__(table._desk, table._time)
-        self._table = table
-        self._key = key
-        self._values = values
-
-    @method
-    def values(self) -> Mapping[str, Value]:
-        self._table.count_record(self._values)
-        return self._values
-
-    @method
-    def original(self) -> OriginalObject:
-        return self._table.original_of(self._key)
-
-
-class OriginalObject(_Granted):
-    """The sealed file that a row came with, and the proof that the ledger holds it."""
-
-    def __init__(self, desk: Desk, time: GrantTime, entry_index: int, line: int) -> None:
-        super().__init__(desk, time)
-        self._entry_index = entry_index
-        self._line = line
-
-    @method
-    def info(self) -> Mapping[str, Value]:
-        ingest = self._desk.archive.original_of(self._entry_index)
-        return {
-            "sha256": ingest.asset,
-            "file": ingest.file,
-            "bytes": ingest.size_bytes,
-            "sealed": ingest.time,
-            "entry": self._entry_index,
-            "line": self._line,
-        }
-
-    @method
-    def proof(self) -> Mapping[str, Value]:
-        """Prove the file's entry against the newest checkpoint; `verify_inclusion` checks it."""
-        ledger, index = self._desk.archive.ledger, self._entry_index
-        size = ledger.checkpoint.tree_size
-        (entry,) = ledger.entries(index, index + 1)
-        return {
-            "index": index,
-            "tree_size": size,
-            "hashes": ledger.prove_inclusion(index, size),
-            "checkpoint": ledger.note,
-            "entry": entry,
-        }
-
-
-def _refuse_signed(call: CallReady) -> None:
-    """Refuse an invocation where nothing asks for one: a signature is never ignored."""
-    if call.invocation is not None:
-        raise Invalid("an invocation is for a grant itself, and came with a call on another object")
-
-
-def _wire_size(value: object) -> int:
-    return len(msgpack.packb(value, default=to_ext))
+def _groups_in(figures: Mapping[str, Value]) -> int:
+    """Count the cells of figures that an answer shows."""
+    cells = figures["cells"]
+    assert isinstance(cells, list)
+    return len(cells) + (figures["other"] is not None)

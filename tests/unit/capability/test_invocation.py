@@ -16,7 +16,7 @@ from psp.capability import (
     sign_invocation,
     verify_invocation_untrusted,
 )
-from psp.capability._invocation import _hash_of
+from psp.capability._invocation import hash_commands
 from psp.capability._limits import INVOCATION_BYTES_MAX, TIME_S_MAX
 from psp.capability._signing import Tag, tagged
 from psp.capability._wire import decode_untrusted, encode
@@ -345,7 +345,7 @@ def test_a_grant_narrowed_to_the_presenter_is_not_the_holders_any_more() -> None
 
 def test_the_hash_of_commands_is_kept_from_the_hash_of_their_parts() -> None:
     hashes = {
-        _hash_of(commands)
+        hash_commands(commands)
         for commands in (
             [("m", ["a", "b"])],
             [("m", ["ab"])],

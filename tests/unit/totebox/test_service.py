@@ -150,7 +150,7 @@ async def test_results_and_records_are_counted_apart(bench: Bench) -> None:
     results = counters.result_bytes
     row = table.row(["0016"])
     assert counters.record_bytes == 0  # Nothing has left yet.
-    row.values()
+    await row.values()
     assert (counters.record_bytes > 0, counters.result_bytes) == (True, results)
 
 
@@ -219,8 +219,8 @@ async def test_a_call_that_waited_until_its_grant_was_over_is_not_answered(bench
     assert refused == 1
 
 
-def test_a_row_shows_the_granted_columns_alone(bench: Bench) -> None:
-    values = bench.table(replace(READER, output=frozenset({"rooms"}))).row(["0016"]).values()
+async def test_a_row_shows_the_granted_columns_alone(bench: Bench) -> None:
+    values = await bench.table(replace(READER, output=frozenset({"rooms"}))).row(["0016"]).values()
 
     assert values == {"rooms": 3}
 
@@ -257,9 +257,9 @@ def test_an_interface_pairing_reads_no_row_whatever_was_signed(bench: Bench) -> 
         table.row(["0016"])
 
 
-def test_a_row_leads_to_its_original_and_its_proof(bench: Bench) -> None:
+async def test_a_row_leads_to_its_original_and_its_proof(bench: Bench) -> None:
     original = bench.table().row(["0017"]).original()
-    info, proof = original.info(), original.proof()
+    info, proof = await original.info(), await original.proof()
 
     assert (info["file"], info["line"], info["entry"]) == ("in.csv", 3, 1)
     checkpoint = verify_checkpoint_untrusted(

@@ -1,0 +1,69 @@
+"""What the objects of a served archive share, and what every call under a grant is asked first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from psp.endpoint import Exposed
+from psp.errors import Denied, Invalid
+from psp.rpc import CallReady
+
+from ._archive import Archive
+from ._clocks import GrantTime, ReadClocks, read_clocks
+from ._manifest import State
+from ._read_audit import ReadAudit
+
+Log: TypeAlias = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Bytes that left since the archive was started: records, and what was computed about them."""
+
+    record_bytes: int = 0
+    result_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all objects of one served archive share.
+
+    Attributes:
+        log: For the owner alone: it names the check at which a token was refused.
+        reads: The record of reads.
+    """
+
+    archive: Archive
+    log: Log
+    clocks: ReadClocks = read_clocks
+    counters: Counters = field(default_factory=Counters)
+    reads: ReadAudit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reads = self.archive.read_audit()
+
+
+class Granted(Exposed):
+    """An object under a grant: every call on it asks both clocks first."""
+
+    def __init__(self, desk: Shared, time: GrantTime) -> None:
+        self._desk = desk
+        self._time = time
+
+    def check(self, call: CallReady) -> None:
+        self.check_open()
+        refuse_signed(call)
+
+    def check_open(self) -> None:
+        """Refuse when the grant is over, or the archive answers nobody."""
+        self._time.check(self._desk.clocks())
+        if (state := self._desk.archive.manifest.state) is not State.ACTIVE:
+            raise Denied(f"this archive is {state.value}: it answers health only")
+
+
+def refuse_signed(call: CallReady) -> None:
+    """Refuse an invocation where nothing asks for one: a signature is never ignored."""
+    if call.invocation is not None:
+        raise Invalid("an invocation is for a grant itself, and came with a call on another object")

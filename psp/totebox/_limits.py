@@ -1,0 +1,48 @@
+"""Limits of the archive's reads, with their reasons."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from psp.wire import BODY_BYTES_MAX
+
+READS_BATCH_MAX: Final = 1_024
+"""Reads that share one sync of the audit. An entry takes up to 600 bytes, so a batch fills at most
+0.6 of the ledger's journal of 1 MiB, which must hold a batch whole."""
+
+READS_WAITING_MAX: Final = 4_096
+"""Reads whose entries wait to be written: four batches, some 4 MiB with their callers. Behind a
+disk that is slower than this, waiting longer only makes every answer later."""
+
+READS_PER_S: Final = 500.0
+"""Reads of one grant, over time. 500 entries of 400 bytes are 17 GB of audit a day: no person reads
+so fast, and a program that does is to ask one question instead of many rows. Counted for the
+grant's first link: a holder can narrow a grant as often as it likes, and gains nothing by it."""
+
+READS_BURST: Final = 5_000.0
+"""Reads of one grant at once, after a pause: ten seconds' worth. A page of rows is a few
+hundred."""
+
+GRANTS_COUNTED_MAX: Final = 4_096
+"""First links whose reads are counted, under 1 MiB. Only the owner issues those, and one that reads
+nothing for ten seconds is forgotten without loss."""
+
+FREE_BYTES_MIN: Final = 64 * 1024 * 1024
+"""Room on the disk below which nothing is read. An audit that ran into a full disk would have to be
+restarted by hand; this is over a hundred thousand entries away from it."""
+
+UNSEALED_S_MAX: Final = 1.0
+"""How long an answer may be ahead of its entry under `within-1s`. It is in the policy's name."""
+
+SEAL_AFTER_S: Final = 0.5
+"""When the entries of `within-1s` are written: half of the second is left for the disk."""
+
+RESULT_BYTES_MAX: Final = BODY_BYTES_MAX
+"""A result up to here fits one RETURN, and its hash goes into its entry. A longer one travels as a
+stream, which is hashed only where that is asked for."""
+
+RECENT_READS_MAX: Final = 1_024
+"""Reads whose places a reference to a grant can tell, newest last: 8 KiB for each reference."""
+
+READ_ENTRY_BYTES_MAX: Final = 4_096
+"""An entry is some 400 bytes. A receipt comes from a stranger, and its JSON is parsed."""

@@ -1,0 +1,368 @@
+"""The record of reads: no answer without an entry, and no more syncs than there are batches.
+
+A second ledger, in `ledger/read-audit/`, under the archive's ledger key and a name of its own. All
+answers that become ready while one batch is being synced share the next: the first of them to get
+its turn writes for all. So one reader waits for one sync, and a thousand wait for two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final, NoReturn
+
+import trio
+
+from psp.capability import Command, Grant, hash_commands
+from psp.errors import ArchiveError, Denied, HandlerFailed, LedgerError, Overloaded
+from psp.ledger import Checkpoint, Ledger, Signer
+from psp.transport import MachineKey
+from psp.values import Value
+
+from ._assets import sync_directory
+from ._clocks import ReadClocks, instant
+from ._limits import (
+    FREE_BYTES_MIN,
+    GRANTS_COUNTED_MAX,
+    READS_BATCH_MAX,
+    READS_BURST,
+    READS_PER_S,
+    READS_WAITING_MAX,
+    RECENT_READS_MAX,
+    RESULT_BYTES_MAX,
+    SEAL_AFTER_S,
+    UNSEALED_S_MAX,
+)
+from ._manifest import ReadPolicy
+from ._receipts import Read, decode_read_untrusted, pack_result
+
+READS_DIRECTORY: Final = "ledger/read-audit"
+
+
+class ReadAudit:
+    """The open record of one served archive, and whether more can be read now.
+
+    Attributes:
+        policy: When an entry is durable.
+        failure: Why nothing is read any more; None while all is well. Only opening again helps:
+            after a failed sync nobody knows what is on the disk.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        policy: ReadPolicy,
+        *,
+        free_bytes: Callable[[], int],
+    ) -> None:
+        self.policy = policy
+        self.failure: str | None = None
+        self._ledger = ledger
+        self._free_bytes = free_bytes
+        self._rates = Rates()
+        # Taken for every use of the ledger: it is written in a thread, one at a time.
+        self._turn = trio.Lock()
+        self._sealed = ledger.checkpoint.tree_size
+        # Entries from `_sealed` on, and since when. A batch leaves it when it is durable, not
+        # before: whoever is cancelled in between has lost nothing for the others.
+        self._waiting: deque[tuple[bytes, float]] = deque()
+        self._has_waiting = trio.Event()
+
+    @property
+    def recorded(self) -> int:
+        """How many reads are durable."""
+        return self._sealed
+
+    @property
+    def state(self) -> str:
+        """How it is, in a word for health."""
+        return "recording" if self.failure is None else "stopped"
+
+    def admit(self, grant: Grant, now_s: float) -> None:
+        """Let a read begin, while its entry can still be refused without loss.
+
+        Args:
+            now_s: Of the clock that nobody can set.
+
+        Raises:
+            Overloaded: Too many reads, or too little room on the disk.
+            HandlerFailed: The record cannot be written.
+        """
+        self._raise_failure()
+        if len(self._waiting) >= READS_WAITING_MAX:
+            raise Overloaded(f"{READS_WAITING_MAX:,} reads wait for their record; ask again later")
+        if self.policy is ReadPolicy.WITHIN_1S and self._is_late(now_s):
+            raise Overloaded("the record of reads is behind by more than a second; ask again later")
+        if self._free_bytes() < FREE_BYTES_MIN:
+            raise Overloaded(
+                "the archive's disk is nearly full, and a read needs room for its record. Tell its"
+                " operator, and ask again later"
+            )
+        self._rates.spend(grant.ids[0], now_s)
+
+    async def record(self, entry: bytes, now_s: float) -> int:
+        """Put a read on record; return its place. What the policy promises holds on return.
+
+        Raises:
+            HandlerFailed: It could not be written. The answer must not leave.
+        """
+        self._raise_failure()
+        index = self._sealed + len(self._waiting)
+        self._waiting.append((entry, now_s))
+        self._has_waiting.set()
+        if self.policy is ReadPolicy.BEFORE_ANSWER:
+            await self.seal_through(index)
+        return index
+
+    async def seal_through(self, index: int) -> None:
+        """Wait until an entry is durable, and write it, with all others, if nobody does.
+
+        Raises:
+            HandlerFailed: It could not be written.
+        """
+        while self._sealed <= index:
+            async with self._turn:
+                self._raise_failure()
+                if self._sealed <= index:
+                    await self._seal_batch()
+
+    async def prove(self, index: int, grant_id: bytes) -> dict[str, Value]:
+        """Give the receipt of a read to the grant that made it.
+
+        Raises:
+            Denied: There is no such read, or another grant made it: in the same words.
+            HandlerFailed: The record cannot be written, or has changed on the disk.
+        """
+        if not 0 <= index < self._sealed + len(self._waiting):
+            raise Denied
+        await self.seal_through(index)
+        async with self._turn:
+            try:
+                receipt = await trio.to_thread.run_sync(_prove, self._ledger, index, grant_id)
+            except LedgerError as exc:
+                self._fail(exc)
+        if receipt is None:
+            raise Denied
+        return receipt
+
+    async def run(self) -> None:
+        """Write what waits, for ever. Under `within-1s` this keeps the promise."""
+        while True:
+            await self._has_waiting.wait()
+            await trio.sleep(SEAL_AFTER_S)
+            try:
+                await self.seal_through(self._sealed + len(self._waiting) - 1)
+            except HandlerFailed:
+                return  # It is in health, and whoever reads is told.
+
+    def close(self) -> None:
+        """Write what waits and let go of the files.
+
+        Raises:
+            LedgerError: The disk failed.
+        """
+        try:
+            while self._waiting and self.failure is None:
+                self._drop_sealed(len(self._append(self._next_batch())))
+        finally:
+            self._ledger.close()
+
+    async def _seal_batch(self) -> None:
+        batch = self._next_batch()
+        try:
+            await trio.to_thread.run_sync(self._append, batch)
+        except (LedgerError, OSError) as exc:
+            self._fail(exc)
+        self._drop_sealed(len(batch))
+
+    def _next_batch(self) -> list[bytes]:
+        return [entry for entry, _ in islice(self._waiting, READS_BATCH_MAX)]
+
+    def _append(self, batch: Sequence[bytes]) -> Sequence[bytes]:
+        self._ledger.append(batch)
+        return batch
+
+    def _drop_sealed(self, count: int) -> None:
+        for _ in range(count):
+            self._waiting.popleft()
+        self._sealed += count
+        if not self._waiting:
+            self._has_waiting = trio.Event()
+
+    def _is_late(self, now_s: float) -> bool:
+        return bool(self._waiting) and now_s - self._waiting[0][1] > UNSEALED_S_MAX
+
+    def _fail(self, exc: Exception) -> NoReturn:
+        self.failure = str(exc)
+        raise _stopped()
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise _stopped()
+
+
+class Rates:
+    """How much each grant may read now: a bucket for each, which fills with time."""
+
+    def __init__(self) -> None:
+        # First link's id to (reads left, at this time), the one longest unused first.
+        self._left: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+
+    def spend(self, grant_id: bytes, now_s: float) -> None:
+        """Take one read of a grant.
+
+        Raises:
+            Overloaded: It has read too much lately.
+        """
+        left, then_s = self._left.pop(grant_id, (READS_BURST, now_s))
+        left = min(READS_BURST, left + max(now_s - then_s, 0.0) * READS_PER_S)
+        self._left[grant_id] = (left - 1 if left >= 1 else left, now_s)
+        if len(self._left) > GRANTS_COUNTED_MAX:
+            self._left.popitem(last=False)
+        if left < 1:
+            raise Overloaded(
+                f"this grant reads more than {READS_PER_S:.0f} times a second, over ten seconds."
+                " Ask one question instead of many, or wait"
+            )
+
+
+@dataclass(slots=True)
+class Reader:
+    """What one reference to a grant reads: it is let in, put on record, and told where.
+
+    Attributes:
+        recent: Places in the record, newest last.
+    """
+
+    audit: ReadAudit
+    grant: Grant
+    clocks: ReadClocks
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT_READS_MAX))
+
+    def admit(self) -> None:
+        """Let a read begin; see `ReadAudit.admit`."""
+        self.audit.admit(self.grant, self.clocks().boot_s)
+
+    async def record(
+        self,
+        commands: Sequence[Command],
+        result: Value,
+        data: Checkpoint,
+        *,
+        rows: int = 0,
+        groups: int = 0,
+    ) -> tuple[int, int]:
+        """Put a read on record before its result leaves; return its place and the result's size.
+
+        Args:
+            commands: What was done on the grant, in the form in which its holder would sign it.
+            data: The state of the data that was read.
+
+        Raises:
+            HandlerFailed: It could not be written. The result must not leave.
+        """
+        now, packed = self.clocks(), pack_result(result)
+        fits = len(packed) <= RESULT_BYTES_MAX
+        read = Read(
+            grant_id=self.grant.grant_id,
+            command=hash_commands(commands),
+            tree_size=data.tree_size,
+            root_hash=data.root_hash,
+            rows=rows,
+            groups=groups,
+            size_bytes=len(packed),
+            time=instant(now),
+            result=hashlib.sha256(packed).digest() if fits else None,
+        )
+        index = await self.audit.record(read.encode(), now.boot_s)
+        self.recent.append(index)
+        return index, len(packed)
+
+    async def receipt(self, index: int) -> dict[str, Value]:
+        """Give the receipt of a read of this grant; see `ReadAudit.prove`."""
+        return await self.audit.prove(index, self.grant.grant_id)
+
+
+def reads_origin(origin: str) -> str:
+    """Name the record of reads beside a ledger of this name. Another name than the ledger's, so
+    that under one key no checkpoint of the one can pass for one of the other."""
+    return f"{origin}/reads"
+
+
+def create_reads(directory: Path, origin: str, key: Signer) -> None:
+    """Make an empty record of reads in an archive, whole or not at all."""
+    final = directory / READS_DIRECTORY
+    making = final.with_name(".read-audit.making")
+    shutil.rmtree(making, ignore_errors=True)
+    Ledger.create(making, origin=reads_origin(origin), key=key).close()
+    making.rename(final)
+    sync_directory(final.parent)
+
+
+def open_reads(directory: Path, ledger: Ledger, public_key: bytes) -> Ledger:
+    """Open the record of reads with the archive's ledger key.
+
+    An archive that was made before there were records gets one now.
+
+    Raises:
+        ArchiveError: It is gone: the archive's first entry says that there was one.
+        LedgerError: It is damaged or not signed by its key.
+        KeyFileError: The ledger key cannot be read.
+    """
+    origin = ledger.checkpoint.origin
+    key = MachineKey.load(directory / "keys" / "ledger.key")
+    if not (directory / READS_DIRECTORY).is_dir():
+        if has_reads(ledger):
+            raise ArchiveError(
+                f"the record of reads {directory / READS_DIRECTORY} is gone, and a new one would"
+                " hide what was read. Restore it from a backup."
+            )
+        create_reads(directory, origin, key)
+    return Ledger.open(
+        directory / READS_DIRECTORY,
+        origin=reads_origin(origin),
+        public_key=public_key,
+        key=key,
+    )
+
+
+def has_reads(ledger: Ledger) -> bool:
+    """Say whether an archive was made with a record of reads: its first entry tells."""
+    (created,) = ledger.entries(0, 1)
+    return "reads" in json.loads(created)
+
+
+def free_bytes_at(directory: Path) -> int:
+    """Say how much this process may still write beside a directory."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+def _prove(ledger: Ledger, index: int, grant_id: bytes) -> dict[str, Value] | None:
+    """Give a receipt in the form of every proof here; None if another grant made the read."""
+    (entry,) = ledger.entries(index, index + 1)
+    if decode_read_untrusted(entry).grant_id != grant_id:
+        return None
+    size = ledger.checkpoint.tree_size
+    return {
+        "index": index,
+        "tree_size": size,
+        "hashes": [*ledger.prove_inclusion(index, size)],
+        "checkpoint": ledger.note,
+        "entry": entry,
+    }
+
+
+def _stopped() -> HandlerFailed:
+    # The cause stays in `failure`: it names files of the owner's.
+    return HandlerFailed(
+        "this archive cannot record reads, so it answers none. Tell its operator: its health says"
+        " so too"
+    )

@@ -1,0 +1,105 @@
+"""What is shown of one row: its values, and the sealed file that it came with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from psp.capability import Command
+from psp.endpoint import method
+from psp.ledger import Checkpoint
+from psp.values import Value
+
+from ._clocks import GrantTime
+from ._granted import Granted, Shared
+from ._read_audit import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class RowReads:
+    """Puts on record what is read of one row.
+
+    Attributes:
+        commands: What led from the grant to the row.
+        data: The state of the data when the row was found.
+    """
+
+    desk: Shared
+    time: GrantTime
+    reader: Reader
+    key: Sequence[Value]
+    commands: Sequence[Command]
+    data: Checkpoint
+
+    async def on_record(
+        self, steps: Sequence[str], result: Mapping[str, Value]
+    ) -> Mapping[str, Value]:
+        """Give the result of these steps from the row once it is on record."""
+        commands = [*self.commands, *((step, list[Value]()) for step in steps)]
+        _, size_bytes = await self.reader.record(commands, result, self.data, rows=1)
+        self.desk.counters.record_bytes += size_bytes
+        return result
+
+
+class RowObject(Granted):
+    """One row, as it was when it was asked for."""
+
+    def __init__(
+        self,
+        reads: RowReads,
+        values: Mapping[str, Value],
+        original_of: Callable[[Sequence[Value]], OriginalObject],
+    ) -> None:
+        super().__init__(reads.desk, reads.time)
+        self._reads = reads
+        self._values = values
+        self._original_of = original_of
+
+    @method
+    async def values(self) -> Mapping[str, Value]:
+        self._reads.reader.admit()
+        return await self._reads.on_record(["values"], self._values)
+
+    @method
+    def original(self) -> OriginalObject:
+        return self._original_of(self._reads.key)
+
+
+class OriginalObject(Granted):
+    """The sealed file that a row came with, and the proof that the ledger holds it."""
+
+    def __init__(self, reads: RowReads, entry_index: int, line: int) -> None:
+        super().__init__(reads.desk, reads.time)
+        self._reads = reads
+        self._entry_index = entry_index
+        self._line = line
+
+    @method
+    async def info(self) -> Mapping[str, Value]:
+        self._reads.reader.admit()
+        ingest = self._desk.archive.original_of(self._entry_index)
+        info: Mapping[str, Value] = {
+            "sha256": ingest.asset,
+            "file": ingest.file,
+            "bytes": ingest.size_bytes,
+            "sealed": ingest.time,
+            "entry": self._entry_index,
+            "line": self._line,
+        }
+        return await self._reads.on_record(["original", "info"], info)
+
+    @method
+    async def proof(self) -> Mapping[str, Value]:
+        """Prove the file's entry against the newest checkpoint; `verify_inclusion` checks it."""
+        self._reads.reader.admit()
+        ledger, index = self._desk.archive.ledger, self._entry_index
+        size = ledger.checkpoint.tree_size
+        (entry,) = ledger.entries(index, index + 1)
+        proof: Mapping[str, Value] = {
+            "index": index,
+            "tree_size": size,
+            "hashes": [*ledger.prove_inclusion(index, size)],
+            "checkpoint": ledger.note,
+            "entry": entry,
+        }
+        return await self._reads.on_record(["original", "proof"], proof)
