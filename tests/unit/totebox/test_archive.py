@@ -185,7 +185,7 @@ def _root_at(archive: Archive, size: int) -> bytes:
 
     edge = RightEdge()
     for entry in archive.ledger.entries(0, size):
-        edge.add(hash_leaf(entry))
+        edge.extend([hash_leaf(entry)])
     return edge.root_hash()
 
 
