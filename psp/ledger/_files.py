@@ -70,8 +70,8 @@ class Files:
             parents = [self.directory, *self.directory.absolute().parents]
             missing = [path for path in parents if not path.exists()]
             for path in reversed(missing):
-                # Another may have been as quick; its name still has to be durable.
-                path.mkdir(exist_ok=True)
+                with suppress(FileExistsError):  # Made by another, and perhaps not durable yet.
+                    os.mkdir(path)
                 self._sync(path.parent)
 
     def make_directory(self, path: str) -> None:

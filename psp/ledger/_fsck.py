@@ -75,11 +75,10 @@ class _Check:
         for level in reversed(range(len(edge))):
             self._below(TileId(level, width_at(size, level).full), edge[level], known=bool(root))
         tree = None if any(UNKNOWN in hashes for hashes in edge) else RightEdge.restore(size, edge)
-        acknowledged = size
-        if journal is not None:
-            self._continuation(journal, checkpoint, tree)
-            acknowledged = max(size, journal.tree_size)
-        sizes = Sizes(sealed=size, acknowledged=acknowledged)
+        sizes = Sizes(size, size, size, is_settled=True)
+        if journal is not None and self._do_meet(journal, size):
+            self._continuation(journal, tree, is_published=size != journal.base)
+            sizes = Sizes(journal.base, size, journal.tree_size, journal.is_settled)
         self.findings += find_leftovers(
             self.files, sizes, edge, lambda: self._snapshot() == snapshot
         )
@@ -250,20 +249,22 @@ class _Check:
             return None
         return hash_leaves(entries)
 
+    def _do_meet(self, journal: Journal, size: int) -> bool:
+        if size in (journal.base, journal.tree_size):
+            return True
+        self._found(
+            JOURNAL,
+            f"it continues a ledger of {journal.base} entries, but the checkpoint is of {size}:"
+            " one of the two is from another time",
+            "Restore the whole ledger from a copy.",
+        )
+        return False
+
     def _continuation(
-        self, journal: Journal, checkpoint: Checkpoint | None, tree: RightEdge | None
+        self, journal: Journal, tree: RightEdge | None, *, is_published: bool
     ) -> None:
-        """Check that the journal and the checkpoint meet, and every signature in the journal."""
-        if checkpoint and checkpoint.tree_size not in (journal.base, journal.tree_size):
-            self._found(
-                JOURNAL,
-                f"it continues a ledger of {journal.base} entries, but the checkpoint is of"
-                f" {checkpoint.tree_size}: one of the two is from another time",
-                "Restore the whole ledger from a copy.",
-            )
-            return
+        """Check every signature in the journal, and that its batches continue the tree."""
         size = journal.base
-        is_published = checkpoint is not None and checkpoint.tree_size != journal.base
         for batch in journal.batches:
             size += len(batch.entries)
             signed = self._verified(batch.note, JOURNAL)

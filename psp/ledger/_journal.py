@@ -74,6 +74,11 @@ class Journal(NamedTuple):
     is_torn: bool
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is as new: no batch is in it, whole or torn."""
+        return self.end == SECTOR_BYTES and not self.is_torn
+
+    @property
     def tree_size(self) -> int:
         """How many entries the ledger has with all batches."""
         return self.base + sum(len(batch.entries) for batch in self.batches)

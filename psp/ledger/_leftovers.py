@@ -28,10 +28,20 @@ _REMOVE: Final = "Find out who put it there, and move it elsewhere."
 
 
 class Sizes(NamedTuple):
-    """How many entries the checkpoint names, and how many there are with the journal's."""
+    """How many entries a ledger has, by what says so.
 
+    Attributes:
+        base: When the journal was begun.
+        sealed: By the checkpoint.
+        acknowledged: With those of the journal.
+        is_settled: Whether the journal is as new. While it is not, tiles are being written, or a
+            crash kept them from being written; then what stands around belongs to that.
+    """
+
+    base: int
     sealed: int
     acknowledged: int
+    is_settled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +97,8 @@ def _walk(files: Files, directory: str) -> Iterator[tuple[str, int]]:
 
 
 def _misplaced(path: str, mode: int, sizes: Sizes) -> Finding | None:
-    # Tiles are due: what an interrupted write left is used or replaced when they are written.
-    is_unfinished = sizes.acknowledged > sizes.sealed
-    if is_unfinished and (path == TEMPORARY or stat.S_ISDIR(mode)):
-        return None
+    if not sizes.is_settled and (path == TEMPORARY or stat.S_ISDIR(mode)):
+        return None  # It is used or replaced when the tiles are written.
     if path == TEMPORARY:
         what = "left over from a write that was interrupted"
         return Finding(file=path, what=what, remedy="Nothing: the next write removes it.")
@@ -103,7 +111,7 @@ def _misplaced(path: str, mode: int, sizes: Sizes) -> Finding | None:
     place = _place(path)
     if place is None:
         return Finding(file=path, what="does not belong to a ledger", remedy=_REMOVE)
-    if _is_placed(place, sizes.sealed) or _is_placed(place, sizes.acknowledged):
+    if any(_is_placed(place, size) for size in sizes[:3]):
         return None
     if place.index < width_at(sizes.sealed, place.level or 0).full:
         what = "a partial form whose full one is there"
@@ -141,11 +149,12 @@ def _changed_partial(
     place = _place(path)
     if place is None or place.width == TILE_WIDTH:
         return None
-    known = edge[place.level or 0][: place.width] if (place.level or 0) < len(edge) else []
-    if len(known) < place.width or b"" in known:
-        return None  # Beyond the checkpoint, or nothing is known: then more was found elsewhere.
-    if place.width == width_at(sizes.sealed, place.level or 0).partial:
-        return None  # The newest was checked on the way.
+    full, partial = width_at(sizes.sealed, place.level or 0)
+    if place.index != full or place.width >= partial:
+        return None  # The newest was checked on the way, and no checkpoint names one beyond it.
+    known = edge[place.level or 0][: place.width]
+    if b"" in known:
+        return None  # Nothing is left to hold it against, which was found before.
     try:
         if place.level is None:
             data = files.read(path, bytes_max=BUNDLE_BYTES_MAX)
@@ -163,7 +172,7 @@ def _changed_partial(
 def _open_mode(path: str, mode: int) -> Finding | None:
     """Say if a sealed file can be written by anyone, or the journal by another than its owner."""
     allowed = GROWING | SEALED if path == JOURNAL else SEALED
-    if stat.S_ISDIR(mode) or not stat.S_IMODE(mode) & ~allowed:
+    if stat.S_ISDIR(mode) or path == TEMPORARY or not stat.S_IMODE(mode) & ~allowed:
         return None
     return Finding(
         file=path,

@@ -15,7 +15,7 @@ from psp.errors import CheckpointRejected, LedgerError
 
 from ._checkpoint import Checkpoint, verify_checkpoint_untrusted
 from ._files import GROWING, SEALED, Files
-from ._journal import SECTOR_BYTES, Journal, decode_journal_untrusted, encode_top
+from ._journal import Journal, decode_journal_untrusted, encode_top
 from ._limits import JOURNAL_BYTES, NOTE_BYTES_MAX
 from ._published import Published, damage_in
 from ._tree import RightEdge, hash_leaves
@@ -96,7 +96,7 @@ class _Loader:
             note=note,
             journal_base=journal.base,
             journal_end=journal.end,
-            is_recovering=journal.end != SECTOR_BYTES or journal.is_torn,
+            is_recovering=not journal.is_settled,
         )
 
     def _read_snapshot(self, tries: int) -> tuple[Journal, bytes, Checkpoint]:
