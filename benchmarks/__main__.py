@@ -3,6 +3,7 @@
 imports   what `import psp` adds to a program
 rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TLS socket
 wan       calls over a distance of 80 ms, in round trips
+ledger    appending and opening, beside hashing and one sync
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import imports, profile, rpc, wan
+from benchmarks import imports, ledger, profile, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -23,12 +24,14 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": rpc.run,
     "wan": wan.run,
+    "ledger": ledger.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": partial(rpc.run, quick=True),
     "wan": partial(wan.run, quick=True),
+    "ledger": partial(ledger.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 

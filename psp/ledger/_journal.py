@@ -102,12 +102,12 @@ def encode_batch(first_index: int, entries: Sequence[bytes], note: bytes, *, off
 
 
 def _stamped(data: bytes) -> bytes:
-    parts: list[bytes] = []
-    stamp = FIRST
-    for start in range(0, len(data), BODY_BYTES):
-        parts += (data[start : start + BODY_BYTES].ljust(BODY_BYTES, b"\0"), bytes([stamp]))
-        stamp = NEXT
-    return b"".join(parts)
+    data += bytes(-len(data) % BODY_BYTES)
+    bodies = [data[start : start + BODY_BYTES] for start in range(0, len(data), BODY_BYTES)]
+    bodies[0] += bytes([FIRST])  # All others are followed by `NEXT`, which thus ends the whole.
+    if len(bodies) == 1:
+        return bodies[0]
+    return bodies[0] + bytes([NEXT]).join([*bodies[1:], b""])
 
 
 def decode_journal_untrusted(data: bytes) -> Journal:
