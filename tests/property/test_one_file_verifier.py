@@ -81,6 +81,10 @@ def repeat(random: Random, data: bytes) -> bytes:
     return data[:end] + data[start:]
 
 
+def append(random: Random, data: bytes) -> bytes:
+    return data + random.choice((b"\0", b"\n", data[:32], data[-77:], bytes(512)))
+
+
 def swap_lines(random: Random, data: bytes) -> bytes:
     lines = data.split(b"\n")
     first, second = random.randrange(len(lines)), random.randrange(len(lines))
@@ -104,7 +108,8 @@ def blank_a_sector(random: Random, data: bytes) -> bytes:
 
 
 CHANGES: list[Change] = [
-    *(flip_a_bit, write_a_likely_byte, cut, repeat, swap_lines, change_a_line, blank_a_sector)
+    *(flip_a_bit, write_a_likely_byte, cut, repeat, append),
+    *(swap_lines, change_a_line, blank_a_sector),
 ]
 
 
