@@ -119,7 +119,9 @@ def test_a_planted_violation_is_found(part: str, source: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (PSP / "ledger").glob("*.py")))
-def test_the_ledger_touches_the_machine_in_two_files(name: str) -> None:
+def test_the_ledger_touches_the_machine_in_few_files(name: str) -> None:
     """So trees, proofs, notes and the journal's bytes can be checked without a disk."""
     found = {module.partition(".")[0] for module in imports((PSP / "ledger" / name).read_text())}
-    assert found.isdisjoint(IMPURE_MODULES) is (name not in {"_files.py", "_ledger.py"})
+    assert found.isdisjoint(IMPURE_MODULES) is (
+        name not in {"_files.py", "_ledger.py", "_another_hand.py", "_witness.py"}
+    )

@@ -5,6 +5,7 @@ The format and its promises stand in docs/ledger.md.
 
 from __future__ import annotations
 
+from ._another_hand import open_published as open_published
 from ._checkpoint import Checkpoint as Checkpoint
 from ._checkpoint import sign_checkpoint as sign_checkpoint
 from ._checkpoint import verify_checkpoint_untrusted as verify_checkpoint_untrusted
@@ -28,3 +29,4 @@ from ._proof_file import verify_proof_file_untrusted as verify_proof_file_untrus
 from ._report import Finding as Finding
 from ._report import LedgerReport as LedgerReport
 from ._tree import hash_leaf as hash_leaf
+from ._witness import Witness as Witness

@@ -29,9 +29,13 @@ class Checkpoint:
 
 def sign_checkpoint(checkpoint: Checkpoint, key: Signer) -> bytes:
     """Return the checkpoint as a signed note."""
+    return sign_note(encode_body(checkpoint), name=checkpoint.origin, key=key)
+
+
+def encode_body(checkpoint: Checkpoint) -> str:
+    """Return the three lines that are signed."""
     root = b64encode(checkpoint.root_hash).decode()
-    text = f"{checkpoint.origin}\n{checkpoint.tree_size}\n{root}\n"
-    return sign_note(text, name=checkpoint.origin, key=key)
+    return f"{checkpoint.origin}\n{checkpoint.tree_size}\n{root}\n"
 
 
 def verify_checkpoint_untrusted(note: bytes, *, origin: str, public_key: bytes) -> Checkpoint:
@@ -43,19 +47,24 @@ def verify_checkpoint_untrusted(note: bytes, *, origin: str, public_key: bytes) 
         CheckpointRejected: Malformed, of another ledger, or not signed by the key. Nothing else is
             raised.
     """
-    return _decode_untrusted(
-        verify_note_untrusted(note, name=origin, public_key=public_key), origin=origin
-    )
+    text = verify_note_untrusted(note, name=origin, public_key=public_key)
+    checkpoint = decode_body_untrusted(text)
+    if checkpoint.origin != origin:
+        raise CheckpointRejected(f"a checkpoint of {checkpoint.origin[:80]!r}; expected {origin!r}")
+    return checkpoint
 
 
-def _decode_untrusted(text: str, *, origin: str) -> Checkpoint:
+def decode_body_untrusted(text: str) -> Checkpoint:
+    """Return what the text of a checkpoint says; who says so is another question.
+
+    Raises:
+        CheckpointRejected: It is not the text of a checkpoint. Nothing else is raised.
+    """
     lines = text[:-1].split("\n")
     if len(lines) < 3 or not all(lines):
         raise CheckpointRejected("a checkpoint is origin, tree size and root hash, a line each")
-    if lines[0] != origin:
-        raise CheckpointRejected(f"a checkpoint of {lines[0][:80]!r}; expected {origin!r}")
     return Checkpoint(
-        origin=origin,
+        origin=lines[0],
         tree_size=_tree_size_untrusted(lines[1]),
         root_hash=_root_hash_untrusted(lines[2]),
     )
