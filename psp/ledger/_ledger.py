@@ -237,6 +237,20 @@ class Ledger:
             found += bundle[max(start - first, 0) : end - first]
         return found + self._pending[max(start - published, 0) : max(end - published, 0)]
 
+    def root_hash(self, tree_size: int) -> bytes:
+        """Return the root that the ledger had at a size.
+
+        Raises:
+            LedgerError: It never had that size, or a file changed since the ledger was opened.
+        """
+        if tree_size == self._edge.size:
+            return self.checkpoint.root_hash
+        if not 0 < tree_size < self._edge.size:
+            raise LedgerError(f"the root at size {tree_size} of a ledger of {self._edge.size}")
+        # A proof is checked against the files as it is made; a bare hash would not be.
+        self.prove_inclusion(tree_size - 1, tree_size)
+        return self._hashes([Range(0, tree_size)])[0]
+
     def prove_inclusion(self, index: int, tree_size: int) -> list[bytes]:
         """Return the proof that an entry is in the ledger of its first `tree_size` entries.
 

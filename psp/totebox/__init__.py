@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from ._add_table import add_table as add_table
 from ._archive import Archive as Archive
+from ._corrections import retract as retract
+from ._documents import DOCUMENTS as DOCUMENTS
+from ._documents import SealedDocument as SealedDocument
+from ._documents import seal_document as seal_document
 from ._ingest import Ingested as Ingested
 from ._manifest import Column as Column
 from ._manifest import ColumnType as ColumnType

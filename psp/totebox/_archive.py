@@ -22,15 +22,17 @@ from psp.errors import ArchiveError, ConsistencyProofInvalid, IntakeRefused
 from psp.ledger import Checkpoint, Ledger, verify_consistency
 from psp.transport import MachineKey
 
+from ._add_table import finish_table
 from ._assets import Assets, sync_directory, write_durably
-from ._entries import CREATED, PAIRED, IngestEntry, decode_ingest, encode_entry
+from ._entries import CREATED, PAIRED, DocumentEntry, IngestEntry, decode_change, encode_entry
 from ._index import INDEX_FILE, Built, Index
-from ._ingest import Ingested, Progress, Request, disk_errors, replay, seal
+from ._ingest import Ingested, Progress, Request, disk_errors, seal
 from ._lock import LOCK_FILE, DirectoryLock
 from ._manifest import Manifest, State, Table
 from ._manifest_file import read_manifest, write_manifest
 from ._pairing import Pairing, check_pairing, peer_file, read_pairings, write_pairing
 from ._read_audit import ReadAudit, create_reads, free_bytes_at, open_reads, reads_origin
+from ._replay import replay
 
 _DIRECTORIES: Final = ("app-console-input", "assets", "state", "keys", "keys/peers", "index")
 _PRIVATE: Final = 0o700
@@ -58,9 +60,10 @@ class Archive:
                 key=None if read_only else MachineKey.load(keys / "ledger.key"),
             )
             opened.callback(self.ledger.close)
-            self._assets = Assets(directory / "assets")
+            self.manifest = finish_table(directory, self.manifest, self.ledger, read_only)
+            self.assets = Assets(directory / "assets")
             if not read_only:
-                self._assets.remove_drafts()
+                self.assets.remove_drafts()
             self.index = self._open_index()
             opened.callback(self.index.close)
             self._reads: ReadAudit | None = None  # Opened by `read_audit`.
@@ -183,7 +186,7 @@ class Archive:
             ArchiveError: The name or ceiling does not exist, or the archive is read-only.
             EstateError: The certificate does not pass the checks of pairing.
         """
-        self._require_writing("pair a machine")
+        self.require_writing("pair a machine")
         pairing = check_pairing(name, certificate_pem, ceiling)
         entry = encode_entry(
             PAIRED,
@@ -220,45 +223,53 @@ class Archive:
         now: datetime,
         accept_partial: bool = False,
         null: str = "",
+        sheet: str = "",
         progress: Progress | None = None,
     ) -> Ingested:
-        """Seal a CSV or Parquet file and put its rows into a table: all of it, or nothing.
+        """Seal a file and put its rows into a table: all of it, or nothing.
 
         Args:
             accept_partial: Seal the file although some of its rows are refused. Its bytes are
                 sealed whole; the refused rows stay out of the table.
             null: The text that stands for "no value" in a CSV.
+            sheet: Which sheet of a workbook that has several.
 
         Raises:
             IntakeRefused: The file cannot be sealed as it is; the message says which line and
                 column, and what to do. The archive is as before.
-            MissingExtra: It is Parquet and pyarrow is not installed.
+            MissingExtra: What reads it is not installed.
         """
-        self._require_writing(f"ingest {path.name}")
+        self.require_writing(f"ingest {path.name}")
         request = Request(
             path=path,
-            table=self._table_to_fill(table),
+            table=self.table_to_fill(table),
             operator=operator,
             now=now,
             accept_partial=accept_partial,
             null=null,
+            sheet=sheet,
             progress=progress,
         )
         with disk_errors(f"{path.name} was not sealed", IntakeRefused):
-            return seal(request, self.ledger, self._assets, self.index)
+            return seal(request, self.ledger, self.assets, self.index)
 
-    def original_of(self, entry_index: int) -> IngestEntry:
+    def original_of(self, entry_index: int) -> IngestEntry | DocumentEntry:
         """Read the entry by which a file was sealed.
 
         Raises:
             ArchiveError: The entry is not about a file.
         """
         (entry,) = self.ledger.entries(entry_index, entry_index + 1)
-        if (found := decode_ingest(entry)) is None:
+        if not isinstance(found := decode_change(entry), IngestEntry | DocumentEntry):
             raise ArchiveError(f"entry {entry_index} of the ledger seals no file; ask for another.")
         return found
 
-    def _table_to_fill(self, name: str) -> Table:
+    def table_to_fill(self, name: str) -> Table:
+        """Give a table of an active archive.
+
+        Raises:
+            IntakeRefused: The archive is not active, or has no such table.
+        """
         if self.manifest.state is not State.ACTIVE:
             raise IntakeRefused(
                 f"the archive {self.manifest.name!r} is {self.manifest.state}; only an active one"
@@ -275,7 +286,8 @@ class Archive:
                 f"{f' Did you mean {close[0]!r}?' if close else ' Name one of them.'}"
             ) from None
 
-    def _require_writing(self, what: str) -> None:
+    def require_writing(self, what: str) -> None:
+        """Raise `ArchiveError` if the archive was opened only to read."""
         if self.read_only:
             raise ArchiveError(
                 f"the archive {self.directory} was opened only to read, so it cannot {what}."
@@ -313,8 +325,8 @@ class Archive:
                 built = Built(0, b"")
             entries = self.ledger.entries(built.tree_size, now.tree_size)
             for position, entry in enumerate(entries, built.tree_size):
-                if (ingest := decode_ingest(entry)) is not None:
-                    replay(ingest, position, self.manifest, self._assets, index)
+                if (change := decode_change(entry)) is not None:
+                    replay(change, position, self.manifest, self.assets, index)
             index.mark(_built(now))
 
     def _extends(self, built: Built) -> bool:

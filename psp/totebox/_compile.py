@@ -21,6 +21,7 @@ from psp.plan import Figure, GroupKey, Measure, Plan
 from psp.values import Value
 
 from ._disclosure import COUNTED_MAX, Key, Part, Published
+from ._index import PAST_PREFIX
 from ._listed import BUCKET_SQL, listed_keys
 from ._manifest import Column, ColumnType, Table
 from ._storage import (
@@ -121,15 +122,16 @@ def visible_columns(table: Table, rule: TableRule) -> list[Column]:
     return [column for column in table.columns if column.name in names]
 
 
-def compile_view(table: Table, rule: TableRule, name: str) -> str:
+def compile_view(table: Table, rule: TableRule, name: str, as_of: int | None = None) -> str:
     """Make the TEMP VIEW that holds what a scope shows: its rows, its columns, the subjects.
 
     SQLite allows no parameters in a view, so the scope's values are written as literals by apsw.
+
+    Args:
+        as_of: The tree size whose rows it shows; None for the newest, which has no past to look at.
     """
     columns = [quoted(column.name) for column in visible_columns(table, rule)]
     keys = [f"{quoted(key)} AS {KEY_PREFIX}{at}" for at, key in enumerate(table.key)]
-    # Without a subject column each row is its own subject; the index holds one row per key.
-    subject = f"{quoted(table.subject) if table.subject else 'rowid'} AS {SUBJECT}"
     # A key is never null, so this lets every row through. It is there because SQLite reports a read
     # of no column at all, as in count(*) over an unrestricted view, outside of the view's context,
     # where the authorizer must refuse it. (IS NOT NULL would be optimised away.)
@@ -142,10 +144,24 @@ def compile_view(table: Table, rule: TableRule, name: str) -> str:
             if known
             else nothing(table.key[0])
         )
-    return (
-        f"CREATE TEMP VIEW {quoted(name)} AS SELECT {', '.join([subject, *keys, *columns])}"
-        f" FROM main.{quoted(table.name)} WHERE {' AND '.join(where)}"
-    )
+
+    def part(source: str, rowid: str, *when: str) -> str:
+        # Without a subject column each row is its own subject; the index holds one row per key.
+        subject = f"{quoted(table.subject) if table.subject else rowid} AS {SUBJECT}"
+        return (
+            f"SELECT {', '.join([subject, *keys, *columns])} FROM main.{quoted(source)}"
+            f" WHERE {' AND '.join([*where, *when])}"
+        )
+
+    parts = [part(table.name, "rowid")]
+    if as_of is not None:
+        begun, ended = f"psp_entry < {as_of:d}", f"psp_end >= {as_of:d}"
+        # -rowid: the two tables number their rows apart, and each row is its own subject.
+        parts = [
+            part(table.name, "rowid", begun),
+            part(PAST_PREFIX + table.name, "-rowid", begun, ended),
+        ]
+    return f"CREATE TEMP VIEW {quoted(name)} AS {' UNION ALL '.join(parts)}"
 
 
 def compile_row(table: Table, rule: TableRule, view: str) -> str:

@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ import apsw
 import msgpack
 
 from psp.capability import Operation, TableRule
-from psp.errors import Denied, Invalid, LimitExceeded, Unimplemented
+from psp.errors import Denied, Invalid, LimitExceeded
 from psp.plan import Figure, Plan
 from psp.values import Value, to_ext
 
@@ -38,6 +38,7 @@ from ._compile import (
     output_columns,
 )
 from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
+from ._index import PAST_PREFIX
 from ._manifest import Table
 from ._storage import SQLValue, from_storage, to_storage
 
@@ -65,6 +66,7 @@ class Engine:
         rule: TableRule,
         *,
         entity_floor: int = 1,
+        as_of: int | None = None,
         view_name: str | None = None,
     ) -> None:
         """Open the index, read-only, and lock the connection to one scope.
@@ -73,21 +75,25 @@ class Engine:
             path: The archive's SQLite index.
             rule: The effective scope for this table.
             entity_floor: The owner's floor; the scope's own floor can only raise it.
+            as_of: The tree size whose state it answers at; None for the newest. A plan that asks
+                for another is refused.
             view_name: For tests. It must not be guessable: see `_WITH`.
         """
         self._table = table
         self._rule = rule
         self._floor = max(rule.floor, entity_floor)
+        self._as_of = as_of
         self._view = view_name or f"psp_{secrets.token_hex(16)}"
         # apsw refuses a connection that two worker threads enter at once; they take turns.
         self._turn = threading.Lock()
         self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         self._connection.set_busy_timeout(_BUSY_MS)
-        self._connection.execute(compile_view(table, rule, self._view))
+        self._connection.execute(compile_view(table, rule, self._view, as_of))
+        tables = {table.name} if as_of is None else {table.name, PAST_PREFIX + table.name}
         # Once, and never changed: statements prepared from here on may be kept and used again.
         # No bound method: an engine that its own connection refers to would keep its files open
         # until some collection of garbage, and a peer can make a thousand engines in a second.
-        self._connection.authorizer = partial(_authorize, table.name, self._view)
+        self._connection.authorizer = partial(_authorize, tables, self._view)
 
     def query(self, plan: Plan) -> dict[str, Value]:
         """Answer a plan: the wire answer, without `as_of` and `root`, which the archive adds.
@@ -96,12 +102,12 @@ class Engine:
             Invalid, Denied: The plan asks for what the scope does not show or allow.
             Suppressed: Too few subjects stand behind the whole answer.
             LimitExceeded: The answer is larger than the scope allows.
-            Unimplemented: The plan asks for an earlier state.
+            Invalid: The plan asks for another state than this engine's.
         """
         if plan.table != self._table.name:
             raise Invalid(f"the plan asks {plan.table!r}, and this is {self._table.name!r}.")
-        if plan.as_of is not None:
-            raise Unimplemented("this archive answers at its newest state; leave the tree size out")
+        if plan.as_of != self._as_of:
+            raise Invalid(f"the plan asks for the state {plan.as_of}; this is {self._as_of}.")
         compiled = compile_query(plan, self._table, self._rule, view=self._view, floor=self._floor)
         with self._snapshot():
             cells = self._cells(compiled)
@@ -258,7 +264,7 @@ class Engine:
 
 
 def _authorize(
-    table: str,
+    tables: Set[str],
     view: str,
     action: int,
     first: str | None,
@@ -271,7 +277,7 @@ def _authorize(
     `via` is the innermost view that the read stands in; None for a statement of its own.
     """
     if action == apsw.SQLITE_READ:
-        through_view = where == "main" and first == table and via == view
+        through_view = where == "main" and first in tables and via == view
         of_view = where == "temp" and first == view
         return apsw.SQLITE_OK if through_view or of_view else apsw.SQLITE_DENY
     if action == apsw.SQLITE_FUNCTION:

@@ -3,6 +3,9 @@
 Derived: ledger and assets rebuild it, and deleting it loses nothing. It records which archive, tree
 size and root it was built from, so that a copied or stale one is noticed. Each table has the
 manifest's columns and two of ours: the ledger entry a row came with, and its line in the original.
+
+Beside each table stands one of its past rows, with the entry that ended each: replaced by a later
+file or retracted. The newest state is read as if there were no past; an earlier one from both.
 """
 
 from __future__ import annotations
@@ -22,8 +25,11 @@ from ._cells import Stored
 from ._manifest import Column, ColumnType, Table
 
 INDEX_FILE: Final = "index.sqlite"
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Raised when the tables below change: an index of another layout is rebuilt."""
+
+PAST_PREFIX: Final = "psp_past_"
+"""The table of a table's past rows; no name in a manifest begins like this."""
 
 _BATCH_ROWS: Final = 2_000
 """Rows for one executemany: large enough to amortise, small enough to look through again."""
@@ -152,6 +158,31 @@ class Index:
             on_batch(accepted)
         return accepted
 
+    def retract(self, table: Table, entry: int, key: Sequence[Stored]) -> bool:
+        """End the row of a key; say whether there was one. Inside `writing`."""
+        name, past = _quoted(table.name), _quoted(PAST_PREFIX + table.name)
+        where = _key_is(table)
+        self._connection.execute(
+            f"INSERT INTO {past} SELECT *, {entry:d} FROM {name} WHERE {where}", tuple(key)
+        )
+        self._connection.execute(f"DELETE FROM {name} WHERE {where}", tuple(key))
+        return self._connection.changes() > 0
+
+    def remember(self, asset: bytes, entry: int) -> None:
+        """Note which entry sealed an original; inside `writing`."""
+        self._connection.execute("INSERT INTO psp_sealed VALUES (?, ?)", (asset, entry))
+
+    def entries_of(self, asset: bytes) -> list[int]:
+        """Say which entries sealed an original, the newest first."""
+        sql = "SELECT entry FROM psp_sealed WHERE asset = ? ORDER BY entry DESC"
+        return [int(row[0]) for row in self._connection.execute(sql, (asset,))]
+
+    def add_table(self, table: Table, tables: Sequence[Table]) -> None:
+        """Make room for one more table, the last of `tables`; inside `writing`."""
+        for statement in _table_layout_sql(table):
+            self._connection.execute(statement)
+        self._connection.execute("UPDATE psp_build SET tables = ?", (_schema_text(tables),))
+
     def mark(self, built: Built) -> None:
         """Record the ledger state that the rows stand for; inside `writing`."""
         self._connection.execute(
@@ -166,6 +197,8 @@ class Index:
         """Remove all rows; inside `writing`."""
         for table in tables:
             self._connection.execute(f"DELETE FROM {_quoted(table.name)}")
+            self._connection.execute(f"DELETE FROM {_quoted(PAST_PREFIX + table.name)}")
+        self._connection.execute("DELETE FROM psp_sealed")
 
     def _load_batch(
         self,
@@ -176,14 +209,21 @@ class Index:
     ) -> int:
         connection = self._connection
         connection.execute("SAVEPOINT batch")
-        before = connection.total_changes()
+        before = self._changes(table)
         connection.executemany(sql, batch)
-        accepted = connection.total_changes() - before
+        accepted = self._changes(table) - before
         if accepted < len(batch):  # A key twice: go again, one by one, to learn which.
             connection.execute("ROLLBACK TO batch")
             accepted = sum(self._load_row(table, sql, row, refuse) for row in batch)
         connection.execute("RELEASE batch")
         return accepted
+
+    def _changes(self, table: Table) -> int:
+        """Count inserted and replaced rows: not what the trigger copied, once for each replaced."""
+        sql = f"SELECT ifnull(max(rowid), 0) FROM {_quoted(PAST_PREFIX + table.name)}"
+        found = self._connection.execute(sql).fetchone()
+        assert found is not None
+        return self._connection.total_changes() - int(found[0])
 
     def _load_row(
         self, table: Table, sql: str, row: Row, refuse: Callable[[Row, int], None]
@@ -221,20 +261,33 @@ def _layout_sql(tables: Sequence[Table]) -> Iterator[str]:
         "CREATE TABLE psp_build"
         " (layout INTEGER, archive_id BLOB, tables TEXT, tree_size INTEGER, root BLOB) STRICT"
     )
+    yield "CREATE TABLE psp_sealed (asset BLOB NOT NULL, entry INTEGER NOT NULL) STRICT"
+    yield "CREATE INDEX psp_sealed_asset ON psp_sealed (asset)"
     for table in tables:
-        yield _table_sql(table)
-        keys = ", ".join(map(_quoted, table.key))
-        name = _quoted(f"psp_key_{table.name}")
-        yield f"CREATE UNIQUE INDEX {name} ON {_quoted(table.name)} ({keys})"
+        yield from _table_layout_sql(table)
+
+
+def _table_layout_sql(table: Table) -> Iterator[str]:
+    yield _table_sql(table)
+    name, keys = _quoted(table.name), ", ".join(map(_quoted, table.key))
+    yield f"CREATE UNIQUE INDEX {_quoted(f'psp_key_{table.name}')} ON {name} ({keys})"
+    past = _quoted(PAST_PREFIX + table.name)
+    yield f"CREATE TABLE {past} ({_columns_sql(table)}, psp_end INTEGER NOT NULL) STRICT"
+    olds = ", ".join(f"old.{column}" for column in map(_quoted, table.column_names))
+    yield (
+        f"CREATE TRIGGER {_quoted(f'psp_replaced_{table.name}')} BEFORE UPDATE ON {name} BEGIN"
+        f" INSERT INTO {past} VALUES ({olds}, old.psp_entry, old.psp_line, new.psp_entry); END"
+    )
 
 
 def _table_sql(table: Table) -> str:
-    columns = ", ".join(_column_sql(column) for column in table.columns)
     # A rowid table: an engine without a subject column counts rowids.
-    return (
-        f"CREATE TABLE {_quoted(table.name)}"
-        f" ({columns}, psp_entry INTEGER NOT NULL, psp_line INTEGER NOT NULL) STRICT"
-    )
+    return f"CREATE TABLE {_quoted(table.name)} ({_columns_sql(table)}) STRICT"
+
+
+def _columns_sql(table: Table) -> str:
+    columns = ", ".join(_column_sql(column) for column in table.columns)
+    return f"{columns}, psp_entry INTEGER NOT NULL, psp_line INTEGER NOT NULL"
 
 
 def _column_sql(column: Column) -> str:

@@ -25,8 +25,9 @@ from psp.errors import ArchiveError, IntakeRefused
 from psp.ledger import Checkpoint, Ledger
 
 from ._assets import Assets, DraftAsset
-from ._entries import IngestEntry
-from ._index import Built, Index, Row
+from ._commit import commit
+from ._entries import IngestEntry, decode_change
+from ._index import Index, Row
 from ._intake import Quarantine, Refusal, TypedRows
 from ._manifest import Manifest, Table
 from ._readers import open_source
@@ -54,6 +55,7 @@ class Request:
     now: datetime
     accept_partial: bool
     null: str
+    sheet: str
     progress: Progress | None
 
 
@@ -65,6 +67,8 @@ class Ingested:
         entry_index: The place of its entry in the ledger.
         checkpoint: What the ledger commits to with it.
         quarantine: The file that lists the refused rows, if there are any.
+        earlier: The same bytes were sealed into the same table before, by this entry, which is then
+            also the one of `entry_index`; nothing was added. None: the file is new.
     """
 
     rows: int
@@ -72,6 +76,7 @@ class Ingested:
     entry_index: int
     checkpoint: Checkpoint
     quarantine: Path | None
+    earlier: IngestEntry | None = None
 
 
 def seal(request: Request, ledger: Ledger, assets: Assets, index: Index) -> Ingested:
@@ -79,7 +84,9 @@ def seal(request: Request, ledger: Ledger, assets: Assets, index: Index) -> Inge
     quarantine = Quarantine(request.path, request.table)
     draft = assets.copy_in(request.path)
     try:
-        ingested = _seal(request, draft, ledger, assets, index, quarantine)
+        ingested = _already(request, draft, ledger, index) or _seal(
+            request, draft, ledger, assets, index, quarantine
+        )
     except IntakeRefused:
         quarantine.keep()
         raise
@@ -91,7 +98,7 @@ def seal(request: Request, ledger: Ledger, assets: Assets, index: Index) -> Inge
     return ingested
 
 
-def replay(
+def replay_ingest(
     ingest: IngestEntry, position: int, manifest: Manifest, assets: Assets, index: Index
 ) -> None:
     """Read a sealed original into the index again; inside `Index.writing`.
@@ -103,7 +110,7 @@ def replay(
     table = _same_table(ingest, position, manifest)
     refused: list[int] = []
     with assets.open_verified(ingest.asset) as file:
-        source = open_source(file, shown_name=ingest.file)
+        source = open_source(file, shown_name=ingest.file, sheet=ingest.sheet)
         rows = TypedRows(
             source, table, null=ingest.null, refuse=lambda refusal: refused.append(refusal.line)
         )
@@ -120,6 +127,7 @@ def replay(
             f" original again gives {accepted} and {len(refused)}. This release reads the file"
             " differently: use the one that sealed it, and report this."
         )
+    index.remember(ingest.asset, position)
 
 
 @contextmanager
@@ -140,6 +148,27 @@ def disk_errors(what: str, error: type[ArchiveError]) -> Iterator[None]:
         raise error(f"{what}: {os.strerror(exc.errno or 0)}{where}. {remedy}.") from exc
 
 
+def _already(request: Request, draft: DraftAsset, ledger: Ledger, index: Index) -> Ingested | None:
+    """Recognise a file by its content: the same bytes, read the same way into the same table."""
+    for position in index.entries_of(draft.sha256):
+        (entry,) = ledger.entries(position, position + 1)
+        match decode_change(entry):
+            case IngestEntry() as found if (found.table.name, found.null, found.sheet) == (
+                request.table.name,
+                request.null,
+                request.sheet,
+            ):
+                return Ingested(
+                    rows=0,
+                    refused=0,
+                    entry_index=position,
+                    checkpoint=ledger.checkpoint,
+                    quarantine=None,
+                    earlier=found,
+                )
+    return None
+
+
 def _seal(
     request: Request,
     draft: DraftAsset,
@@ -148,30 +177,21 @@ def _seal(
     index: Index,
     quarantine: Quarantine,
 ) -> Ingested:
-    appended = None
-    try:
-        with index.writing():
-            rows = _load(request, draft, ledger.checkpoint.tree_size, index, quarantine)
-            _decide(request, rows, quarantine)
-            index.flush()
-            assets.seal(draft)
-            # From here on the original stays where it is: if the ledger cannot say whether the
-            # entry is durable, it may be, and an entry must never point to nothing.
-            appended = ledger.append([_entry(request, draft, rows, quarantine.count)])
-            checkpoint = appended.checkpoint
-            index.mark(Built(checkpoint.tree_size, checkpoint.root_hash))
-    except (apsw.Error, OSError) as exc:
-        if appended is None:
-            raise
-        raise ArchiveError(
-            f"{request.path.name} is sealed as entry {appended.first_index}, but the index could"
-            f" not be written ({exc}). Free space and open the archive again: that repairs it."
-        ) from exc
+    rows = 0
+
+    def change(position: int) -> bytes:
+        nonlocal rows
+        rows = _load(request, draft, position, index, quarantine)
+        _decide(request, rows, quarantine)
+        return _entry(request, draft, rows, quarantine.count)
+
+    what = f"{request.path.name} is sealed"
+    appended = commit(what, ledger, index, change, original=(assets, draft))
     return Ingested(
         rows=rows,
         refused=quarantine.count,
         entry_index=appended.first_index,
-        checkpoint=checkpoint,
+        checkpoint=appended.checkpoint,
         quarantine=quarantine.path if quarantine.count else None,
     )
 
@@ -187,7 +207,7 @@ def _load(
 
     # The copy is read, not the input: what was hashed is what is parsed.
     with draft.path.open("rb") as file:
-        source = open_source(file, shown_name=request.path.name)
+        source = open_source(file, shown_name=request.path.name, sheet=request.sheet)
         rows = TypedRows(source, table, null=request.null, refuse=quarantine.add)
 
         def on_batch(accepted: int) -> None:
@@ -223,6 +243,7 @@ def _entry(request: Request, draft: DraftAsset, rows: int, refused: int) -> byte
         null=request.null,
         rows=rows,
         refused=refused,
+        sheet=request.sheet,
     ).encode()
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from weakref import WeakSet
 
@@ -33,6 +33,7 @@ from psp.values import Value
 from ._clocks import Clocks, GrantTime, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
+from ._earlier import check_as_of
 from ._engine import Engine
 from ._engine_thread import query_in_thread
 from ._granted import Granted, Shared, refuse_signed
@@ -265,19 +266,24 @@ class TableObject(Granted):
         """Answer a plan, in a thread: a scan must not stop the reader of other calls."""
         parsed = Plan.from_wire_untrusted(plan)
         self._reader.admit()
-        checkpoint = self._desk.archive.ledger.checkpoint
+        ledger = self._desk.archive.ledger
+        as_of = check_as_of(parsed, ledger.checkpoint.tree_size, self._floor)
         async with self._scanning:
             # Again: a call may wait behind others, and then scan, until its grant is over.
             self.check_open()
-            figures = await query_in_thread(self._engine, parsed)
+            # Made for one answer: states are too many to keep an engine for each.
+            engine = self._engine if parsed.as_of is None else self._open_engine(as_of)
+            try:
+                figures = await query_in_thread(engine, parsed)
+            finally:
+                if engine is not self._engine:
+                    engine.close()
             self.check_open()
-        answer = {
-            **figures,
-            "as_of": checkpoint.tree_size,
-            "root": checkpoint.root_hash,
-        }
+        root = ledger.root_hash(as_of)
+        answer = {**figures, "as_of": as_of, "root": root}
+        data = replace(ledger.checkpoint, tree_size=as_of, root_hash=root)
         index, size_bytes = await self._reader.record(
-            [self._command, ("query", [plan])], answer, checkpoint, groups=_groups_in(figures)
+            [self._command, ("query", [plan])], answer, data, groups=_groups_in(figures)
         )
         self._desk.counters.result_bytes += size_bytes
         return {**answer, "read": index}
@@ -317,11 +323,13 @@ class TableObject(Granted):
         data = self._desk.archive.ledger.checkpoint
         return RowReads(self._desk, self._time, self._reader, key, commands, data)
 
-    def _open_engine(self) -> Engine:
-        archive = self._desk.archive
-        return Engine(
-            archive.index_path, self._table, self._rule, entity_floor=archive.manifest.floor
-        )
+    @property
+    def _floor(self) -> int:
+        return max(self._rule.floor, self._desk.archive.manifest.floor)
+
+    def _open_engine(self, as_of: int | None = None) -> Engine:
+        path = self._desk.archive.index_path
+        return Engine(path, self._table, self._rule, entity_floor=self._floor, as_of=as_of)
 
 
 def _groups_in(figures: Mapping[str, Value]) -> int:

@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from psp.errors import ArchiveError, IntakeRefused, PSPError
-from psp.totebox import Archive
+from psp.totebox import Archive, retract, seal_document
 from tests.unit.totebox.conftest import CSV, NOW, OWNER, ingest, stored, write
 
 # What Python calls when it writes, syncs, renames or asks SQLite to.
@@ -38,6 +38,11 @@ def founded(tmp_path: Path) -> Path:
 
 def ingest_and_die_at(directory: Path, file: Path, step: int) -> bool:
     """Ingest in a child that is killed at one step; say whether it lived to the end."""
+    return die_at(directory, lambda archive: ingest(archive, file), step)
+
+
+def die_at(directory: Path, change: Callable[[Archive], object], step: int) -> bool:
+    """Change an archive in a child that is killed at one step; say whether it lived to the end."""
     pid = os.fork()
     if not pid:
         left = step
@@ -52,7 +57,7 @@ def ingest_and_die_at(directory: Path, file: Path, step: int) -> bool:
         try:
             archive = Archive.open(directory)
             sys.setprofile(count)
-            ingest(archive, file)
+            change(archive)
             sys.setprofile(None)
             os._exit(0)
         finally:
@@ -90,6 +95,59 @@ def test_killed_at_any_step_an_ingest_has_happened_or_has_not(tmp_path: Path) ->
     assert lived
     assert before in seen
     assert after in seen[:-1], "no kill fell between the ledger's yes and the end"
+
+
+def retract_one(archive: Archive) -> None:
+    retract(archive, "sales", [["0016"]], operator="jane", now=NOW, reason="sold twice")
+
+
+def seal_a_letter(archive: Archive) -> None:
+    letter = archive.directory.parent / "letter.pdf"
+    seal_document(archive, letter, operator="jane", now=NOW)
+
+
+def all_rows(archive: Archive) -> dict[str, int]:
+    return {table.name: archive.index.count(table) for table in archive.manifest.tables}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "states"),
+    [
+        (retract_one, [{"sales": 3}, {"sales": 2}]),
+        # A document brings its table, and that is a change of its own.
+        (
+            seal_a_letter,
+            [{"sales": 3}, {"sales": 3, "documents": 0}, {"sales": 3, "documents": 1}],
+        ),
+    ],
+)
+def test_killed_at_any_step_a_change_has_happened_or_has_not(
+    tmp_path: Path, change: Callable[[Archive], None], states: list[dict[str, int]]
+) -> None:
+    original = founded(tmp_path)
+    (tmp_path / "letter.pdf").write_bytes(b"a letter")
+    seen: list[dict[str, int]] = []
+
+    for step in range(1_000):
+        box = tmp_path / f"box-{step}"
+        shutil.copytree(original, box)
+        lived = die_at(box, change, step)
+        with Archive.open(box) as archive:
+            found, size = all_rows(archive), archive.ledger.checkpoint.tree_size
+        assert found in states, f"killed at step {step}"
+        assert size == 2 + states.index(found)
+        seen.append(found)
+        if found != states[-1]:
+            with Archive.open(box) as archive:
+                change(archive)
+                assert all_rows(archive) == states[-1]
+        shutil.rmtree(box)
+        if lived:
+            break
+
+    assert lived
+    assert [state for state in states if state in seen[:-1]] == states
 
 
 def test_a_kill_between_the_yes_of_the_ledger_and_the_index_is_repaired(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from psp.errors import ArchiveError, CapabilityError, EstateError, IntakeRefused, LedgerError
 from psp.ledger import hash_leaf, verify_inclusion
 from psp.totebox import Archive, Column, ColumnType, Manifest, State, Table
+from psp.totebox._entries import IngestEntry
 from psp.totebox._manifest_file import write_manifest
 
 from .conftest import CSV, NOW, SALES, Owner, ingest, machine, stored, write
@@ -292,7 +293,9 @@ def test_an_ingest_seals_the_file_and_says_so_in_the_ledger(
     assert entry["asset"] == asset.name
     assert (entry["operator"], entry["table"], entry["rows"]) == ("jane", "sales", 3)
     assert calls == [(3, len(CSV), len(CSV))]
-    assert archive.original_of(1).table == SALES
+    original = archive.original_of(1)
+    assert isinstance(original, IngestEntry)
+    assert original.table == SALES
 
 
 def test_the_entry_of_a_file_is_proven_by_the_ledger(tmp_path: Path, archive: Archive) -> None:
@@ -358,13 +361,23 @@ def test_the_latest_file_wins_and_both_stay_sealed(tmp_path: Path, archive: Arch
     assert len(list((archive.directory / "assets").iterdir())) == 2
 
 
-def test_the_same_file_twice_is_one_asset_and_two_entries(tmp_path: Path, archive: Archive) -> None:
-    for _ in range(2):
-        ingest(archive, write(tmp_path / "in.csv"))
+def test_the_same_file_twice_is_said_and_adds_nothing(tmp_path: Path, archive: Archive) -> None:
+    first = ingest(archive, write(tmp_path / "in.csv"))
+    again = ingest(archive, write(tmp_path / "other.csv"))
 
+    assert again.earlier is not None
+    assert (again.entry_index, again.earlier.file) == (first.entry_index, "in.csv")
+    assert (again.rows, again.earlier.rows) == (0, 3)
     assert stored(archive) == ROWS
     assert len(list((archive.directory / "assets").iterdir())) == 1
-    assert len(entries(archive)) == 3
+    assert len(entries(archive)) == 2
+
+
+def test_the_same_bytes_read_another_way_are_another_file(tmp_path: Path, archive: Archive) -> None:
+    ingest(archive, write(tmp_path / "in.csv", CSV.replace("538000,", "538000,7")))
+    again = archive.ingest(tmp_path / "in.csv", "sales", operator="jane", now=NOW, null="none")
+
+    assert again.earlier is None
 
 
 @pytest.mark.parametrize(

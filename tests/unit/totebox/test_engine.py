@@ -11,7 +11,7 @@ import pytest
 
 import psp.totebox._engine as engine_module
 from psp.capability import Operation, TableRule, between, one_of, starts_with
-from psp.errors import Denied, Invalid, LimitExceeded, Suppressed, Unimplemented
+from psp.errors import Denied, Invalid, LimitExceeded, Suppressed
 from psp.plan import Bucket, Filter, GroupKey, Measure, Plan
 from psp.totebox._compile import Compiled, compile_query
 from psp.totebox._engine import Engine
@@ -420,8 +420,8 @@ def test_more_groups_than_fit_in_memory_are_not_made(
         engine.query(ask(group=MONTHLY))
 
 
-def test_an_earlier_state_is_not_promised(engine: Engine) -> None:
-    with pytest.raises(Unimplemented):
+def test_an_engine_answers_at_its_own_state_alone(engine: Engine) -> None:
+    with pytest.raises(Invalid):
         engine.query(ask(as_of=3))
 
 

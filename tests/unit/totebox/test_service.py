@@ -22,7 +22,7 @@ from psp.totebox._service import TABLES_OPEN_MAX, Desk, GrantObject, TableObject
 from psp.transport import MachineKey, Peer
 from psp.values import Value
 
-from .conftest import OWNER, call_on, ingest, machine, write
+from .conftest import CSV, OWNER, call_on, ingest, machine, write
 
 START_S = 1_800_000_000
 LASTS_S = 900
@@ -139,6 +139,28 @@ async def test_a_query_names_the_ledger_state_that_it_answered_at(bench: Bench) 
     checkpoint = bench.archive.ledger.checkpoint
     assert (answer["as_of"], answer["root"]) == (checkpoint.tree_size, checkpoint.root_hash)
     assert answer["cells"] == [[[], [3]]]
+
+
+async def test_an_earlier_state_is_answered_as_it_was_and_names_its_root(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.archive.ledger.checkpoint
+    ingest(bench.archive, write(tmp_path / "more.csv", CSV.replace("001", "002")))
+    then = replace(COUNT, as_of=before.tree_size)
+
+    answer = await bench.table().query(then.to_wire())
+
+    assert (answer["as_of"], answer["root"]) == (before.tree_size, before.root_hash)
+    assert answer["cells"] == [[[], [3]]]
+    assert (await bench.table().query(COUNT.to_wire()))["cells"] == [[[], [6]]]
+    with pytest.raises(Invalid, match="it has 1 to 5"):
+        await bench.table().query(replace(COUNT, as_of=6).to_wire())
+
+
+async def test_a_grant_with_a_floor_shows_no_earlier_state(bench: Bench) -> None:
+    table = bench.table(replace(READER, floor=2))
+    with pytest.raises(Denied, match="difference of two states"):
+        await table.query(replace(COUNT, as_of=2).to_wire())
 
 
 async def test_results_and_records_are_counted_apart(bench: Bench) -> None:
