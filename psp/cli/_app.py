@@ -6,6 +6,7 @@ from cyclopts import App
 
 from psp._version import __version__
 
+from ._archive import archive
 from ._ask import ask, status
 from ._decode import decode
 from ._demo import demo
@@ -21,6 +22,7 @@ app.command(demo)
 estate = App(name="estate", help="Make an estate from files of your own.")
 estate.command(new)
 app.command(estate)
+app.command(archive)
 app.command(up)
 app.command(ask)
 app.command(status)

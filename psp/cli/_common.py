@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table as Grid
 
 from psp.errors import EstateError
+from psp.totebox import Table
 
 ESTATE_VARIABLE = "PSP_ESTATE"
 
@@ -42,6 +44,35 @@ def out() -> Console:
 def err() -> Console:
     """The console for progress and notes, so that results can be piped."""
     return Console(stderr=True, highlight=False, markup=False)
+
+
+def show_table(table: Table, title: str) -> None:
+    """Show a proposed table to the person who is to approve it."""
+    grid = Grid(title=title)
+    for heading in ("column", "type", "key"):
+        grid.add_column(heading)
+    for column in table.columns:
+        kind = str(column.type.value) + (f"({column.scale})" if column.scale else "")
+        marks = [
+            *(["key"] if column.name in table.key else []),
+            *(["subject"] if column.name == table.subject else []),
+        ]
+        grid.add_row(
+            column.name,
+            " ".join(filter(None, (kind, column.currency, "or empty" if column.nullable else ""))),
+            ", ".join(marks),
+        )
+    err().print(grid)
+
+
+def agreed(question: str) -> bool:
+    """Ask a person; only yes is yes."""
+    err().print(f"{question} [y/N] ", end="")
+    try:
+        answer = input()
+    except EOFError:
+        answer = ""
+    return answer.strip().lower() in {"y", "yes"}
 
 
 def print_json(document: object) -> None:

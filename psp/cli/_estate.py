@@ -10,13 +10,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table as Grid
 
 from psp.console import neutral
 from psp.errors import EstateError
 from psp.estate import Draft, Estate, create_estate, draft_estate
 
-from ._common import err, find_estate, out, print_json
+from ._common import agreed, err, find_estate, out, print_json, show_table
 
 
 def new(
@@ -110,8 +109,11 @@ def _say_log(member: str, text: str) -> None:
 
 def _make(draft: Draft, *, ask: bool, json: bool) -> None:
     if ask:
-        _show(draft)
-        _approve(len(draft.files))
+        count = len(draft.files)
+        show_table(draft.table, f"table {draft.table.name!r}, proposed from {count} files")
+        # Silence is never acceptance: without a person's yes, or --yes, nothing is sealed.
+        if not agreed(f"Seal {count} archives under this schema?"):
+            raise EstateError("the schema was not approved, so nothing was sealed. Say y, or --yes")
     with _progress(json) as bar:
         task = bar.add_task("sealing archives", total=len(draft.files))
         estate = create_estate(draft, on_member=lambda member: bar.advance(task))
@@ -139,35 +141,6 @@ def _pairs(items: Sequence[str]) -> dict[str, str]:
             raise EstateError(f"--currency {item} is not COLUMN=CODE, as in price=USD")
         pairs[column] = currency
     return pairs
-
-
-def _show(draft: Draft) -> None:
-    grid = Grid(title=f"table {draft.table.name!r}, proposed from {len(draft.files)} files")
-    for heading in ("column", "type", "key"):
-        grid.add_column(heading)
-    for column in draft.table.columns:
-        kind = str(column.type.value) + (f"({column.scale})" if column.scale else "")
-        marks = [
-            *(["key"] if column.name in draft.table.key else []),
-            *(["subject"] if column.name == draft.table.subject else []),
-        ]
-        grid.add_row(
-            column.name,
-            " ".join(filter(None, (kind, column.currency, "or empty" if column.nullable else ""))),
-            ", ".join(marks),
-        )
-    err().print(grid)
-
-
-def _approve(count: int) -> None:
-    """Silence is never acceptance: without a person's yes, or --yes, nothing is sealed."""
-    err().print(f"Seal {count} archives under this schema? [y/N] ", end="")
-    try:
-        answer = input()
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in {"y", "yes"}:
-        raise EstateError("the schema was not approved, so nothing was sealed. Say y, or --yes")
 
 
 def _progress(quiet: bool) -> Progress:

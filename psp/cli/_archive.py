@@ -1,0 +1,282 @@
+"""`psp archive`: files into one archive, and rows out of it, while nobody serves it."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from psp.console import neutral
+from psp.errors import IntakeRefused
+from psp.totebox import (
+    DOCUMENTS,
+    Archive,
+    Ingested,
+    SealedDocument,
+    Table,
+    add_table,
+    propose_table,
+    retract,
+    seal_document,
+)
+
+from ._common import agreed, err, out, print_json, show_table
+
+archive = App(name="archive", help="Seal files in one archive, and retract rows.")
+
+_Flag = Annotated[bool, Parameter(negative=())]
+_NO_NAME = re.compile(r"[^A-Za-z0-9]+")
+
+
+@archive.command
+def ingest(
+    directory: Path,
+    /,
+    *files: Path,
+    table: str | None = None,
+    accept_partial: _Flag = False,
+    null: str = "",
+    sheet: str = "",
+    currency: str | None = None,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    json: _Flag = False,
+) -> None:
+    """Seal files and put their rows into a table: each file whole, or not at all.
+
+    Parameters
+    ----------
+    directory
+        The archive.
+    files
+        CSV, JSON Lines, Parquet or XLSX files.
+    table
+        The table they fill; by default the archive's only one. One that is not there is proposed
+        from the first file.
+    accept_partial
+        Seal a file although some of its rows do not fit; those are kept beside it.
+    null
+        The one text that stands for "no value" in CSV files; by default the empty one.
+    sheet
+        The sheet of a workbook that has several.
+    currency
+        Marks columns of a proposed table that are named like money, as in USD.
+    yes
+        Approve the proposed schema without being asked.
+    json
+        Print one JSON object for each file.
+    """
+    _require_files(files)
+    with Archive.open(directory, doing="ingesting files") as opened:
+        name = _table(opened, table, files[0])
+        if name not in [one.name for one in opened.manifest.tables]:
+            proposed = propose_table(files[0], name, null=null, currency=currency, sheet=sheet)
+            _add(opened, proposed, files[0], ask=not yes)
+        for file in files:
+            with _progress(file, quiet=json) as progress:
+                done = opened.ingest(
+                    file,
+                    name,
+                    operator=_operator(),
+                    now=datetime.now(UTC),
+                    accept_partial=accept_partial,
+                    null=null,
+                    sheet=sheet,
+                    progress=progress,
+                )
+            _say_ingested(file, name, done, json=json)
+
+
+@archive.command
+def seal(
+    directory: Path,
+    /,
+    *files: Path,
+    kind: str = "",
+    date: str = "",
+    counterparty: str = "",
+    json: _Flag = False,
+) -> None:
+    """Seal files of any kind as they are, each with a row in the table of documents.
+
+    Parameters
+    ----------
+    directory
+        The archive.
+    files
+        Any files.
+    kind
+        What they are, as in lease.
+    date
+        Their own date, as in 2026-05-02.
+    counterparty
+        Whom they are from, or to.
+    json
+        Print one JSON object for each file.
+    """
+    _require_files(files)
+    with Archive.open(directory, doing="sealing documents") as opened:
+        for file in files:
+            done = seal_document(
+                opened,
+                file,
+                operator=_operator(),
+                now=datetime.now(UTC),
+                kind=kind,
+                date=date,
+                counterparty=counterparty,
+            )
+            _say_sealed(file, done, json=json)
+
+
+@archive.command(name="retract")
+def retract_rows(
+    directory: Path,
+    table: str,
+    /,
+    *keys: str,
+    reason: str,
+    json: _Flag = False,
+) -> None:
+    """Take rows out of a table, all of them or none. What sealed them stays sealed.
+
+    Parameters
+    ----------
+    directory
+        The archive.
+    table
+        The table.
+    keys
+        One for each row; a key of several columns as in a CSV: 2014,17.
+    reason
+        Why; it is kept in the ledger for ever.
+    json
+        Print one JSON object.
+    """
+    with Archive.open(directory, doing="retracting rows") as opened:
+        several = len(opened.table_to_fill(table).key) > 1
+        split = [next(csv.reader([key]), [""]) if several else [key] for key in keys]
+        done = retract(
+            opened, table, split, operator=_operator(), now=datetime.now(UTC), reason=reason
+        )
+    if json:
+        print_json({"table": table, "retracted": len(keys), "entry": done.first_index})
+    else:
+        out().print(f"{len(keys)} rows of {table} retracted by entry {done.first_index}")
+
+
+def _require_files(files: Sequence[Path]) -> None:
+    if not files:
+        raise IntakeRefused("no file was named, so there is nothing to seal. Name at least one.")
+
+
+def _table(opened: Archive, given: str | None, first: Path) -> str:
+    if given is not None:
+        return given
+    names = [one.name for one in opened.manifest.tables if one != DOCUMENTS]
+    if len(names) > 1:
+        raise IntakeRefused(
+            f"which table? {opened.manifest.name} has {', '.join(names)}. Say --table NAME"
+        )
+    return names[0] if names else f"t_{made}" if (made := _made_name(first))[:1].isdigit() else made
+
+
+def _add(opened: Archive, proposed: Table, file: Path, *, ask: bool) -> None:
+    """Silence is never acceptance: without a person's yes, or --yes, no table is added."""
+    if ask:
+        show_table(proposed, f"table {proposed.name!r}, proposed from {neutral(file.name)}")
+        if not agreed(f"Add this table to {opened.manifest.name}?"):
+            raise IntakeRefused(
+                "the schema was not approved, so nothing was sealed. Say y, or --yes"
+            )
+    add_table(opened, proposed, operator=_operator(), now=datetime.now(UTC))
+
+
+def _made_name(file: Path) -> str:
+    return _NO_NAME.sub("_", file.stem).strip("_")[:60] or "rows"
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A user without a name, as in a container.
+        return "owner"
+
+
+def _say_ingested(file: Path, table: str, done: Ingested, *, json: bool) -> None:
+    earlier = done.earlier
+    if json:
+        report = {
+            "file": file.name,
+            "table": table,
+            "rows": done.rows,
+            "refused": done.refused,
+            "entry": done.entry_index,
+            "refused_rows": None if done.quarantine is None else str(done.quarantine),
+            "sealed_before": None if earlier is None else earlier.time.isoformat(),
+        }
+        print_json(report)
+    elif earlier is not None:
+        _say_earlier(file, done.entry_index, earlier.file, earlier.time)
+    else:
+        refused = f", {done.refused:,} refused: see {done.quarantine}" if done.refused else ""
+        text = f"{file.name}: {done.rows:,} rows sealed in {table} by entry {done.entry_index}"
+        out().print(neutral(text + refused))
+
+
+def _say_sealed(file: Path, done: SealedDocument, *, json: bool) -> None:
+    earlier = done.earlier
+    if json:
+        report = {
+            "file": file.name,
+            "hash": done.sha256.hex(),
+            "bytes": done.size_bytes,
+            "entry": done.entry_index,
+            "sealed_before": None if earlier is None else earlier.time.isoformat(),
+        }
+        print_json(report)
+    elif earlier is not None:
+        _say_earlier(file, done.entry_index, earlier.file, earlier.time)
+    else:
+        text = f"{file.name}: sealed by entry {done.entry_index} as {done.sha256.hex()}"
+        out().print(neutral(text))
+
+
+def _say_earlier(file: Path, entry: int, name: str, time: datetime) -> None:
+    text = f"{file.name}: sealed already, as {name} on {time:%Y-%m-%d} by entry {entry}; not again"
+    out().print(neutral(text))
+
+
+class _Shown:
+    """Rows and bytes of one ingest, as they come, on a bar."""
+
+    def __init__(self, bar: Progress, file: Path) -> None:
+        self._bar = bar
+        self._task = bar.add_task(neutral(file.name), total=None, rate="")
+
+    def __call__(self, rows: int, bytes_done: int, bytes_all: int) -> None:
+        elapsed = self._bar.tasks[0].elapsed or 0.0
+        rate = f"{rows / elapsed:,.0f} rows/s" if elapsed else ""
+        self._bar.update(self._task, total=bytes_all, completed=bytes_done, rate=rate)
+
+
+@contextmanager
+def _progress(file: Path, *, quiet: bool) -> Iterator[_Shown]:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=err(),
+        transient=True,
+        disable=quiet or not err().is_terminal,
+    )
+    with bar:
+        yield _Shown(bar, file)
