@@ -11,6 +11,7 @@ from ._ask import ask, status
 from ._decode import decode
 from ._demo import demo
 from ._estate import new, up
+from ._totebox import audit
 from ._trace import trace
 
 app = App(
@@ -23,6 +24,9 @@ estate = App(name="estate", help="Make an estate from files of your own.")
 estate.command(new)
 app.command(estate)
 app.command(archive)
+totebox = App(name="totebox", help="Look after one archive by itself.")
+totebox.command(audit)
+app.command(totebox)
 app.command(up)
 app.command(ask)
 app.command(status)

@@ -9,6 +9,7 @@ from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument
 from ._documents import seal_document as seal_document
 from ._ingest import Ingested as Ingested
+from ._integrity import audit_archive as audit_archive
 from ._manifest import Column as Column
 from ._manifest import ColumnType as ColumnType
 from ._manifest import Manifest as Manifest
@@ -16,5 +17,11 @@ from ._manifest import State as State
 from ._manifest import Table as Table
 from ._manifest_file import read_manifest as read_manifest
 from ._pairing import Pairing as Pairing
+from ._read_audit import reads_origin as reads_origin
+from ._receipts import Receipt as Receipt
+from ._receipts import hash_result as hash_result
+from ._receipts import verify_receipt_untrusted as verify_receipt_untrusted
+from ._report import Report as Report
+from ._report import Severity as Severity
 from ._schema import propose_table as propose_table
 from ._serve import serve_archive as serve_archive

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 import trio
@@ -19,7 +17,7 @@ from psp.totebox._manifest import ReadPolicy
 from psp.totebox._read_audit import ReadAudit
 from tests.unit.totebox.conftest import OWNER, ingest, write
 
-from .test_ledger_crash import KEY, ORIGIN, Crash, Disk
+from .disk import KEY, ORIGIN, Crash, Disk, Fate, by_chance
 
 READERS = 12
 
@@ -53,10 +51,9 @@ def read_until_the_power_goes(disk: Disk, steps: int) -> tuple[dict[int, bytes],
     return answered, True
 
 
-def fate(steps: int, seed: int) -> Callable[[], bool]:
+def fate(steps: int, seed: int) -> Fate:
     """Nothing unsynced survives, everything does, or chance decides."""
-    draw = Random(f"{steps} {seed}").random
-    return (lambda: bool(seed)) if seed < 2 else (lambda: draw() < 0.5)
+    return (lambda _what: bool(seed)) if seed < 2 else by_chance(seed, steps)
 
 
 def test_at_every_step_of_a_disk_that_forgets_all_answers_are_on_record() -> None:
