@@ -11,7 +11,7 @@ from ._ask import ask, status
 from ._decode import decode
 from ._demo import demo
 from ._estate import new, up
-from ._totebox import audit
+from ._totebox import audit, pack, unpack
 from ._trace import trace
 
 app = App(
@@ -26,6 +26,8 @@ app.command(estate)
 app.command(archive)
 totebox = App(name="totebox", help="Look after one archive by itself.")
 totebox.command(audit)
+totebox.command(pack)
+totebox.command(unpack)
 app.command(totebox)
 app.command(up)
 app.command(ask)

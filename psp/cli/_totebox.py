@@ -1,7 +1,8 @@
-"""`psp totebox audit`: one archive, stopped, by itself."""
+"""`psp totebox audit`, `pack`, `unpack`: one archive, stopped, by itself."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
+from psp import totebox
 from psp.console import neutral
 from psp.totebox import Report, Severity, audit_archive
 
@@ -38,7 +40,65 @@ def audit(
     json
         Print the report as one JSON object.
     """
-    report = audit_archive(directory, sample=sample)
+    _tell(audit_archive(directory, sample=sample), json=json)
+
+
+def pack(
+    directory: Path,
+    file: Path,
+    /,
+    *,
+    with_keys: Annotated[bool, Parameter(negative=())] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Write a stopped archive into one file; the same archive gives the same bytes.
+
+    Parameters
+    ----------
+    directory
+        The archive.
+    file
+        The tar to make; nothing may be there yet.
+    with_keys
+        Put its private keys in: whoever has the file can then answer and sign as the archive does.
+    json
+        Print what was packed as one JSON object.
+    """
+    packed = totebox.pack(directory, file, with_keys=with_keys)
+    if json:
+        document = {"files": packed.files, "bytes": packed.size_bytes, "keys": packed.has_keys}
+        print_json({"file": str(file), **document})
+        return
+    keys = (
+        "with its private keys: keep the file as you keep them"
+        if packed.has_keys
+        else "without its private keys: the copy is verified, and served only where they are"
+    )
+    out().print(
+        f"{packed.files} files, {packed.size_bytes:,} bytes, {keys}\n"
+        f"Next: psp totebox unpack {shlex.quote(str(file))} DIR",
+        soft_wrap=True,
+    )
+
+
+def unpack(
+    file: Path, directory: Path, /, *, json: Annotated[bool, Parameter(negative=())] = False
+) -> None:
+    """Make an archive from a packed file and audit it; leave as `audit` does.
+
+    Parameters
+    ----------
+    file
+        What `psp totebox pack` made.
+    directory
+        The archive to make; nothing may be there yet.
+    json
+        Print the report as one JSON object.
+    """
+    _tell(totebox.unpack(file, directory), json=json)
+
+
+def _tell(report: Report, *, json: bool) -> None:
     if json:
         print_json(report.to_dict())
     else:

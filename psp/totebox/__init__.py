@@ -16,6 +16,9 @@ from ._manifest import Manifest as Manifest
 from ._manifest import State as State
 from ._manifest import Table as Table
 from ._manifest_file import read_manifest as read_manifest
+from ._pack import Packed as Packed
+from ._pack import pack as pack
+from ._pack import unpack as unpack
 from ._pairing import Pairing as Pairing
 from ._read_audit import reads_origin as reads_origin
 from ._receipts import Receipt as Receipt

@@ -46,3 +46,14 @@ RECENT_READS_MAX: Final = 1_024
 
 READ_ENTRY_BYTES_MAX: Final = 4_096
 """An entry is some 400 bytes. A receipt comes from a stranger, and its JSON is parsed."""
+
+PACKED_FILES_MAX: Final = 1_000_000
+"""Files of a packed archive: 100,000 originals and the tiles of 100 million entries are fewer. Each
+costs a sync when it is unpacked."""
+
+PACKED_BYTES_MAX: Final = 1 << 40
+"""Bytes of a packed archive, 1 TiB: more than a machine that holds one archive has. It is counted
+from what headers say, before anything is written."""
+
+PACKED_NAME_BYTES_MAX: Final = 255
+"""The longest name in an archive, of a tile, has 50 bytes."""
