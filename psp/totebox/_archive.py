@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from psp.capability import Anchor, verify_anchor_untrusted
-from psp.errors import ArchiveError, ConsistencyProofInvalid, IntakeRefused
-from psp.ledger import Checkpoint, Ledger, verify_consistency
+from psp.errors import ArchiveError, IntakeRefused
+from psp.ledger import Checkpoint, Ledger
 from psp.transport import MachineKey
 
 from ._add_table import finish_table
@@ -32,7 +32,7 @@ from ._manifest import Manifest, State, Table
 from ._manifest_file import read_manifest, write_manifest
 from ._pairing import Pairing, check_pairing, peer_file, read_pairings, write_pairing
 from ._read_audit import ReadAudit, create_reads, free_bytes_at, open_reads, reads_origin
-from ._replay import replay
+from ._replay import extends, replay
 
 _DIRECTORIES: Final = ("app-console-input", "assets", "state", "keys", "keys/peers", "index")
 _PRIVATE: Final = 0o700
@@ -161,7 +161,7 @@ class Archive:
             ArchiveError: The archive was opened only to read, or its record is missing.
             LedgerError: The record is damaged or not signed by its key.
         """
-        self._require_writing("serve reads")
+        self.require_writing("serve reads")
         if self._reads is None:
             self._reads = ReadAudit(
                 open_reads(self.directory, self.ledger, self.anchor.ledger_key),
@@ -320,7 +320,7 @@ class Archive:
             )
         what = f"the index of {self.directory} was not rebuilt"
         with disk_errors(what, ArchiveError), index.writing():
-            if not self._extends(built):
+            if not extends(self.ledger, built):
                 index.clear(self.manifest.tables)
                 built = Built(0, b"")
             entries = self.ledger.entries(built.tree_size, now.tree_size)
@@ -328,19 +328,6 @@ class Archive:
                 if (change := decode_change(entry)) is not None:
                     replay(change, position, self.manifest, self.assets, index)
             index.mark(_built(now))
-
-    def _extends(self, built: Built) -> bool:
-        """Say whether the ledger is the one that an index was built from, grown since."""
-        now = self.ledger.checkpoint
-        if not 0 < built.tree_size <= now.tree_size:
-            return False
-        old = Checkpoint(origin=now.origin, tree_size=built.tree_size, root_hash=built.root_hash)
-        proof = self.ledger.prove_consistency(built.tree_size, now.tree_size)
-        try:
-            verify_consistency(old, now, proof)
-        except ConsistencyProofInvalid:
-            return False
-        return True
 
 
 def ledger_origin(archive_id: bytes) -> str:

@@ -25,15 +25,15 @@ from psp.ledger import Checkpoint, Ledger, verify_consistency
 from psp.transport import MachineKey
 
 from ._assets import Assets, write_durably
-from ._entries import PAIRED, decode_ingest
+from ._entries import PAIRED, decode_change
 from ._index import INDEX_FILE, Built, Index
-from ._ingest import replay
 from ._lock import DirectoryLock
 from ._manifest import Manifest
 from ._manifest_file import read_manifest
 from ._pairing import read_pairings
 from ._read_audit import READS_DIRECTORY, has_reads, reads_origin
 from ._receipts import decode_read_untrusted
+from ._replay import replay
 from ._report import Finding, Report, Severity
 from ._rounds import ROUND_FILE, draw, read_round
 
@@ -308,8 +308,8 @@ def _build_index(path: Path, manifest: Manifest, ledger: Ledger, assets: Assets)
     try:
         with index.writing():
             for place, entry in _entries(ledger):
-                if (ingest := decode_ingest(entry)) is not None:
-                    replay(ingest, place, manifest, assets, index)
+                if (change := decode_change(entry)) is not None:
+                    replay(change, place, manifest, assets, index)
             index.mark(Built(now.tree_size, now.root_hash))
     finally:
         index.close()

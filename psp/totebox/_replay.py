@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from psp.errors import ArchiveError
+from psp.errors import ArchiveError, ConsistencyProofInvalid
+from psp.ledger import Checkpoint, Ledger, verify_consistency
 
 from ._assets import Assets
 from ._documents import DOCUMENTS, put_document
 from ._entries import DocumentEntry, Entry, IngestEntry, RetractEntry, TableEntry
-from ._index import Index
+from ._index import Built, Index
 from ._ingest import replay_ingest
 from ._manifest import Manifest
 
@@ -45,6 +46,20 @@ def replay(change: Entry, position: int, manifest: Manifest, assets: Assets, ind
             pass  # The manifest has it: see `finish_table`.
         case _:
             assert_never(change)
+
+
+def extends(ledger: Ledger, built: Built) -> bool:
+    """Say whether a ledger is the one that an index was built from, grown since."""
+    now = ledger.checkpoint
+    if not 0 < built.tree_size <= now.tree_size:
+        return False
+    old = Checkpoint(origin=now.origin, tree_size=built.tree_size, root_hash=built.root_hash)
+    proof = ledger.prove_consistency(built.tree_size, now.tree_size)
+    try:
+        verify_consistency(old, now, proof)
+    except ConsistencyProofInvalid:
+        return False
+    return True
 
 
 def _other_table(name: str, position: int) -> ArchiveError:
