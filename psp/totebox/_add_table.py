@@ -7,6 +7,7 @@ closed, so that nothing is written after it.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -48,11 +49,13 @@ def add_table(archive: Archive, table: Table, *, operator: str, now: datetime) -
             " Choose another name."
         )
     after = replace(manifest, tables=(*manifest.tables, table))
-    entry = TableEntry(operator=operator, time=now, table=table).encode()
+    text = write_manifest(after).encode()
+    digest = hashlib.sha256(text).digest()
+    entry = TableEntry(operator=operator, time=now, table=table, manifest=digest).encode()
     with disk_errors(f"the table {table.name!r} was not added", IntakeRefused):
         appended = archive.ledger.append([entry])
     try:
-        write_durably(archive.directory / "manifest.toml", write_manifest(after).encode())
+        write_durably(archive.directory / "manifest.toml", text)
         archive.manifest = after
         with archive.index.writing():
             archive.index.add_table(table, after.tables)

@@ -119,14 +119,23 @@ class RetractEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableEntry:
-    """A table that a person, or a policy, added to the archive."""
+    """A table that a person, or a policy, added to the archive.
+
+    Attributes:
+        manifest: SHA-256 of the manifest that has it: an audit compares the file with that.
+    """
 
     operator: str
     time: datetime
     table: Table
+    manifest: bytes
 
     def encode(self) -> bytes:
-        facts = {"operator": self.operator, "schema": table_to_dict(self.table)}
+        facts = {
+            "operator": self.operator,
+            "schema": table_to_dict(self.table),
+            "manifest": self.manifest.hex(),
+        }
         return encode_entry(TABLE_ADDED, self.time, facts)
 
 
@@ -200,6 +209,7 @@ def _decode_table(document: dict[str, Any]) -> TableEntry:
         operator=str(document["operator"]),
         time=datetime.fromisoformat(document["time"]),
         table=table_from_dict(document["schema"]),
+        manifest=bytes.fromhex(document["manifest"]),
     )
 
 
