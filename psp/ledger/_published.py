@@ -109,7 +109,7 @@ class Published:
             pending: The entries that are not in bundles yet.
         """
         # Read before anything is written: a damaged bundle leaves everything as it was.
-        held = self._read_open_bundle(edge) if pending else []
+        held = self.read_open_bundle(edge) if pending else []
         writer = _Writer(self._files)
         for tile, hashes in sorted(edge.finished.items()):
             writer.write(tile_path(tile), encode_tile(hashes))
@@ -121,10 +121,10 @@ class Published:
         self._write_bundles(writer, [*held, *pending])
         writer.sync_directories()
 
-    def _read_open_bundle(self, edge: RightEdge) -> list[bytes]:
+    def read_open_bundle(self, edge: RightEdge) -> list[bytes]:
         """Return the entries of the bundle that is not full yet.
 
-        Checked once more: a byte that rotted since must not get into a sealed bundle.
+        Checked each time: a byte that rotted since must not get into a sealed bundle.
         """
         first, taken = divmod(self.tree_size, TILE_WIDTH)
         if not taken:

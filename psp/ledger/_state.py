@@ -83,6 +83,8 @@ class _Loader:
                 " sealed. Check the ledger to learn which, and restore it from a copy; nothing was"
                 " changed now."
             )
+        # The one bundle that still grows: what a crash came closest to, and the next write needs.
+        published.read_open_bundle(edge)
         pending: list[bytes] = []
         # A crash after the checkpoint and before the new journal leaves batches that are published.
         if journal.batches and journal.base == checkpoint.tree_size:
