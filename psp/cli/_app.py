@@ -11,6 +11,7 @@ from ._ask import ask, status
 from ._decode import decode
 from ._demo import demo
 from ._estate import new, up
+from ._ledger import ledger, verify
 from ._totebox import audit, pack, unpack
 from ._trace import trace
 
@@ -34,4 +35,6 @@ app.command(ask)
 app.command(status)
 app.command(decode)
 app.command(trace)
+app.command(ledger)
+app.command(verify)
 app.register_install_completion_command()

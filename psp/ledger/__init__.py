@@ -19,6 +19,7 @@ from ._ledger import Appended as Appended
 from ._ledger import Ledger as Ledger
 from ._ledger import check_ledger as check_ledger
 from ._limits import ENTRY_BYTES_MAX as ENTRY_BYTES_MAX
+from ._limits import PROOF_FILE_BYTES_MAX as PROOF_FILE_BYTES_MAX
 from ._note import Signer as Signer
 from ._note import VerifierKey as VerifierKey
 from ._note import decode_verifier_key_untrusted as decode_verifier_key_untrusted

@@ -98,7 +98,7 @@ def decode_proof_file_untrusted(data: bytes) -> ProofFile:
     if not divider or lines[:1] != [FIRST_LINE]:
         raise InclusionProofInvalid(
             f"not a proof file: one begins with {FIRST_LINE!r} and holds an empty line. Take the"
-            " file whole, as it was written."
+            " file whole, as `psp ledger prove` wrote it."
         )
     del lines[0]
     entry = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._add_table import add_table as add_table
 from ._archive import Archive as Archive
+from ._archive import ledger_origin as ledger_origin
 from ._corrections import retract as retract
 from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument
