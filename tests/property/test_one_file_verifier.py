@@ -30,6 +30,7 @@ from psp.ledger import (
     witness_key,
 )
 from psp.ledger._cosignature import sign_cosignature
+from psp.ledger._note import sign_note
 from tests.unit.ledger.keys import Key
 from verifier import psp_verify
 
@@ -120,6 +121,16 @@ def changed(random: Random, data: bytes) -> bytes:
     return data
 
 
+def signed_again(random: Random, proof: bytes) -> bytes:
+    """Change the text of a proof's checkpoint and sign it: what then is wrong is wrong in form."""
+    head, _, note = proof.partition(b"\n\n")
+    text = changed(random, note.partition(b"\n\n")[0]).decode("utf-8", "replace") + "\n"
+    lines = sign_note(text, name=KEY.name, key=Key())
+    for seed in (1, 2):
+        lines += sign_cosignature(text, name=f"w{seed}.example", key=Key(seed), time_s=seed)
+    return head + b"\n\n" + lines
+
+
 def make_ledger(directory: Path, *, published: int) -> Ledger:
     """Make a ledger of all entries, so many of them in tiles and the others in the journal."""
     ledger = Ledger.create(directory, origin=KEY.name, key=Key())
@@ -155,7 +166,8 @@ def proofs_agree(random: Random, proofs: list[bytes], count: int) -> Counter[boo
     told = Counter[bool]()
     key = psp_verify.key_of(KEY.encode())
     for _ in range(count):
-        data = changed(random, random.choice(proofs))
+        change = random.choice((changed, changed, changed, signed_again))
+        data = change(random, random.choice(proofs))
         given = random.choice((None, None, ENTRIES[0], ENTRIES[299]))
         witnesses = WITNESSES[: random.randrange(3)]
         own = ours(
