@@ -4,6 +4,7 @@ imports   what `import psp` adds to a program
 rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TLS socket
 wan       calls over a distance of 80 ms, in round trips
 ledger    appending and opening, beside hashing and one sync
+ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import imports, ledger, profile, rpc, wan
+from benchmarks import imports, ingest, ledger, profile, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -25,6 +26,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "rpc": rpc.run,
     "wan": wan.run,
     "ledger": ledger.run,
+    "ingest": ingest.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -32,6 +34,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "rpc": partial(rpc.run, quick=True),
     "wan": partial(wan.run, quick=True),
     "ledger": partial(ledger.run, quick=True),
+    "ingest": partial(ingest.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 

@@ -183,3 +183,11 @@ def test_a_table_says_which_bar_is_not_held() -> None:
         "spread": {"fast": [1.0, 2.5], "small": [2.0, 4.0]},
         "ratios_beside": {"beside": Spread(7.0, 6.0, 8.0)},
     }
+
+
+def test_ingest_measures_the_flights_beside_duckdb() -> None:
+    done = run_benchmark("ingest", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result["ratios"]) == {"ingest_sqlite_vs_duckdb_csv"}
+    assert result["figures"]["rows"] == 2_000

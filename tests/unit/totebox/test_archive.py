@@ -373,6 +373,27 @@ def test_the_same_file_twice_is_said_and_adds_nothing(tmp_path: Path, archive: A
     assert len(entries(archive)) == 2
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_key_stands_once_in_a_file_whether_or_not_the_table_has_rows(
+    tmp_path: Path, archive: Archive, is_first: bool
+) -> None:
+    """An empty table is filled by another way, which finds repeated keys at the end."""
+    if not is_first:
+        ingest(archive, write(tmp_path / "first.csv"))
+    lines = "id,date,price,rooms\nx,2014-05-02,1,1\ny,2014-05-02,2,1\nx,2014-05-02,3,1\n"
+    file = write(tmp_path / "in.csv", f"{lines}x,2014-05-02,4,1\n")
+
+    with pytest.raises(IntakeRefused, match=r"line 4: the row has the key of line 2.*line 5"):
+        ingest(archive, file)
+    done = ingest(archive, file, accept_partial=True)
+
+    assert (done.rows, done.refused) == (2, 2)
+    assert [row for row in stored(archive) if row[0] in ("x", "y")] == [
+        ("x", "2014-05-02", 100, 1),
+        ("y", "2014-05-02", 200, 1),
+    ]
+
+
 def test_the_same_bytes_read_another_way_are_another_file(tmp_path: Path, archive: Archive) -> None:
     ingest(archive, write(tmp_path / "in.csv", CSV.replace("538000,", "538000,7")))
     again = archive.ingest(tmp_path / "in.csv", "sales", operator="jane", now=NOW, null="none")
