@@ -27,20 +27,16 @@ def box(tmp_path: Path) -> Path:
 def test_an_audit_says_what_is_wrong_and_its_command_puts_it_right(
     box: Path, psp: Callable[..., Ran]
 ) -> None:
-    well = psp("totebox", "audit", "box")
-    assert (well.status, "all is well" in well.out) == (0, True)
     (asset,) = (box / "assets").iterdir()
     asset.chmod(0o666)
 
-    found = psp("totebox", "audit", box)
-    assert found.status == 3
-    assert "warning: assets:" in found.out
     report = json.loads(psp("totebox", "audit", box, "--json").out)
     (finding,) = report["findings"]
     command, mode, path = shlex.split(finding["next"])
     assert (command, path) == ("chmod", str(asset))
     asset.chmod(int(mode, 8))
-    assert psp("totebox", "audit", box).status == 0
+    well = psp("totebox", "audit", "box")
+    assert (well.status, "all is well" in well.out) == (0, True)
 
 
 def test_a_sample_states_its_chance(box: Path, psp: Callable[..., Ran]) -> None:
@@ -55,18 +51,11 @@ def test_an_archive_travels_as_one_file(box: Path, psp: Callable[..., Ran]) -> N
     assert packed.status == 0
     assert "without its private keys" in packed.out
     assert "Next: psp totebox unpack box.tar DIR" in packed.out
-    again = psp("totebox", "pack", "box", "box.tar")
-    assert (again.status, "there already" in again.sentence) == (1, True)
-    assert psp("totebox", "unpack", "box.tar", "copy").status == 3
-
-    assert psp("totebox", "pack", "box", "keys.tar", "--with-keys", "--json").status == 0
-    report = psp("totebox", "unpack", "keys.tar", "whole", "--json")
-    assert (report.status, json.loads(report.out)["worst"]) == (0, "note")
+    unpacked = psp("totebox", "unpack", "box.tar", "copy")
+    assert (unpacked.status, "warning: keys:" in unpacked.out) == (3, True)
 
 
-def test_a_served_archive_is_neither_audited_nor_packed(box: Path, psp: Callable[..., Ran]) -> None:
+def test_a_served_archive_is_not_audited(box: Path, psp: Callable[..., Ran]) -> None:
     with Archive.open(box, doing="which serves it"):
-        for command in (("audit", "box"), ("pack", "box", "box.tar")):
-            refused = psp("totebox", *command)
-            assert refused.status == 1
-            assert "which serves it" in refused.sentence
+        refused = psp("totebox", "audit", "box")
+    assert (refused.status, "which serves it" in refused.sentence) == (1, True)

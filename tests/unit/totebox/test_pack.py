@@ -231,7 +231,7 @@ def test_killed_at_any_step_it_is_there_whole_or_not_at_all(
     whole = tmp_path / "whole.tar"
     pack(box, whole, with_keys=True)
     source = box if packing else whole
-    for step in range(1_000):
+    for step in range(0, 1_000, 1 if packing else 4):  # An unpacked step costs an audit.
         target = tmp_path / f"made-{step}"
         lived = die_at(step, source, target, packing=packing)
         assert not lived or target.exists()
