@@ -1,10 +1,12 @@
-"""`psp ledger show`, `prove` and `witness`, and `psp verify`."""
+"""`psp ledger show`, `fsck`, `prove` and `witness`, and `psp verify`."""
 
 from __future__ import annotations
 
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,6 +25,7 @@ from psp.ledger import (
     Proven,
     VerifierKey,
     Witness,
+    check_ledger,
     decode_verifier_key_untrusted,
     open_published,
     verify_checkpoint_untrusted,
@@ -246,24 +249,64 @@ def _cosign(
     return {"directory": str(directory), "ledger": public.name, "file": str(path)}
 
 
-def _open(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Ledger, VerifierKey]:
-    """Open the ledger of an archive or one that stands alone, for reading."""
+@ledger.command
+def fsck(
+    directory: Path,
+    /,
+    *,
+    key: str | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Read every file of a ledger and name all that is wrong. Nothing is changed.
+
+    Ends with 1 if anything is.
+
+    Parameters
+    ----------
+    directory
+        An archive, or a ledger alone.
+    key
+        The ledger's public key, NAME+ID+BASE64; an archive names its own.
+    json
+        Print one JSON object.
+    """
+    place, public = _located(directory, key)
+    report = check_ledger(place, origin=public.name, public_key=public.public_key)
+    if json:
+        print_json(asdict(report))
+    else:
+        for found in report.findings:
+            out().print(neutral(f"{found.file}: {found.what} {found.remedy}"), soft_wrap=True)
+        out().print(
+            f"{report.entries} entries, {report.tiles} tiles, {report.bundles} bundles read;"
+            f" {len(report.findings) or 'nothing'} wrong"
+        )
+    if report.findings:
+        sys.exit(1)
+
+
+def _located(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Path, VerifierKey]:
+    """Say where the ledger of an archive, or one that stands alone, is, and whose it must be."""
     is_archive = (directory / _MANIFEST).exists()
     place = directory / "ledger" if is_archive else directory
     if isinstance(key, str):
-        public = decode_verifier_key_untrusted(key)
-    elif is_archive:
-        public = _key_of_archive(directory)
-    else:
-        # Only to choose among the keys given: opening checks that this one signed.
-        origin = _read(place / "checkpoint").partition(b"\n")[0].decode("utf-8", "replace")
-        if origin not in (key or {}):
-            raise EstateError(
-                f"{directory} is no archive, and no key was given for the ledger"
-                f" {neutral(origin)[:80]!r}. Give its public key, NAME+ID+BASE64."
-            )
-        public = (key or {})[origin]
-    if is_archive or (place / "journal").exists():
+        return place, decode_verifier_key_untrusted(key)
+    if is_archive:
+        return place, _key_of_archive(directory)
+    # Only to choose among the keys given: opening checks that this one signed.
+    origin = _read(place / "checkpoint").partition(b"\n")[0].decode("utf-8", "replace")
+    if origin not in (key or {}):
+        raise EstateError(
+            f"{directory} is no archive, and no key was given for the ledger"
+            f" {neutral(origin)[:80]!r}. Give its public key, NAME+ID+BASE64."
+        )
+    return place, (key or {})[origin]
+
+
+def _open(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Ledger, VerifierKey]:
+    """Open the ledger of an archive or one that stands alone, for reading."""
+    place, public = _located(directory, key)
+    if (place / "journal").exists():
         return Ledger.open(place, origin=public.name, public_key=public.public_key), public
     return open_published(place, ledger=public), public
 

@@ -322,8 +322,8 @@ def check_ledger(
 ) -> LedgerReport:
     """Read every file of a ledger and list everything that is wrong. Nothing is changed.
 
-    The time grows with the ledger, some seconds per million small entries; the memory does not: a tile
-    of each level and one bundle, and what the journal holds.
+    The time grows with the ledger, some seconds per million small entries; the memory does not: a
+    tile of each level and one bundle, and what the journal holds.
 
     A writer may be at work; it is then the ledger of the moment when this began that is checked.
 
