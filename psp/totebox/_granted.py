@@ -43,6 +43,7 @@ class Shared:
 
     def __post_init__(self) -> None:
         self.reads = self.archive.read_audit()
+        self.reads.log = self.log
 
 
 class Granted(Exposed):

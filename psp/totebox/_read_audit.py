@@ -53,6 +53,7 @@ class ReadAudit:
         policy: When an entry is durable.
         failure: Why nothing is read any more; None while all is well. Only opening again helps:
             after a failed sync nobody knows what is on the disk.
+        log: Takes the failure, once; for the owner alone.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ReadAudit:
     ) -> None:
         self.policy = policy
         self.failure: str | None = None
+        self.log: Callable[[str], None] = lambda text: None
         self._ledger = ledger
         self._free_bytes = free_bytes
         self._rates = Rates()
@@ -201,6 +203,7 @@ class ReadAudit:
 
     def _fail(self, exc: Exception) -> NoReturn:
         self.failure = str(exc)
+        self.log(f"reads are stopped, because their record cannot be written: {exc}")
         raise _stopped()
 
     def _raise_failure(self) -> None:

@@ -258,6 +258,7 @@ async def test_a_record_that_cannot_be_written_stops_answers_and_shows(bench: Be
     with pytest.raises(Denied):
         await grant.receipt(99)
     health = bench.desk.bootstrap(peer(bench.user)).health()
+    assert [text for text in bench.logged if "reads are stopped" in text] == bench.logged[-1:]
     assert health["state"] == "active, reads stopped"
     assert health["reads"] == {"policy": "before-answer", "state": "stopped", "recorded": 0}
 
