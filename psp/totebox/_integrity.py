@@ -272,8 +272,8 @@ class _Audit:
             self.say("index", Severity.WARNING, what, remedy)
             return
         self.report.index_compared = True
-        for table in different:
-            what = f"the index's table {table} is not what the sealed originals say"
+        if different:
+            what = f"the index's {', '.join(different)} are not what the sealed originals say"
             self.say("index", Severity.DAMAGE, what, remedy)
 
 
