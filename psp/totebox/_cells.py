@@ -43,10 +43,10 @@ _TRUTHS: Final[Mapping[str, int]] = {
 }
 
 
-_REMEMBERED_MAX: Final = 4_096
+_REMEMBERED_MAX: Final = 16_384
 _REMEMBERED_CHARACTERS_MAX: Final = 32
 """Cells of a column repeat: months, carriers, postal codes. Both limits bound the memory: some
-300 KiB a column."""
+2 MiB a column. A year has 8,760 hours."""
 
 
 class CellRefused(ValueError):

@@ -10,6 +10,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO, Final
 
 from psp.errors import IntakeRefused, MissingExtra
@@ -91,7 +92,7 @@ def _open_csv(file: BinaryIO, shown_name: str) -> Source:
         )
     # A header holds names; the separator is what there is most of. Ties go to the comma.
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(_again(first, lines), delimiter=delimiter, strict=True)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     rows = _csv_rows(reader, shown_name)
     _, header = next(rows)
     return Source(
@@ -101,11 +102,6 @@ def _open_csv(file: BinaryIO, shown_name: str) -> Source:
         rows=rows,
         bytes_done=lambda: lines.bytes_done,
     )
-
-
-def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def _csv_rows(reader: Iterator[list[str]], shown_name: str) -> Iterator[Numbered]:

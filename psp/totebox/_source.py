@@ -51,13 +51,15 @@ class Lines:
             raise StopIteration
         self.line += 1
         self.bytes_done += len(raw)
+        is_utf16 = False
         if self.line == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
+            is_utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         if len(raw) > LINE_BYTES_MAX:
             raise self._refused(
                 f"longer than {LINE_BYTES_MAX} bytes. Is it a table? Put each row on its own line"
             )
-        if b"\0" in raw or raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        if is_utf16 or b"\0" in raw:
             raise self._refused(
                 "it holds a NUL byte, so the file is UTF-16 or damaged. Save it as CSV UTF-8"
             )

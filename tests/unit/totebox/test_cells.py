@@ -117,5 +117,5 @@ def test_remembering_cells_changes_nothing_and_ends() -> None:
     remembering = converter(Column(name="x", type=ColumnType.INTEGER), null="")
 
     for _ in range(2):
-        assert [remembering(str(n)) for n in range(5_000)] == list(range(5_000))
-    assert len(remembering.__self__) == 4_096  # type: ignore[attr-defined]
+        assert [remembering(str(n)) for n in range(17_000)] == list(range(17_000))
+    assert len(remembering.__self__) == 16_384  # type: ignore[attr-defined]
