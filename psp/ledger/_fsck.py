@@ -19,7 +19,7 @@ from ._checkpoint import Checkpoint, verify_checkpoint_untrusted
 from ._files import Files
 from ._journal import Journal, decode_journal_untrusted
 from ._leftovers import Sizes, find_leftovers
-from ._limits import HASH_BYTES, JOURNAL_BYTES, NOTE_BYTES_MAX, TILE_WIDTH
+from ._limits import HASH_BYTES, JOURNAL_BYTES, NOTE_BYTES_MAX, SNAPSHOT_TRIES, TILE_WIDTH
 from ._published import Published
 from ._report import CHANGED, LOST, Finding, LedgerReport
 from ._state import CHECKPOINT, JOURNAL
@@ -60,9 +60,13 @@ class _Check:
     published: Published = field(init=False)
 
     def run(self) -> None:
-        snapshot = self._snapshot()
-        journal = self._journal()
-        checkpoint = self._checkpoint()
+        for _ in range(SNAPSHOT_TRIES):
+            # A writer may be in the middle of a batch, or publish between the two.
+            self.findings.clear()
+            snapshot = self._snapshot()
+            journal, checkpoint = self._journal(), self._checkpoint()
+            if journal and checkpoint and checkpoint.tree_size in (journal.base, journal.tree_size):
+                break
         if checkpoint is not None:
             size, root = checkpoint.tree_size, checkpoint.root_hash
         elif journal is not None:

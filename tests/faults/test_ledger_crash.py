@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from psp.errors import LedgerError
-from psp.ledger import Ledger
+from psp.ledger import Ledger, LedgerReport, check_ledger
 
 from .disk import FATES, KEY, ORIGIN, Crash, Disk, always, batches, reopen, work
 
@@ -121,7 +121,7 @@ CHILD = """
 import os, sys
 from pathlib import Path
 from tests.faults.disk import KEY, ORIGIN
-from psp.ledger import Ledger
+from psp.ledger import Ledger, LedgerReport, check_ledger
 directory = Path(sys.argv[1])
 ledger = Ledger.open(directory, origin=ORIGIN, public_key=KEY.public_bytes, key=KEY)
 for number in range(100_000):
@@ -130,6 +130,10 @@ for number in range(100_000):
     if number % 3 == 0:
         ledger.write_tiles()
 """
+
+
+def check(directory: Path) -> LedgerReport:
+    return check_ledger(directory, origin=ORIGIN, public_key=KEY.public_bytes)
 
 
 @pytest.mark.slow
@@ -151,11 +155,13 @@ def test_a_killed_process_leaves_every_entry_that_it_acknowledged(tmp_path: Path
             # A reader beside a living writer sees a whole ledger.
             reader = Ledger.open(directory, origin=ORIGIN, public_key=KEY.public_bytes)
             assert reader.checkpoint.tree_size > max(acknowledged)
+            assert check(directory).is_clean
             child.kill()
             for line in child.stdout:  # What it acknowledged before it died.
                 if line.endswith(b"\n"):
                     index, number = line.split()
                     acknowledged[int(index)] = number
         reader = Ledger.open(directory, origin=ORIGIN, public_key=KEY.public_bytes)
+        assert check(directory).is_clean
         for start, number in acknowledged.items():
             assert reader.entries(start, start + 20) == [number] * 20

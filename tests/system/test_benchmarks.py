@@ -32,6 +32,7 @@ RPC_KEYS = {
     "chain10_vs_pycapnp",
     "small_call_p99_under_bulk",
 }
+LEDGER_KEYS = {"fsyncs_per_batch", "append_1000_vs_hash_and_sync", "open_10m_vs_1m"}
 WAN_KEYS = {"chain10_round_trips", "cold_round_trips", "cold_round_trips_interactive"}
 
 # A process that starts a hall, says who is in it, and waits.
@@ -105,6 +106,16 @@ def test_calls_are_compared_with_every_peer() -> None:
     assert {"rtt_vs_pycapnp_uvloop", "rtt_async_vs_pycapnp"} <= set(figures["ratios_beside"])
     assert figures["null of psp"]["cpu_us"][0] > 0
     assert set(result["limits"]["tls"].values()) == {"TLSv1.3"}
+
+
+@pytest.mark.slow
+def test_a_ledger_is_compared_with_hashing_and_one_sync() -> None:
+    result = quick("ledger")
+
+    check_result(result, LEDGER_KEYS)
+    assert result["ratios"]["fsyncs_per_batch"] == 1
+    assert set(result["figures"]["growth"]) == {"1000", "10000", "100000"}
+    assert "100,000 and 10,000" in result["limits"]["quick"]
 
 
 @pytest.mark.slow
