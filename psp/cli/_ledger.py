@@ -308,6 +308,8 @@ def _open(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Le
     place, public = _located(directory, key)
     if (place / "journal").exists():
         return Ledger.open(place, origin=public.name, public_key=public.public_key), public
+    # Said aloud, because a ledger of PSP that lost its journal looks the same.
+    err().print(f"{place} has no journal: read as another program's, by its tiles alone")
     return open_published(place, ledger=public), public
 
 

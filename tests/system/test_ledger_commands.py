@@ -107,6 +107,8 @@ def test_a_served_archive_can_be_shown_too(here: Psp, box: Path) -> None:
 def test_a_ledger_by_another_program_is_shown(here: Psp) -> None:
     facts = shown(here, THEIRS, "--key", THEIR_KEY.encode())
     assert facts["entries"] == 300
+    ran = here("ledger", "show", THEIRS, "--key", THEIR_KEY.encode())
+    assert "has no journal" in ran.err.replace("\n", " ")
 
 
 def test_a_proof_is_checked_far_from_the_archive(psp: Psp, box: Path, tmp_path: Path) -> None:
