@@ -82,6 +82,13 @@ def repeat(random: Random, data: bytes) -> bytes:
     return data[:end] + data[start:]
 
 
+def insert_where_words_begin(random: Random, data: bytes) -> bytes:
+    """What a lax reader of numbers, names and base64 would overlook."""
+    starts = [at + 1 for at, byte in enumerate(data[:2_000]) if byte in b"\n "] or [0]
+    at = random.choice(starts)
+    return data[:at] + random.choice((b"0", b"00", b"+", b" ", b"-", b"\n")) + data[at:]
+
+
 def append(random: Random, data: bytes) -> bytes:
     return data + random.choice((b"\0", b"\n", data[:32], data[-77:], bytes(512)))
 
@@ -109,7 +116,7 @@ def blank_a_sector(random: Random, data: bytes) -> bytes:
 
 
 CHANGES: list[Change] = [
-    *(flip_a_bit, write_a_likely_byte, cut, repeat, append),
+    *(flip_a_bit, write_a_likely_byte, cut, repeat, append, insert_where_words_begin),
     *(swap_lines, change_a_line, blank_a_sector),
 ]
 
