@@ -31,7 +31,7 @@ from psp.ledger import (
     verify_checkpoint_untrusted,
     verify_proof_file_untrusted,
 )
-from psp.totebox import ledger_origin, read_manifest
+from psp.totebox import READS_DIRECTORY, ledger_origin, read_manifest, reads_origin
 from psp.transport import MachineKey
 
 from ._common import err, out, print_json
@@ -259,7 +259,7 @@ def fsck(
 ) -> None:
     """Read every file of a ledger and name all that is wrong. Nothing is changed.
 
-    Ends with 1 if anything is.
+    Of an archive, its record of reads too. Ends with 1 if anything is wrong.
 
     Parameters
     ----------
@@ -271,17 +271,26 @@ def fsck(
         Print one JSON object.
     """
     place, public = _located(directory, key)
-    report = check_ledger(place, origin=public.name, public_key=public.public_key)
+    origins = {place: public.name}
+    if (reads := directory / READS_DIRECTORY).is_dir():
+        origins[reads] = reads_origin(public.name)
+    reports = {
+        str(path): check_ledger(path, origin=origin, public_key=public.public_key)
+        for path, origin in origins.items()
+    }
     if json:
-        print_json(asdict(report))
+        print_json({path: asdict(report) for path, report in reports.items()})
     else:
-        for found in report.findings:
-            out().print(neutral(f"{found.file}: {found.what} {found.remedy}"), soft_wrap=True)
-        out().print(
-            f"{report.entries} entries, {report.tiles} tiles, {report.bundles} bundles read;"
-            f" {len(report.findings) or 'nothing'} wrong"
-        )
-    if report.findings:
+        for path, report in reports.items():
+            for found in report.findings:
+                line = f"{path}/{found.file}: {found.what}. {found.remedy}"
+                out().print(neutral(line), soft_wrap=True)
+            out().print(
+                f"{path}: {report.entries} entries, {report.tiles} tiles, {report.bundles} bundles"
+                f" read; {len(report.findings) or 'nothing'} wrong",
+                soft_wrap=True,
+            )
+    if not all(report.is_clean for report in reports.values()):
         sys.exit(1)
 
 

@@ -83,7 +83,10 @@ def find_leftovers(
 
 
 def _walk(files: Files, directory: str) -> Iterator[tuple[str, int]]:
-    """Yield every file, and every directory that is empty, with its mode."""
+    """Yield every file, and every directory that is empty, with its mode.
+
+    A directory with a checkpoint of its own is another ledger, which has its own check.
+    """
     for name in files.names(directory):
         path = name if directory == "." else f"{directory}/{name}"
         try:
@@ -91,7 +94,8 @@ def _walk(files: Files, directory: str) -> Iterator[tuple[str, int]]:
         except LedgerError:
             continue  # A writer's, and gone.
         if stat.S_ISDIR(mode) and files.names(path):
-            yield from _walk(files, path)
+            if not files.exists(f"{path}/{CHECKPOINT}"):
+                yield from _walk(files, path)
         else:
             yield path, mode
 

@@ -21,6 +21,7 @@ from ._pack import Packed as Packed
 from ._pack import pack as pack
 from ._pack import unpack as unpack
 from ._pairing import Pairing as Pairing
+from ._read_audit import READS_DIRECTORY as READS_DIRECTORY
 from ._read_audit import reads_origin as reads_origin
 from ._receipts import Receipt as Receipt
 from ._receipts import hash_result as hash_result

@@ -221,3 +221,19 @@ def test_one_bad_ledger_does_not_keep_the_others_from_being_watched(
 def test_a_witness_does_not_begin_twice(here: Psp) -> None:
     assert watch(here, "w", "--new").status == 0
     assert "a witness that forgets is none" in watch(here, "w", "--new").sentence
+
+
+def test_a_whole_archive_is_checked_and_what_is_wrong_is_named(here: Psp, box: Path) -> None:
+    clean = here("ledger", "fsck", box)
+    assert (clean.status, clean.out.count("nothing wrong")) == (0, 2)  # And its record of reads.
+
+    bundle = box / "ledger" / "tile" / "entries" / "000.p" / "2"
+    bundle.chmod(0o600)
+    bundle.write_bytes(bundle.read_bytes().replace(b"sales", b"tales", 1))
+    found = here("ledger", "fsck", box)
+    assert found.status == 1
+    assert "tile/entries/000.p/2" in found.out
+
+    report = json.loads(here("ledger", "fsck", box, "--json").out)
+    assert any(one["file"] == "tile/entries/000.p/2" for one in report[f"{box}/ledger"]["findings"])
+    assert report[f"{box}/ledger/read-audit"]["findings"] == []

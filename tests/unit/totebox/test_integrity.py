@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from psp.errors import ArchiveError
-from psp.totebox import Archive, Severity, audit_archive
+from psp.totebox import DOCUMENTS, Archive, Severity, add_table, audit_archive
 from psp.totebox._receipts import Read
 from psp.totebox._report import Report, chance_of_catching
 from psp.totebox._rounds import Round, draw, read_round
@@ -235,3 +235,13 @@ def test_the_stated_chance_is_what_counting_every_sample_gives() -> None:
                 expected = float(Fraction(caught, len(samples)))
                 assert chance_of_catching(damaged, read, sealed) == expected
     assert Report(Path()).catches == {}
+
+
+def test_an_archive_to_which_a_table_was_added_is_still_well(box: Path) -> None:
+    with Archive.open(box) as archive:
+        add_table(archive, DOCUMENTS, operator="a person", now=NOW)
+    assert audit_archive(box).findings == []
+
+    overwrite(box / "manifest.toml", b"floor = 1", b"floor = 2")
+    (found,) = audit_archive(box).findings
+    assert found.part == "manifest"
