@@ -9,8 +9,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/demo.done
 	@$(BIN)/psp demo $(ARGS)
 
+# In two processes: half of the time is real processes and disks that a test waits for.
+WORKERS ?= 2
 test: $(VENV)/dev.done
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 # Minutes in place of seconds: more seeds of the simulation, and each core fuzzed for longer. Inputs
 # worth keeping and those that break a law land in build/found (docs/testing.md).
