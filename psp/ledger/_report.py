@@ -23,6 +23,11 @@ class Finding:
     what: str
     remedy: str
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether what was sealed is lost or changed, and not only out of place."""
+        return self.remedy in (LOST, CHANGED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerReport:

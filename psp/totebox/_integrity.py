@@ -21,7 +21,7 @@ import apsw
 
 from psp.capability import Anchor, verify_anchor_untrusted
 from psp.errors import ArchiveError, CapabilityError, EstateError, LedgerError
-from psp.ledger import Checkpoint, Ledger, verify_consistency
+from psp.ledger import Checkpoint, Ledger, check_ledger, verify_consistency
 from psp.transport import MachineKey
 
 from ._assets import Assets, write_durably
@@ -105,14 +105,21 @@ class _Audit:
         return manifest, anchor
 
     def _open_ledger(self, path: str, origin: str, anchor: Anchor) -> Ledger | None:
-        """Open a ledger, which checks its signature, every tile, every entry and the root."""
+        """Open a ledger and check all of it; None if what it holds cannot be believed."""
         part = "reads" if path == READS_DIRECTORY else path
+        place, key = self.directory / path, anchor.ledger_key
         try:
-            return Ledger.open(self.directory / path, origin=origin, public_key=anchor.ledger_key)
+            ledger = Ledger.open(place, origin=origin, public_key=key)
+            report = check_ledger(place, origin=origin, public_key=key)
         except LedgerError as exc:
-            restore = f"cp -r BACKUP/{path}/. {shlex.quote(str(self.directory / path))}"
+            restore = f"cp -r BACKUP/{path}/. {shlex.quote(str(place))}"
             self.say(part, Severity.DAMAGE, str(exc), restore)
             return None
+        for one in report.findings:
+            severity = Severity.DAMAGE if one.is_damage else Severity.WARNING
+            what = f"{path}/{one.file}: {one.what}. {one.remedy}"
+            self.say(part, severity, what, self._shell("psp ledger fsck", "."))
+        return None if any(one.is_damage for one in report.findings) else ledger
 
     def _recorded_hashes(self, facts: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
         """Hold the manifest and the anchor against the last entry that recorded their hash."""

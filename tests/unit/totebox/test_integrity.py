@@ -149,7 +149,7 @@ def test_each_harm_is_found_named_and_left_as_it_is(
 
     (found,) = report.findings
     assert (found.part, found.severity, report.worst) == (part, severity, severity)
-    assert found.next.split()[0] in {"cp", "chmod", "rm", "ls", "diff"}
+    assert found.next.split()[0] in {"cp", "chmod", "rm", "ls", "diff", "psp"}
     assert contents(box) == before
 
 
@@ -245,3 +245,24 @@ def test_an_archive_to_which_a_table_was_added_is_still_well(box: Path) -> None:
     overwrite(box / "manifest.toml", b"floor = 1", b"floor = 2")
     (found,) = audit_archive(box).findings
     assert found.part == "manifest"
+
+
+def test_what_stands_where_it_should_not_in_a_ledger_is_a_warning(box: Path) -> None:
+    (box / "ledger" / "notes.txt").write_text("a reminder")
+    (found,) = audit_archive(box).findings
+    assert (found.part, found.severity) == ("ledger", Severity.WARNING)
+    assert "ledger/notes.txt" in found.what
+
+
+def test_an_entry_changed_far_from_the_edge_is_damage_and_nothing_is_made_of_the_rest(
+    box: Path,
+) -> None:
+    with Archive.open(box) as archive:
+        archive.ledger.append([b'{"kind":"note"}'] * 600)
+    bundle = box / "ledger" / "tile" / "entries" / "000"
+    bundle.chmod(0o600)
+    overwrite(bundle, b"note", b"Note")
+    bundle.chmod(0o444)
+    (found,) = audit_archive(box).findings
+    assert (found.part, found.severity) == ("ledger", Severity.DAMAGE)
+    assert "ledger/tile/entries/000" in found.what

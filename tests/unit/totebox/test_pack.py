@@ -37,6 +37,8 @@ def names(file: Path) -> list[str]:
 def test_an_archive_comes_out_as_it_went_in(box: Path, tmp_path: Path) -> None:
     packed = pack(box, tmp_path / "box.tar", with_keys=True)
     report = unpack(tmp_path / "box.tar", tmp_path / "copy")
+    for ledger in ("ledger", "ledger/read-audit"):
+        assert (tmp_path / "copy" / ledger / "checkpoint").stat().st_mode & 0o777 == 0o444
 
     assert packed.has_keys
     assert (report.directory, report.worst) == (tmp_path / "copy", Severity.NOTE)
