@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Iterator
 from typing import Final
@@ -32,7 +33,9 @@ def free_ports(host: str, count: int) -> list[int]:
 
 
 def _listenable(host: str) -> Iterator[int]:
-    for port in range(PORT_FIRST, PORT_LAST):
+    # From a place of its own: two estates made before either runs would get the same ports.
+    start = PORT_FIRST + secrets.randbelow(PORT_LAST - PORT_FIRST)
+    for port in (*range(start, PORT_LAST), *range(PORT_FIRST, start)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
