@@ -75,6 +75,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_and_takes_less_than_24_mib_on_the_way(name: str) -> None:
+    """Attack 9: empty maps by the hundred thousand, depth, lengths of 4 billion."""
     stream = call(BOMBS[name])
     reader = FrameReader(Role.SUBJECT)
 

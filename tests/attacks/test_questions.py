@@ -553,6 +553,7 @@ def two_grants() -> House:
     ids=["a promise", "in a list", "in a map", "a reference"],
 )
 def test_objects_of_two_grants_in_one_call_are_denied(arguments: list[object]) -> None:
+    """Attack 17: whoever holds two grants cannot lend one call the strength of both."""
     house = two_grants()
     house.say(call(3, 1, "m", arguments), call(4, [1, []], "m", arguments))
 
@@ -562,6 +563,7 @@ def test_objects_of_two_grants_in_one_call_are_denied(arguments: list[object]) -
 
 
 def test_objects_of_two_grants_that_come_later_are_denied_too() -> None:
+    """Attack 17: as promises, whose objects come after the call."""
     house = House()
     house.say([1, 1, b"a"], [1, 2, b"b"], call(3, [1, []], "m", [promised(2)]))
     house.give(2, "grant b")

@@ -142,6 +142,7 @@ async def carrier(tmp_path: Path, aggregator: MachineKey) -> AsyncIterator[Conne
 async def test_a_signed_call_is_answered_after_one_round_trip_and_once(
     tmp_path: Path, aggregator: MachineKey, console: Console
 ) -> None:
+    """Attack 13: over real sockets, a letter that is delivered twice."""
     async with carrier(tmp_path, aggregator) as connection:
         letter = console.write(QUERY)
         answer = await deliver(connection, letter)
@@ -156,6 +157,7 @@ async def test_a_signed_call_is_answered_after_one_round_trip_and_once(
 async def test_a_captured_aggregator_gets_nothing_that_was_not_signed(
     tmp_path: Path, aggregator: MachineKey, console: Console
 ) -> None:
+    """Attack 18: other commands under a true signature, and true commands under another."""
     async with carrier(tmp_path, aggregator) as connection:
         letter = console.write(QUERY)
         other = letter._replace(commands=console.write([("describe", [])]).commands)

@@ -124,6 +124,7 @@ def test_the_lender_is_denied_exactly_the_cells_that_must_be_hidden(
 
 
 def test_nothing_hidden_can_be_subtracted_back(demo: dict[str, Any], raw: Cells) -> None:
+    """Attack 15, in part: the tracker's subtraction, over 70 archives."""
     assert subtractable(demo["view"]["lender"], raw) == []
 
 

@@ -134,7 +134,7 @@ def test_what_the_holder_has_signed_is_accepted_for_one_verification() -> None:
     ],
 )
 def test_other_commands_than_were_signed_cost_no_verification(commands: list[Command]) -> None:
-    """A captured aggregator holds a signed call, and can make no other out of it."""
+    """Attack 18: a captured aggregator holds a signed call, and can make no other out of it."""
     assert cost_of_refusing(sign(), commands) == 0
 
 

@@ -30,6 +30,7 @@ SMALL_ORDER = [
 
 
 def test_the_fourteen_encodings_of_small_order_are_refused() -> None:
+    """Attack 6: all there are."""
     assert len(set(SMALL_ORDER)) == 14
     for weak in SMALL_ORDER:
         with pytest.raises(CapabilityError):
@@ -66,6 +67,7 @@ def test_honest_keys_pass_both_checks() -> None:
 
 
 def test_an_honest_key_with_a_small_part_added_is_found() -> None:
+    """Attack 6: a key of mixed order."""
     honest = _keys._decompress(OWNER.public_bytes)
     small = _keys._decompress(Y8.to_bytes(32, "little"))
     assert honest is not None

@@ -59,6 +59,7 @@ def with_field(position: int, value: object) -> bytes:
     ids=repr,
 )
 def test_a_field_of_another_type_or_range_is_refused(position: int, value: object) -> None:
+    """Attack 8: nil, floats, NaN, a bool for an integer, extensions, 2**53, 2**64 - 1."""
     with pytest.raises(ValueError, match=r"\w"):
         Link.decode_untrusted(with_field(position, value))
 
@@ -87,12 +88,14 @@ def test_a_field_of_another_type_or_range_is_refused(position: int, value: objec
     ],
 )
 def test_a_second_encoding_of_a_link_is_refused(body: bytes) -> None:
+    """Attack 8: lengths in more bytes than they need, a trailing byte, one field too many."""
     assert body != BODY
     with pytest.raises(ValueError, match=r"\w"):
         Link.decode_untrusted(body)
 
 
 def test_columns_out_of_order_or_without_use_are_a_second_encoding() -> None:
+    """Attack 8: there are no maps; what stands twice stands twice in an array."""
     scope: list[list[list[object]]] = msgpack.unpackb(encode(FIELDS[11]))  # type: ignore[arg-type]
     (rule,) = scope[0]
     assert rule[1] == ["date", "price", "zipcode"]

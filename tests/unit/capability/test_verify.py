@@ -81,6 +81,7 @@ def test_a_chain_of_any_length_costs_one_verification_per_link(count: int) -> No
 
 
 def test_a_stolen_token_is_refused_without_verifying_a_signature() -> None:
+    """Attack 1: another paired machine shows it, over its own key; nothing is verified."""
     verifier = CountingVerifier()
 
     assert step_of(TWO_LINKS, verifier, presenter=TENANT) == "presenter"
@@ -109,6 +110,7 @@ def test_a_stranger_who_anchors_a_chain_at_himself_costs_no_verification() -> No
     ],
 )
 def test_bytes_that_are_not_a_token_cost_no_verification(token: bytes, step: str) -> None:
+    """Attack 9: the size is looked at first, then the form."""
     verifier = CountingVerifier()
 
     assert step_of(token, verifier) == step
@@ -116,6 +118,7 @@ def test_bytes_that_are_not_a_token_cost_no_verification(token: bytes, step: str
 
 
 def test_a_grant_for_a_sibling_archive_of_the_same_owner_is_refused() -> None:
+    """Attack 10: two archives of one owner, under one anchor key."""
     sibling = found_archive(b"s" * 16)
     verifier = CountingVerifier()
 
@@ -124,6 +127,7 @@ def test_a_grant_for_a_sibling_archive_of_the_same_owner_is_refused() -> None:
 
 
 def test_every_link_must_name_the_archive_not_only_the_leaf() -> None:
+    """Attack 10: a chain that changes its archive on the way."""
     other = first_token(anchor=found_archive(b"s" * 16))
     mixed = sign_freely(
         other, OPERATOR, archive_id=ARCHIVE.archive_id, depth=0, presenter=AGGREGATOR.spki_hash
@@ -144,6 +148,7 @@ def test_every_link_must_name_the_archive_not_only_the_leaf() -> None:
     ],
 )
 def test_the_start_has_thirty_seconds_of_leeway_and_the_end_none(now_s: int, granted: bool) -> None:
+    """Attack 12: a second before each end of the window, at it, and after."""
     if granted:
         assert present(TWO_LINKS, now_s=now_s)
     else:
@@ -177,6 +182,7 @@ def test_a_grant_of_another_epoch_is_refused(epoch: int) -> None:
 
 
 def test_an_unknown_critical_extension_is_refused() -> None:
+    """Attack 20, in part: a restriction that is not understood is never skipped."""
     token = sign_freely(
         first_token(), OPERATOR, critical=(7,), depth=0, presenter=AGGREGATOR.spki_hash
     )
@@ -185,6 +191,7 @@ def test_an_unknown_critical_extension_is_refused() -> None:
 
 
 def test_nothing_follows_a_sealed_link() -> None:
+    """Attack 3: a link appended after depth 0."""
     sealed = first_token(AGGREGATOR, depth=0)
     longer = sign_freely(sealed, AGGREGATOR, holder=TENANT.public_bytes)
 
@@ -231,6 +238,7 @@ def test_every_changed_byte_is_refused() -> None:
 
 
 def test_links_cannot_be_dropped_doubled_swapped_or_spliced() -> None:
+    """Attack 3: what each link signs is its place in one chain."""
     three = next_token(next_token(first_token(), OPERATOR, TENANT, depth=1), TENANT, AGGREGATOR)
     one, two, leaf = decode_chain_untrusted(three).signed
     # The same operator, another first link: everything fits but the hash of what came before.
@@ -242,6 +250,7 @@ def test_links_cannot_be_dropped_doubled_swapped_or_spliced() -> None:
 
 
 def test_a_wider_child_opens_no_more_than_its_parent() -> None:
+    """Attack 4: a modified client signs more than it has."""
     narrow = first_token(scope=COUNT_ONLY)
     wide = sign_freely(
         narrow,
@@ -289,6 +298,7 @@ MIXED_ORDER = (
 
 
 def test_a_second_signature_by_the_same_issuer_gives_the_same_grant_id() -> None:
+    """Attack 7: the id is of what was said, so what revokes it revokes every signature of it."""
     chain = decode_chain_untrusted(TWO_LINKS)
     resigned = Chain((*chain.signed[:-1], replace(chain.signed[-1], signature=b"s" * 64)))
 

@@ -123,6 +123,7 @@ def test_a_call_without_an_invocation_is_denied(signed: Signed) -> None:
 
 
 def test_the_same_bytes_are_let_through_once(signed: Signed) -> None:
+    """Attack 13: the same invocation, on the same reference and on a second one."""
     data = signed.sign(QUERY)
     admit(signed.held, "run", carried(QUERY), data)
 
@@ -160,6 +161,7 @@ def test_a_held_back_call_is_worth_nothing_after_a_minute(signed: Signed) -> Non
 
 
 def test_what_was_signed_before_the_start_is_refused(signed: Signed) -> None:
+    """Attack 13: the archive crashed, and remembers no nonce of the run before."""
     for issued_s in (START_S - 5, START_S, START_S + 2):
         with pytest.raises(Denied):
             admit(signed.held, "describe", [], signed.sign(DESCRIBE, issued_s=issued_s))

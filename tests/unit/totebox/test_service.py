@@ -307,6 +307,7 @@ def all_objects(bench: Bench) -> Iterator[Exposed]:
 
 @pytest.mark.parametrize("clock", ["wall", "boot"])
 def test_either_clock_ends_every_object_of_a_grant(bench: Bench, clock: str) -> None:
+    """Attack 12: the wall clock goes back in the middle of a connection."""
     objects = list(all_objects(bench))
 
     bench.clock.wall_s += LASTS_S - 1

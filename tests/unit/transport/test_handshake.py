@@ -180,7 +180,7 @@ async def test_an_older_tls_is_refused(aggregator: MachineKey, totebox: MachineK
 async def test_no_session_can_outlive_an_unpairing(
     aggregator: MachineKey, totebox: MachineKey
 ) -> None:
-    """A ticket would let a machine in without showing its key again."""
+    """Attack 2: a ticket would let a machine in without showing its key again."""
     context = dialling_context(aggregator, pin(totebox).certificate)
     client, server = await _raw_handshake(context, totebox, aggregator)
     assert isinstance(server, TlsStream)
@@ -189,8 +189,14 @@ async def test_no_session_can_outlive_an_unpairing(
     await stream.receive_some()
 
     assert client.session is None or not client.session.has_ticket
+    assert client.session_reused is False
+    assert server.tls.session_reused is False
     stream.close()
     server.close()
+
+    again = await meet(aggregator, totebox, pinned=[])
+    assert isinstance(again.accepted, Refused)
+    again.close()
 
 
 async def test_a_stranger_does_not_learn_who_is_paired(
