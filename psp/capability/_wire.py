@@ -36,11 +36,14 @@ def decode_untrusted(data: bytes) -> object:
         value: object = msgpack.unpackb(
             data, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0
         )
+        return value
     except (ValueError, TypeError, RecursionError) as exc:
         # Bad UTF-8, trailing bytes, cut ends and limits are ValueErrors; nesting is a ValueError
         # in the C decoder and a RecursionError in the pure Python one.
-        raise ValueError(f"not one MessagePack object ({type(exc).__name__})") from None
-    return value
+        problem = type(exc).__name__
+    # Outside, so that nothing leads to msgpack's error: it carries the bytes, and a tool that
+    # reports errors with all their causes would carry them on.
+    raise ValueError(f"not one MessagePack object ({problem})")
 
 
 def take_list(wire: object, length: int | None = None) -> list[object]:

@@ -58,8 +58,12 @@ class Address:
         """
         found = _ADDRESS.fullmatch(text)
         if found is None or not 0 < int(found["port"]) < 65_536:
+            # Quoted only if it looks like one: what was pasted by mistake may be a token or a key.
+            given = (
+                repr(text[:200]) if text.startswith("psp://") else f"a text of {len(text)} letters"
+            )
             raise EstateError(
-                f"{text[:200]!r} is not the address of an archive. It has the form"
+                f"{given} is not the address of an archive. It has the form"
                 " psp://SHA256:FINGERPRINT@host:port/ARCHIVE; ask its operator to copy it again."
             )
         expected = check_certificate_untrusted(certificate_pem).fingerprint

@@ -23,7 +23,12 @@ def forms_of(secret: bytes) -> set[bytes]:
     longer text the letters depend on where the secret begins, so every beginning is looked for,
     without the letters that its neighbours have a part in.
     """
-    forms = {secret, secret.hex().encode(), secret.hex().upper().encode(), repr(secret).encode()}
+    forms = {
+        secret,
+        secret.hex().encode(),
+        secret.hex().upper().encode(),
+        repr(secret)[2:-1].encode(),
+    }
     for encode, group in (
         (base64.b64encode, 3),
         (base64.urlsafe_b64encode, 3),
