@@ -39,11 +39,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "console": VALUES,
     "testing": ENDPOINT | SERVING,
     "estate": ENDPOINT | SERVING | {"totebox", "aggregator"},
+    "attack": ENDPOINT | SERVING | {"aggregator", "estate"},
     "demo": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "testing"},
     "conformance": ENDPOINT,
     "cli": ENDPOINT
     | SERVING
-    | {"totebox", "aggregator", "console", "estate", "demo", "conformance"},
+    | {"totebox", "aggregator", "console", "estate", "attack", "demo", "conformance"},
     "__main__": {"cli"},
     "__init__": ENDPOINT | SERVING | {"aio", "blocking", "totebox", "aggregator", "estate"},
 }

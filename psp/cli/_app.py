@@ -8,6 +8,7 @@ from psp._version import __version__
 
 from ._archive import archive
 from ._ask import ask, status
+from ._attack import attack
 from ._decode import decode
 from ._demo import demo
 from ._estate import new, up
@@ -33,6 +34,7 @@ app.command(totebox)
 app.command(up)
 app.command(ask)
 app.command(status)
+app.command(attack)
 app.command(decode)
 app.command(trace)
 app.command(ledger)

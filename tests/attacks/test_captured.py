@@ -31,12 +31,13 @@ from psp.capability import (
     Scope,
     TableRule,
     decode_chain_untrusted,
+    one_of,
     sign_invocation,
 )
 from psp.endpoint import Reference, connect
 from psp.errors import CallFailed, Denied, Expired, Invalid
 from psp.estate import Estate, TenantPolicy, create_estate, draft_estate
-from psp.plan import Measure, Plan
+from psp.plan import Filter, GroupKey, Measure, Plan
 from psp.totebox import serve_archive
 from psp.totebox._clocks import Clocks, read_clocks
 from psp.totebox._service import Desk
@@ -322,15 +323,16 @@ async def test_what_a_captured_aggregator_holds_ends_with_its_windows(
 
 async def beyond_the_scope(grant: Reference, table: Reference) -> None:
     """Everything that an open grant could be asked for and does not give."""
-    plans: list[list[Any]] = [
-        ["flats", [], [], [["max", ["rent"]]], []],
-        ["flats", [], [], [["sum", ["owner"]]], []],
-        ["flats", [], [["owner", []]], [["count", []]], []],
-        ["flats", [["owner", [3, "canary"]]], [], [["count", []]], []],
+    count = Measure(Operation.COUNT)
+    plans = [
+        Plan(table="flats", measures=(Measure(Operation.MAX, "rent"),)),
+        Plan(table="flats", measures=(Measure(Operation.SUM, "owner"),)),
+        Plan(table="flats", measures=(count,), group=(GroupKey("owner"),)),
+        Plan(table="flats", measures=(count,), filters=(Filter("owner", one_of(["x"])),)),
     ]
     for plan in plans:
         with pytest.raises(CallFailed):
-            await table.call("query", plan)
+            await table.call("query", plan.to_wire())
     with pytest.raises(Denied):
         await table.call("row", [3])
     with pytest.raises(Denied):
