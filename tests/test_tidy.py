@@ -46,7 +46,7 @@ def test_every_section_of_the_documents_that_the_code_cites_is_there() -> None:
     for path in SOURCES:
         # A citation may be broken over two lines of a comment.
         text = re.sub(r"\s*\n\s*(# )?", " ", path.read_text("utf-8"))
-        for document, section in re.findall(r'\b([a-z]+)\.md(?:, "([^"\n]+)")?', text):
+        for document, section in re.findall(r'\b([a-z-]+)\.md(?:, "([^"\n]+)")?', text):
             headings = (ROOT / "docs" / f"{document}.md").read_text("utf-8")
             assert not section or re.search(f"^#+ {re.escape(section)}$", headings, re.M), path
 
