@@ -26,7 +26,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from psp.aggregator import Roster
+from psp.aggregator import Roster, open_fleet
+from psp.attack import attack_member
 from psp.capability import (
     Chain,
     Scope,
@@ -47,9 +48,10 @@ from psp.endpoint import Address, Connection, Recorder, connect, spans
 from psp.errors import PSPError
 from psp.estate import Estate, TenantPolicy, create_estate, draft_estate
 from psp.totebox import Archive, serve_archive
-from psp.transport import MachineKey
+from psp.totebox._service import Desk
+from psp.transport import MachineKey, Peer
 from psp.wire import Role
-from tests.unit.totebox.conftest import machine
+from tests.unit.totebox.conftest import call_on, machine
 
 from .canary import Canaries, seed_of
 
@@ -287,6 +289,41 @@ def refuse_locally(world: World) -> None:
             attempt()
 
 
+async def look_inside(world: World) -> None:
+    """What an owner's debugger shows of an archive that has just answered."""
+    heard, key = world.heard, world.key
+    with Archive.open(world.estate.layout.archive(world.member.name)) as archive:
+        desk = Desk(archive, lambda text: heard.hear("owner's log", text))
+        peer = Peer(key.spki_hash, key.public_bytes, "office")
+        grant, console = desk.present(peer, world.token), desk.present(peer, world.called)
+        table = grant.table("flats")
+        await table.query(["flats", [], [], [["sum", ["rent"]]], []])
+        carried: list[Any] = [("describe", []), ("reads", [world.token, ROW])]
+        for commands in (carried[:1], carried):
+            call = call_on(console, "run", [[[*one] for one in commands]], world.call)
+            heard.show(call)
+            with heard.failing():
+                console.check(call)
+        heard.show(desk, grant, console, table, peer, desk.counters, desk.bootstrap(peer))
+        heard.show(archive, archive.manifest, archive.anchor, archive.ledger, archive.index)
+        heard.show(desk.reads, *archive.pairings(), archive.machine_key())
+        for token in (world.token + b"x", world.token[:-9], b"\x91" + world.token):
+            with heard.failing():
+                desk.present(peer, token)
+
+
+async def ask_a_fleet(world: World) -> None:
+    """What an aggregator's program holds after an answer."""
+    async with open_fleet(world.estate.roster) as fleet:
+        answer = await fleet.ask("select count(*), sum(rent) from flats")
+        world.heard.show(fleet, answer, *answer.outcomes, *fleet.lines.values())
+        with world.heard.failing():
+            # Its words are the asker's own, and an error points at the wrong one.
+            await fleet.ask("select sum(note) from flats")
+        for line in fleet.lines.values():
+            world.heard.hear("metrics", line.statistics())
+
+
 def run_commands(world: World, directory: Path) -> None:
     """What a person types, rightly and wrongly."""
     layout, name = world.estate.layout, world.member.name
@@ -366,6 +403,8 @@ async def live(world: World, directory: Path) -> None:
         with heard.failing():
             async with connect(world.member.address, key=world.stranger) as refused:
                 await refused.bootstrap.call("health")
+        await ask_a_fleet(world)
+        world.heard.hear("commands", (await attack_member(world.estate, "tower")).to_dict())
         await trio.to_thread.run_sync(run_commands, world, directory)
         nursery.cancel_scope.cancel()
     for span in exporter.get_finished_spans():
@@ -378,6 +417,7 @@ async def test_a_run_of_everything_says_no_token_no_key_and_no_row(
     """Attack 19: whoever reads logs, errors, recordings, metrics or a screen learns no secret."""
     world = World(heard, estate)
     await live(world, tmp_path)
+    await look_inside(world)
     refuse_locally(world)
     run_commands_after = ["totebox", "audit", str(estate.layout.archive(world.member.name))]
     run_command(heard, run_commands_after)
