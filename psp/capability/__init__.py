@@ -19,6 +19,7 @@ from ._domain import Kind as Kind
 from ._domain import OneOf as OneOf
 from ._domain import RowDomain as RowDomain
 from ._domain import StartsWith as StartsWith
+from ._domain import as_written as as_written
 from ._domain import between as between
 from ._domain import one_of as one_of
 from ._domain import starts_with as starts_with

@@ -66,6 +66,18 @@ def kind_of(value: object) -> Kind | None:
     return None
 
 
+def as_written(value: float) -> Decimal:
+    """Give the number that a finite float counts as: the shortest decimal that writes it.
+
+    So 0.1 is in {0.1}, as everybody who writes it expects, although the float is a little more.
+    """
+    return Decimal(repr(value))
+
+
+def _exact(value: object) -> object:
+    return as_written(value) if isinstance(value, float) else value
+
+
 class RowDomain(ABC):
     """A set of values of one column. Make one with `one_of`, `between` or `starts_with`."""
 
@@ -125,7 +137,7 @@ class OneOf(RowDomain):
 
     def contains(self, value: object) -> bool:
         # The empty set first: a value of no kind, like a list, cannot even be looked up.
-        return bool(self.values) and kind_of(value) is self.kind and value in self.values
+        return bool(self.values) and kind_of(value) is self.kind and _exact(value) in self.values
 
     def in_order(self) -> list[DomainValue]:
         """The values, rising; text by code point."""
@@ -154,7 +166,7 @@ class Between(RowDomain):
     def contains(self, value: object) -> bool:
         if kind_of(value) is not self.kind:
             return False
-        bound = cast("int", value)  # A number or a date, as the ends are; they compare.
+        bound = cast("int", _exact(value))  # A number or a date, as the ends are; they compare.
         low, high = cast("int | None", self.low), cast("int | None", self.high)
         if low is not None and (bound < low or (self.low_open and bound == low)):
             return False

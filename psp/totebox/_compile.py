@@ -165,8 +165,9 @@ def compile_view(table: Table, rule: TableRule, name: str, as_of: int | None = N
 
 
 def compile_row(table: Table, rule: TableRule, view: str) -> str:
-    """Make the query for one row by its key: the output columns, in the manifest's order."""
-    columns = [quoted(column.name) for column in output_columns(table, rule)]
+    """Make the query for one row by its key: 1, and the output columns in the manifest's order."""
+    # The 1 stands for the row itself: a rule may show a row and none of its columns.
+    columns = ["1", *(quoted(column.name) for column in output_columns(table, rule))]
     where = [f"{KEY_PREFIX}{at} = ?" for at in range(len(table.key))]
     return f"SELECT {', '.join(columns)} FROM {quoted(view)} WHERE {' AND '.join(where)}"
 

@@ -19,13 +19,17 @@ def describe_tables(tables: Sequence[Table], scope: Scope) -> list[Value]:
 
 
 def describe_table(table: Table, rule: TableRule) -> Mapping[str, Value]:
-    """Describe what a rule shows of a table; a column that it does not show is not there."""
+    """Describe what a rule shows of a table; a column that it does not show is not there.
+
+    A column that only rows are chosen by is not shown: a question cannot name it either.
+    """
     if Operation.META not in rule.allowed_operations:
         return {"name": table.name, "columns": []}
-    visible = rule.columns
+    visible = rule.output | rule.filters | rule.groups
     return {
         "name": table.name,
-        "key": [name for name in table.key if name in visible],
+        # All of it or nothing: a part of a key identifies no row.
+        "key": list(table.key) if visible.issuperset(table.key) else [],
         "subject": table.subject if table.subject in visible else None,
         "columns": [_describe_column(one) for one in table.columns if one.name in visible],
         "operations": sorted(operation.value for operation in rule.allowed_operations),

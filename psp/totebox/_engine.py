@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Final
 
 import apsw
-import msgpack
 
 from psp.capability import Operation, TableRule
 from psp.errors import Denied, Invalid, LimitExceeded
 from psp.plan import Figure, Plan
-from psp.values import Value, to_ext
+from psp.values import Value
 
+from ._answer_size import check_size
 from ._compile import (
     CELLS_MAX,
     Compiled,
@@ -39,7 +39,7 @@ from ._compile import (
 )
 from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
 from ._index import PAST_PREFIX
-from ._manifest import Table
+from ._manifest import Column, Table
 from ._storage import SQLValue, from_storage, to_storage
 
 _BUSY_MS: Final = 1_000
@@ -135,6 +135,13 @@ class Engine:
         rule = self._rule
         if Operation.READ not in rule.allowed_operations:
             raise Denied("this grant does not allow reading a row; ask for counts and sums.")
+        # A key is a filter: whether a row answers to it tells the value of every key column. Which
+        # columns those are is not said, for they may be hidden.
+        if not rule.filters.issuperset(self._table.key):
+            raise Denied(
+                "this grant does not filter on the key of a row; ask for counts and sums, or for a"
+                " grant that filters on it."
+            )
         if len(key) != len(self._table.key):
             raise Invalid(
                 f"a key of {len(key)} values; {self._table.name!r} has the key"
@@ -150,8 +157,8 @@ class Engine:
             return None
         columns = output_columns(self._table, rule)
         values = {
-            column.name: from_storage(column, value)
-            for column, value in zip(columns, rows[0], strict=True)
+            column.name: self._shown(column, from_storage(column, value))
+            for column, value in zip(columns, rows[0][1:], strict=True)
         }
         return self._within_limits(0, values)
 
@@ -248,18 +255,17 @@ class Engine:
             "floor": self._floor,
         }
 
+    def _shown(self, column: Column, value: Value) -> Value:
+        """Round what a row holds as an aggregate is rounded; the asker has named the key itself."""
+        return value if column.name in self._table.key else round_figure(value, self._rule.rounding)
+
     def _within_limits(self, groups: int, answer: dict[str, Value]) -> dict[str, Value]:
         if groups > self._rule.groups_max:
             raise LimitExceeded(
                 f"an answer of {groups} groups; this grant allows {self._rule.groups_max}."
                 " Group by less, or filter."
             )
-        size = len(msgpack.packb(answer, default=to_ext))
-        if size > self._rule.bytes_max:
-            raise LimitExceeded(
-                f"an answer of {size} bytes; this grant allows {self._rule.bytes_max}."
-                " Ask for less."
-            )
+        check_size(answer, self._rule)
         return answer
 
 

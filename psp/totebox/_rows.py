@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from psp.capability import Command
+from psp.capability import Command, TableRule
 from psp.endpoint import method
 from psp.ledger import Checkpoint
 from psp.values import Value
 
+from ._answer_size import check_size
 from ._clocks import GrantTime
 from ._granted import Granted, Shared
 from ._read_audit import Reader
@@ -20,6 +21,7 @@ class RowReads:
     """Puts on record what is read of one row.
 
     Attributes:
+        rule: What the grant allows with the table, of which the size of an answer is checked here.
         commands: What led from the grant to the row.
         data: The state of the data when the row was found.
     """
@@ -27,6 +29,7 @@ class RowReads:
     desk: Shared
     time: GrantTime
     reader: Reader
+    rule: TableRule
     key: Sequence[Value]
     commands: Sequence[Command]
     data: Checkpoint
@@ -35,6 +38,7 @@ class RowReads:
         self, steps: Sequence[str], result: Mapping[str, Value]
     ) -> Mapping[str, Value]:
         """Give the result of these steps from the row once it is on record."""
+        check_size(result, self.rule)
         commands = [*self.commands, *((step, list[Value]()) for step in steps)]
         _, size_bytes = await self.reader.record(commands, result, self.data, rows=1)
         self.desk.counters.record_bytes += size_bytes

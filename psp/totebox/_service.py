@@ -22,7 +22,16 @@ from weakref import WeakSet
 
 import trio
 
-from psp.capability import Command, Grant, Operation, Scope, TableRule, ceiling, verify_untrusted
+from psp.capability import (
+    UNLIMITED,
+    Command,
+    Grant,
+    Operation,
+    Scope,
+    TableRule,
+    ceiling,
+    verify_untrusted,
+)
 from psp.endpoint import Exposed, method
 from psp.errors import Denied, GrantRefused, Invalid, Overloaded
 from psp.plan import Plan
@@ -30,6 +39,7 @@ from psp.rpc import CallReady
 from psp.transport import Peer
 from psp.values import Value
 
+from ._answer_size import check_size
 from ._clocks import Clocks, GrantTime, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
@@ -281,6 +291,8 @@ class TableObject(Granted):
             self.check_open()
         root = ledger.root_hash(as_of)
         answer = {**figures, "as_of": as_of, "root": root}
+        # With the largest place that its read can get: the whole of what leaves is counted.
+        check_size({**answer, "read": UNLIMITED}, self._rule)
         data = replace(ledger.checkpoint, tree_size=as_of, root_hash=root)
         index, size_bytes = await self._reader.record(
             [self._command, ("query", [plan])], answer, data, groups=_groups_in(figures)
@@ -321,7 +333,7 @@ class TableObject(Granted):
     def _row_reads(self, key: Sequence[Value]) -> RowReads:
         commands = [self._command, ("row", [[*key]])]
         data = self._desk.archive.ledger.checkpoint
-        return RowReads(self._desk, self._time, self._reader, key, commands, data)
+        return RowReads(self._desk, self._time, self._reader, self._rule, key, commands, data)
 
     @property
     def _floor(self) -> int:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, TypeAlias
 
-from psp.capability import Between, Kind, OneOf, RowDomain, StartsWith, one_of
+from psp.capability import Between, Kind, OneOf, RowDomain, StartsWith, as_written, one_of
 from psp.errors import Invalid
 from psp.values import EXACT, Value
 
@@ -149,6 +149,8 @@ def _kind_of(domain: RowDomain) -> Kind | None:
 def _stored_members(column: Column, domain: OneOf) -> list[SQLValue]:
     if column.type in (ColumnType.INTEGER, ColumnType.DECIMAL):
         return list(_whole_numbers(column, domain.in_order()))
+    if column.type is ColumnType.FLOAT:
+        return [_plain(value) for value in domain.in_order() if _side(value) == 0]
     return [_plain(value) for value in domain.in_order()]
 
 
@@ -178,10 +180,26 @@ def _stored_ends(column: Column, domain: Between) -> tuple[int, int]:
 def _plain_ends(name: str, domain: Between, write: Callable[[SQLValue], str]) -> list[str]:
     ends = []
     if domain.low is not None:
-        ends.append(f"{name} {'>' if domain.low_open else '>='} {write(_plain(domain.low))}")
+        side = _side(domain.low)
+        outside = side < 0 or (side == 0 and domain.low_open)
+        ends.append(f"{name} {'>' if outside else '>='} {write(_plain(domain.low))}")
     if domain.high is not None:
-        ends.append(f"{name} {'<' if domain.high_open else '<='} {write(_plain(domain.high))}")
+        side = _side(domain.high)
+        outside = side > 0 or (side == 0 and domain.high_open)
+        ends.append(f"{name} {'<' if outside else '<='} {write(_plain(domain.high))}")
     return ends
+
+
+def _side(value: object) -> int:
+    """Say on which side of a number the float nearest to it lies: -1 below, 1 above, 0 on it.
+
+    Floats count as `RowDomain.contains` says. Where SQLite compared with a rounded end, a narrower
+    interval could show a row that a wider one hides.
+    """
+    if not isinstance(value, int | Decimal):
+        return 0
+    nearest = as_written(float(value))
+    return (nearest > value) - (nearest < value)
 
 
 def _scaled(column: Column, value: object) -> Fraction:
@@ -195,8 +213,8 @@ def _plain(value: object) -> SQLValue:
             return int(value)
         case date():
             return value.isoformat()
-        case Decimal():  # Only float columns get here: the others are scaled.
+        case int() | Decimal():  # Only float columns get here: the others are scaled.
             return float(value)
-        case int() | str():
+        case str():
             return value
     raise AssertionError(f"a {type(value).__name__} in a row domain")

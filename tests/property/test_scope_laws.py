@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from itertools import accumulate, pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +82,45 @@ def test_every_number_and_switch_of_a_met_rule_is_the_stricter_one(
         assert getattr(met, word) == min(getattr(left, word), getattr(right, word))
     assert met.aggregates_only >= max(left.aggregates_only, right.aggregates_only)
     assert met.local <= min(left.local, right.local)
+
+
+def assert_no_wider(before: TableRule, after: TableRule) -> None:
+    """Compare two rules in every dimension there is; a new one must be added here."""
+    for name in ("operations", "allowed_operations", "output", "filters", "groups"):
+        assert getattr(after, name) <= getattr(before, name)
+    assert after.rows.keys() >= before.rows.keys()
+    assert all(domain.meet(after.rows[it]) == after.rows[it] for it, domain in before.rows.items())
+    assert after.aggregates_only >= before.aggregates_only
+    assert after.local <= before.local
+    for name in ("floor", "rounding"):
+        assert getattr(after, name) >= getattr(before, name)
+    for name in ("rows_max", "groups_max", "bytes_max"):
+        assert getattr(after, name) <= getattr(before, name)
+
+
+@given(st.lists(scopes, min_size=2, max_size=5), rows)
+def test_no_link_of_a_chain_widens_anything(links: list[Scope], row: dict[str, object]) -> None:
+    allowed = list(accumulate(links, Scope.meet))
+    for before, after in pairwise(allowed):
+        assert before.contains(after)
+        assert after.tables.keys() <= before.tables.keys()
+        assert after.objects.keys() <= before.objects.keys()
+        for name, methods in after.objects.items():
+            assert methods <= before.objects[name]
+        for name, rule in after.tables.items():
+            assert_no_wider(before.tables[name], rule)
+            assert before.tables[name].admits(row) or not rule.admits(row)
+
+
+@given(rules)
+def test_every_dimension_of_a_rule_is_compared_along_a_chain(rule: TableRule) -> None:
+    """The control: a dimension that `assert_no_wider` does not look at would pass unseen."""
+    looked_at = {
+        *("operations", "output", "filters", "groups", "rows", "aggregates_only", "floor"),
+        *("rounding", "rows_max", "groups_max", "bytes_max", "local"),
+    }
+    assert {it.name for it in fields(TableRule)} == looked_at
+    assert_no_wider(rule, rule)
 
 
 @given(scopes, scopes)

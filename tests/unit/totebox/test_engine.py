@@ -17,6 +17,7 @@ from psp.totebox._compile import Compiled, compile_query
 from psp.totebox._engine import Engine
 from psp.totebox._manifest import Column, ColumnType, Table
 from psp.totebox._storage import SQLValue
+from psp.values import Value
 
 SALES = Table(
     name="sales",
@@ -513,3 +514,31 @@ def test_an_interrupted_engine_answers_the_next_question(engine: Engine) -> None
     engine.interrupt()
 
     assert engine.query(ask())["cells"] == [[[], [19]]]
+
+
+def test_a_row_is_read_by_its_key_only_where_every_column_of_it_is_a_filter(index: Path) -> None:
+    """Whether a key finds a row tells its columns' values, which may be hidden."""
+    engine = Engine(index, SALES, rule(filters=ALL_COLUMNS - {"day"}))
+
+    keys: list[list[Value]] = [["house-1", date(2014, 5, 7)], ["house-2", "2014-05-08"], ["h"]]
+    for key in keys:
+        with pytest.raises(Denied, match="does not filter on the key of a row") as caught:
+            engine.row(key)
+        assert "day" not in str(caught.value)
+
+
+def test_the_numbers_of_a_row_are_rounded_as_aggregates_are(index: Path) -> None:
+    engine = Engine(index, SALES, rule(rounding=1000, output=frozenset({"id", "price", "area"})))
+
+    assert engine.row(["house-10", "2014-06-30"]) == {
+        "id": "house-10",
+        "price": Decimal(0),
+        "area": 1000,
+    }
+
+
+def test_a_row_without_an_output_column_is_there_and_shows_nothing(index: Path) -> None:
+    engine = Engine(index, SALES, rule(output=frozenset()))
+
+    assert engine.row(["house-1", date(2014, 5, 7)]) == {}
+    assert engine.row(["house-1", date(2014, 5, 8)]) is None

@@ -6,13 +6,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import apsw
+import msgpack
 import pytest
 import trio
 import trio.testing
 
 from psp.capability import Operation, Scope, TableRule, issue, one_of
 from psp.endpoint import Exposed
-from psp.errors import CallFailed, Denied, Expired, Invalid, Overloaded, Suppressed
+from psp.errors import (
+    CallFailed,
+    Denied,
+    Expired,
+    Invalid,
+    LimitExceeded,
+    Overloaded,
+    Suppressed,
+)
 from psp.ledger import hash_leaf, verify_checkpoint_untrusted, verify_inclusion
 from psp.plan import GroupKey, Measure, Plan
 from psp.totebox import Archive, State
@@ -371,3 +380,18 @@ def test_a_grant_keeps_one_engine_for_a_table(bench: Bench) -> None:
     grant = bench.grant()
 
     assert grant.table("sales") is grant.table("sales")
+
+
+async def test_bytes_are_counted_over_the_whole_of_what_leaves(bench: Bench) -> None:
+    """The state and its root are part of an answer, and so is what tells about an original."""
+    answer = await bench.table().query(COUNT.to_wire())
+    figures = {name: answer[name] for name in answer if name not in ("as_of", "root", "read")}
+    size = len(msgpack.packb(figures))
+
+    with pytest.raises(LimitExceeded, match=f"this grant allows {size}"):
+        await bench.table(replace(READER, bytes_max=size)).query(COUNT.to_wire())
+    row = bench.table(replace(READER, bytes_max=70)).row(["0016"])
+    assert (await row.values())["id"] == "0016"
+    with pytest.raises(LimitExceeded, match="allows 70"):
+        await row.original().info()
+    assert (await bench.table(replace(READER, bytes_max=300)).query(COUNT.to_wire()))["cells"]

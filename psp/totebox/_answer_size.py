@@ -1,0 +1,24 @@
+"""How many bytes an answer takes, against what a rule allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgpack
+
+from psp.capability import TableRule
+from psp.errors import LimitExceeded
+from psp.values import Value, to_ext
+
+
+def check_size(answer: Mapping[str, Value], rule: TableRule) -> None:
+    """Refuse an answer that is longer than a rule allows.
+
+    Raises:
+        LimitExceeded: It is.
+    """
+    size = len(msgpack.packb(answer, default=to_ext))
+    if size > rule.bytes_max:
+        raise LimitExceeded(
+            f"an answer of {size} bytes; this grant allows {rule.bytes_max}. Ask for less."
+        )
