@@ -37,14 +37,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "totebox": ENDPOINT | SERVING,
     "aggregator": ENDPOINT | SERVING,
     "console": VALUES,
-    "testing": ENDPOINT | SERVING,
+    "testing": ENDPOINT | SERVING | {"totebox"},
     "estate": ENDPOINT | SERVING | {"totebox", "aggregator"},
     "attack": ENDPOINT | SERVING | {"aggregator", "estate"},
     "demo": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "testing"},
     "conformance": ENDPOINT,
     "cli": ENDPOINT
     | SERVING
-    | {"totebox", "aggregator", "console", "estate", "attack", "demo", "conformance"},
+    | {"totebox", "aggregator", "console", "estate", "attack", "demo", "conformance", "testing"},
     "__main__": {"cli"},
     "__init__": ENDPOINT | SERVING | {"aio", "blocking", "totebox", "aggregator", "estate"},
 }

@@ -48,8 +48,16 @@ from ._scope import Operation as Operation
 from ._scope import Scope as Scope
 from ._scope import TableRule as TableRule
 from ._sentence import domain_words as domain_words
+from ._sentence import rule_sentence as rule_sentence
 from ._sentence import scope_sentence as scope_sentence
 from ._text import token_from_text_untrusted as token_from_text_untrusted
 from ._text import token_to_text as token_to_text
 from ._verify import Grant as Grant
 from ._verify import verify_untrusted as verify_untrusted
+from ._why import Layer as Layer
+from ._why import Need as Need
+from ._why import Removal as Removal
+from ._why import effective_scope as effective_scope
+from ._why import explain as explain
+from ._why import strictest as strictest
+from ._why import why_not as why_not

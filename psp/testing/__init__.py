@@ -1,4 +1,12 @@
-"""Helpers for tests of psp and of what is built on it (docs/testing.md)."""
+"""Helpers for tests of psp and of what is built on it (docs/testing.md).
+
+`Archive` is loaded when it is first used: it alone needs the libraries of an archive.
+"""
+
+from __future__ import annotations
+
+import importlib
+import typing
 
 from ._clock import VirtualClock as VirtualClock
 from ._far import Far as Far
@@ -10,3 +18,16 @@ from ._pair import Pair as Pair
 from ._scripted import Hear as Hear
 from ._scripted import ScriptedPeer as ScriptedPeer
 from ._scripted import frame_bytes as frame_bytes
+
+if typing.TYPE_CHECKING:
+    from ._archive import Archive as Archive
+    from ._archive import Seen as Seen
+
+_LATER = {"Archive": "_archive", "Seen": "_archive"}
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'psp.testing' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"psp.testing.{_LATER[name]}"), name)
+    return value

@@ -9,6 +9,7 @@ from ._corrections import retract as retract
 from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument
 from ._documents import seal_document as seal_document
+from ._engine import Engine as Engine
 from ._ingest import Ingested as Ingested
 from ._integrity import audit_archive as audit_archive
 from ._manifest import Column as Column

@@ -33,9 +33,12 @@ def test_its_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
         },
     )
 
-    assert capsys.readouterr().out.startswith(
+    printed = capsys.readouterr().out
+    assert printed.startswith(
         "table sales: count, mean of (price), filtered by (zipcode), where price <= 500000;"
     )
+    (shown,) = re.findall(r"```\n(sales: .*?)```", PAGE, re.DOTALL)
+    assert shown in printed
 
 
 def test_its_steps_are_the_steps_of_the_code() -> None:
