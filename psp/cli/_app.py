@@ -13,6 +13,7 @@ from ._decode import decode
 from ._demo import demo
 from ._estate import new, up
 from ._ledger import ledger, verify
+from ._policy import policy
 from ._totebox import audit, pack, unpack
 from ._trace import trace
 
@@ -38,5 +39,6 @@ app.command(attack)
 app.command(decode)
 app.command(trace)
 app.command(ledger)
+app.command(policy)
 app.command(verify)
 app.register_install_completion_command()

@@ -22,8 +22,17 @@ from ._scripted import frame_bytes as frame_bytes
 if typing.TYPE_CHECKING:
     from ._archive import Archive as Archive
     from ._archive import Seen as Seen
+    from ._policy import Outcome as Outcome
+    from ._policy import Policy as Policy
+    from ._policy import read_policy as read_policy
 
-_LATER = {"Archive": "_archive", "Seen": "_archive"}
+_LATER = {
+    "Archive": "_archive",
+    "Seen": "_archive",
+    "Outcome": "_policy",
+    "Policy": "_policy",
+    "read_policy": "_policy",
+}
 
 
 def __getattr__(name: str) -> typing.Any:
