@@ -51,6 +51,7 @@ from ._sentence import domain_words as domain_words
 from ._sentence import rule_sentence as rule_sentence
 from ._sentence import scope_sentence as scope_sentence
 from ._text import token_from_text_untrusted as token_from_text_untrusted
+from ._text import token_to_qr_text as token_to_qr_text
 from ._text import token_to_text as token_to_text
 from ._verify import Grant as Grant
 from ._verify import verify_untrusted as verify_untrusted

@@ -15,7 +15,7 @@ from typing import Final
 
 from psp.errors import CapabilityError
 
-from ._limits import TOKEN_BYTES_MAX
+from ._limits import BODY_BYTES_MAX, SIGNATURE_BYTES, TOKEN_BYTES_MAX
 from ._signing import Tag, digest
 
 _BEGIN: Final = "-----BEGIN PSP GRANT-----"
@@ -29,6 +29,11 @@ _TEXT_CHARACTERS_MAX: Final = 256 * 1024
 # What mail programs put inside a line when they break or quote it: white space, quote marks, the
 # soft breaks of quoted-printable, and characters of no width.
 _TORN: Final = re.compile(r"[\s>|=\u00ad\u200b-\u200d\u2060\ufeff]+")
+_QR_HEAD: Final = "PSP1.QR."
+_QR_BYTES_MAX: Final = 1 + 2 * (BODY_BYTES_MAX + SIGNATURE_BYTES + 6)
+"""Two links of the largest size: 3,516 characters, where the largest QR code holds 4,296 of its
+alphanumeric alphabet."""
+_QR: Final = re.compile(r"PSP1\.QR\.([A-Z2-7]{1,3504})\.([A-Z2-7]{4})")
 _LINE: Final = re.compile(r"PSP1\.(\d{3})\.(\d{3})\.([A-Z2-7]{1,48})\.([A-Z2-7]{4})")
 
 
@@ -37,6 +42,20 @@ def token_to_text(token: bytes) -> str:
     pieces = [token[at : at + _LINE_BYTES] for at in range(0, len(token), _LINE_BYTES)]
     lines = [_line(number, len(pieces), piece) for number, piece in enumerate(pieces, start=1)]
     return "\n".join([_BEGIN, *lines, _END, ""])
+
+
+def token_to_qr_text(token: bytes) -> str:
+    """Write a token for a QR code, which has room for two links and mends itself.
+
+    Raises:
+        CapabilityError: It is longer than two links can be; send the text form.
+    """
+    if len(token) > _QR_BYTES_MAX:
+        raise CapabilityError(
+            f"{len(token)} bytes, and a QR code holds a token of {_QR_BYTES_MAX}: two links. Send"
+            " the text form."
+        )
+    return f"{_QR_HEAD}{_base32(token)}.{_check(_QR_HEAD, token)}"
 
 
 def token_from_text_untrusted(text: str) -> bytes:
@@ -49,7 +68,10 @@ def token_from_text_untrusted(text: str) -> bytes:
         raise CapabilityError(
             f"{len(text)} characters are more than a mail; paste the lines of the grant only."
         )
-    found, counts = _find_lines(_TORN.sub("", text).upper())
+    text = _TORN.sub("", text).upper()
+    if (code := _QR.search(text)) is not None:
+        return _from_qr(code)
+    found, counts = _find_lines(text)
     if not found:
         raise CapabilityError(
             "no grant is in this text. Its lines begin with PSP1. and end with PSP GRANT; ask for"
@@ -88,17 +110,35 @@ def _find_lines(text: str) -> tuple[dict[int, bytes], set[int]]:
 
 
 def _undamaged(number: int, count: int, payload: str, line: str) -> bytes | None:
+    piece = _decoded(payload)
+    if piece is None or not 1 <= number <= count:
+        return None
+    return piece if _line(number, count, piece) == line else None
+
+
+def _from_qr(code: re.Match[str]) -> bytes:
+    token = _decoded(code[1]) or b""
+    if not 1 <= len(token) <= _QR_BYTES_MAX or code[0] != token_to_qr_text(token):
+        raise CapabilityError(
+            "the text of this QR code is damaged. Scan it again, or ask for the text form."
+        )
+    return token
+
+
+def _decoded(payload: str) -> bytes | None:
     try:
-        piece = base64.b32decode(payload + "=" * (-len(payload) % 8))
+        return base64.b32decode(payload + "=" * (-len(payload) % 8))
     except ValueError:
         return None
-    return piece if 1 <= number <= count and _line(number, count, piece) == line else None
 
 
 def _line(number: int, count: int, piece: bytes) -> str:
     head = f"PSP1.{number:03}.{count:03}."
-    check = digest(Tag.TEXT_LINE, head.encode(), piece)
-    return f"{head}{_base32(piece)}.{_base32(check)[:4]}"
+    return f"{head}{_base32(piece)}.{_check(head, piece)}"
+
+
+def _check(head: str, piece: bytes) -> str:
+    return _base32(digest(Tag.TEXT_LINE, head.encode(), piece))[:4]
 
 
 def _base32(data: bytes) -> str:

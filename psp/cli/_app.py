@@ -12,6 +12,8 @@ from ._attack import attack
 from ._decode import decode
 from ._demo import demo
 from ._estate import new, up
+from ._grant import grant
+from ._grant_sign import issue_command as issue_command
 from ._ledger import ledger, verify
 from ._policy import policy
 from ._totebox import audit, pack, unpack
@@ -39,6 +41,7 @@ app.command(attack)
 app.command(decode)
 app.command(trace)
 app.command(ledger)
+app.command(grant)
 app.command(policy)
 app.command(verify)
 app.register_install_completion_command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ._add_table import add_table as add_table
 from ._archive import Archive as Archive
 from ._archive import ledger_origin as ledger_origin
+from ._at_rest import AtRest as AtRest
+from ._at_rest import read_at_rest as read_at_rest
 from ._corrections import retract as retract
 from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument

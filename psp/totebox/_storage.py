@@ -111,6 +111,11 @@ def to_typed_domain(column: Column, domain: RowDomain) -> RowDomain:
     raise Invalid(f"{column.name!r} holds {column.type} values; compare it with {_EXAMPLES[kind]}.")
 
 
+def holds_kind_of(column: Column, domain: RowDomain) -> bool:
+    """Say whether a column's values can be in a domain at all."""
+    return domain.is_empty or _kind_of(domain) is _KINDS[column.type]
+
+
 def condition(column: Column, domain: RowDomain, write: Callable[[SQLValue], str]) -> str:
     """Give the SQL that says a column's value is in a domain. Null is in none.
 

@@ -1,0 +1,77 @@
+"""What an archive would hold a token against, read from its files beside whoever serves it.
+
+Nothing is opened for writing, locked or used up: it is for the owner, who may look at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from psp.capability import Anchor, Scope, ceiling, verify_anchor_untrusted
+from psp.errors import ArchiveError, CapabilityError
+
+from ._manifest import Manifest
+from ._manifest_file import read_manifest
+from ._pairing import Pairing, read_pairings
+from ._storage import holds_kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class AtRest:
+    """An archive's own statements about itself."""
+
+    manifest: Manifest
+    anchor: Anchor
+    pairings: tuple[Pairing, ...]
+
+    def ceiling_of(self, pairing: Pairing) -> Scope:
+        """Give the most that a grant can open for a paired machine."""
+        tables = {table.name: table.column_names for table in self.manifest.tables}
+        return ceiling(pairing.ceiling, tables, self.manifest.floor)
+
+    def check_scope(self, scope: Scope) -> None:
+        """Refuse a scope that names what is not there: it would open less than it says.
+
+        Raises:
+            CapabilityError: A table or column does not exist, or a row domain has values of
+                another kind than its column, so that no row is in it.
+        """
+        for name, rule in scope.tables.items():
+            try:
+                table = self.manifest.table(name)
+            except KeyError:
+                names = ", ".join(each.name for each in self.manifest.tables)
+                raise CapabilityError(
+                    f"the scope names the table {name!r}; the archive has {names}."
+                ) from None
+            if unknown := sorted(rule.columns - set(table.column_names)):
+                raise CapabilityError(
+                    f"the scope names the column {unknown[0]!r}; {name!r} has"
+                    f" {', '.join(table.column_names)}."
+                )
+            for column, domain in rule.rows.items():
+                if not holds_kind_of(table.column(column), domain):
+                    raise CapabilityError(
+                        f"no row is in the scope: {column!r} holds {table.column(column).type}"
+                        " values, and is compared with others. A date is written"
+                        " date '2014-05-02', a number without quotes."
+                    )
+
+
+def read_at_rest(directory: Path) -> AtRest:
+    """Read an archive's manifest, anchor statement and pairings.
+
+    Raises:
+        ArchiveError: They are not there, or not readable.
+        CapabilityError: The anchor statement is not this archive's.
+    """
+    try:
+        manifest = read_manifest((directory / "manifest.toml").read_text("utf-8"))
+        statement = (directory / "keys" / "anchor").read_bytes()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ArchiveError(
+            f"{directory} is no archive that can be read ({exc}). Check the path."
+        ) from exc
+    anchor = verify_anchor_untrusted(statement, archive_id=manifest.archive_id)
+    return AtRest(manifest, anchor, tuple(read_pairings(directory)))
