@@ -23,7 +23,7 @@ from psp.ledger import Checkpoint, Ledger
 from psp.transport import MachineKey
 
 from ._add_table import finish_table
-from ._assets import Assets, sync_directory, write_durably
+from ._assets import Assets, remove_drafts, sync_directory, write_durably
 from ._entries import CREATED, PAIRED, DocumentEntry, IngestEntry, decode_change, encode_entry
 from ._index import INDEX_FILE, Built, Index
 from ._ingest import Ingested, Progress, Request, disk_errors, seal
@@ -47,6 +47,9 @@ class Archive:
         with ExitStack() as opened:
             self._lock = DirectoryLock(directory, shared=read_only, doing=doing)
             opened.callback(self._lock.close)
+            if not read_only:
+                with disk_errors(f"{directory} was not opened for writing", ArchiveError):
+                    remove_drafts(directory)
             self.manifest = _read_manifest_file(directory / "manifest.toml")
             keys = directory / "keys"
             self.anchor_statement = _read(keys / "anchor")
@@ -62,8 +65,6 @@ class Archive:
             opened.callback(self.ledger.close)
             self.manifest = finish_table(directory, self.manifest, self.ledger, read_only)
             self.assets = Assets(directory / "assets")
-            if not read_only:
-                self.assets.remove_drafts()
             self.index = self._open_index()
             opened.callback(self.index.close)
             self._reads: ReadAudit | None = None  # Opened by `read_audit`.
@@ -99,6 +100,7 @@ class Archive:
                 f"{directory} cannot become an archive: it is not empty. Choose another directory."
             )
         making = directory.with_name(f".{directory.name}.making-{os.getpid()}")
+        shutil.rmtree(making, ignore_errors=True)  # Of a killed process that had our number.
         try:
             with disk_errors(f"the archive {directory} was not made", ArchiveError):
                 _lay_out(making, manifest, machine_key, ledger_key, anchor_statement)

@@ -16,6 +16,7 @@ from psp.errors import ArchiveError, IntakeRefused
 _COPY_BYTES: Final = 1 << 20
 _DRAFT_PREFIX: Final = ".draft-"
 _SEALED_MODE: Final = 0o444
+_WRITTEN_DIRECTORIES: Final = (".", "assets", "keys", "keys/peers", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,6 @@ class Assets:
 
     def discard(self, draft: DraftAsset) -> None:
         draft.path.unlink(missing_ok=True)
-
-    def remove_drafts(self) -> None:
-        """Remove what a killed ingest left. Only the holder of the archive's lock may."""
-        for draft in self._directory.glob(f"{_DRAFT_PREFIX}*"):
-            draft.unlink(missing_ok=True)
 
     @contextmanager
     def open_verified(self, sha256: bytes) -> Iterator[BinaryIO]:
@@ -129,9 +125,22 @@ def sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def remove_drafts(archive: Path) -> None:
+    """Remove what a killed process left half written. Only the holder of the lock may.
+
+    Before anything is written: in a container every process may have the same number, and so the
+    same name for its draft.
+    """
+    for name in _WRITTEN_DIRECTORIES:
+        for draft in (archive / name).glob(f"{_DRAFT_PREFIX}*"):
+            draft.unlink(missing_ok=True)
+
+
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file that is there whole or not at all, over an older one if there is one."""
     draft = path.with_name(f"{_DRAFT_PREFIX}{os.getpid()}-{path.name}")
+    # An audit writes without the lock for writing, and finds the draft of a killed one.
+    draft.unlink(missing_ok=True)
     try:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as file:

@@ -90,8 +90,6 @@ def seal(request: Request, ledger: Ledger, assets: Assets, index: Index) -> Inge
     except IntakeRefused:
         quarantine.keep()
         raise
-    else:
-        quarantine.keep()
     finally:
         assets.discard(draft)
         quarantine.discard()
@@ -182,6 +180,8 @@ def _seal(
     def change(position: int) -> bytes:
         nonlocal rows
         rows = _load(request, draft, position, index, quarantine)
+        # Listed before the ledger's yes: what is sealed without some rows says which.
+        quarantine.keep()
         _decide(request, rows, quarantine)
         return _entry(request, draft, rows, quarantine.count)
 

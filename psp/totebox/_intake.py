@@ -17,6 +17,7 @@ from typing import Final, TextIO
 
 from psp.errors import IntakeRefused
 
+from ._assets import sync_directory
 from ._cells import CellRefused, Converter, Unreadable, converter
 from ._index import Row
 from ._manifest import Table
@@ -163,13 +164,16 @@ class Quarantine:
                 self.unwritable = exc.strerror or type(exc).__name__
 
     def keep(self) -> None:
-        """Give the file its name, if anything was refused; an older one is replaced."""
+        """Give the file its name, durably, if anything was refused; an older one is replaced."""
         if self._file is None or self.unwritable is not None:
             return
         try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
             self._file.close()
             self._draft.rename(self.path)
             self._file = None
+            sync_directory(self.path.parent)
         except OSError as exc:  # The last lines did not fit on the disk.
             self.unwritable = exc.strerror or type(exc).__name__
 

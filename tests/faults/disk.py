@@ -169,11 +169,11 @@ class Disk(Files):
     def after(self, fate: Fate) -> Disk:
         """The disk that the next boot finds; `fate` says of each unsynced thing if it survived."""
         survivor = Disk()
-        survivor.root = _after(self.root, fate)
+        survivor.root = what_survives(self.root, fate)
         return survivor
 
 
-def _after(directory: Directory, fate: Fate) -> Directory:
+def what_survives(directory: Directory, fate: Fate) -> Directory:
     names = dict(directory.durable)
     for name in sorted(directory.durable.keys() | directory.names.keys()):
         now = directory.names.get(name)
@@ -185,7 +185,7 @@ def _after(directory: Directory, fate: Fate) -> Directory:
     found: dict[str, File | Directory] = {}
     for name, node in names.items():
         if isinstance(node, Directory):
-            found[name] = _after(node, fate)
+            found[name] = what_survives(node, fate)
         else:
             data = _torn(node, fate)
             found[name] = File(data, bytearray(data), node.mode)
@@ -194,14 +194,15 @@ def _after(directory: Directory, fate: Fate) -> Directory:
 
 def _torn(file: File, fate: Fate) -> bytearray:
     """A file after the crash: each unsynced sector is there or not."""
-    durable = file.durable.ljust(len(file.data), b"\0") if fate("size") else file.durable
-    data = bytearray(durable)
+    size = len(file.data if fate("size") else file.durable)
+    data = bytearray(file.durable[:size].ljust(size, b"\0"))
     if file.data == file.durable:
         return data
-    for start in range(0, len(file.data.rstrip(b"\0")), SECTOR_BYTES):
-        sector = slice(start, start + SECTOR_BYTES)
+    used = max(len(each.rstrip(b"\0")) for each in (file.data, file.durable))
+    for start in range(0, min(size, used), SECTOR_BYTES):
+        sector = slice(start, min(start + SECTOR_BYTES, size))
         if data[sector] != file.data[sector] and fate("sector"):
-            data[sector] = file.data[sector]
+            data[sector] = file.data[sector].ljust(len(data[sector]), b"\0")
     return data
 
 
@@ -328,7 +329,11 @@ class Recorder:
 
     def ftruncate(self, descriptor: int, size: int) -> None:
         file = self._file(descriptor)
-        self.calls.append(Call(lambda: file.data.extend(bytes(size - len(file.data)))))
+
+        def do() -> None:
+            file.data[:] = file.data[:size].ljust(size, b"\0")
+
+        self.calls.append(Call(do))
         os.ftruncate(descriptor, size)
 
     def fchmod(self, descriptor: int, mode: int) -> None:
@@ -379,11 +384,18 @@ class Recorder:
         self._drop(path)
 
 
+_HELPERS = ("sync_directory",)
+"""Functions outside `Files` that only sync for their callers."""
+
+
 def _site() -> str:
-    """Name the line that wanted a sync: the method of `Files`, and who called it."""
+    """Name the line that wanted a sync: the helper that made it, and who called that."""
     frame = sys._getframe(2)
-    method = ""
-    while frame.f_code.co_filename.endswith(("_files.py", "contextlib.py")):
+    method = "fsync"
+    while (
+        frame.f_code.co_filename.endswith(("_files.py", "contextlib.py"))
+        or frame.f_code.co_name in _HELPERS
+    ):
         method = frame.f_code.co_name
         assert frame.f_back is not None
         frame = frame.f_back
