@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from psp.errors import ArchiveError, IntakeRefused, PSPError
-from psp.totebox import Archive, retract, seal_document
+from psp.totebox import DOCUMENTS, Archive, add_table, retract, seal_document
 from tests.unit.totebox.conftest import CSV, NOW, OWNER, ingest, stored, write
 
 # What Python calls when it writes, syncs, renames or asks SQLite to.
@@ -106,6 +106,10 @@ def seal_a_letter(archive: Archive) -> None:
     seal_document(archive, letter, operator="jane", now=NOW)
 
 
+def add_documents(archive: Archive) -> None:
+    add_table(archive, DOCUMENTS, operator="jane", now=NOW)
+
+
 def all_rows(archive: Archive) -> dict[str, int]:
     return {table.name: archive.index.count(table) for table in archive.manifest.tables}
 
@@ -115,6 +119,7 @@ def all_rows(archive: Archive) -> dict[str, int]:
     ("change", "states"),
     [
         (retract_one, [{"sales": 3}, {"sales": 2}]),
+        (add_documents, [{"sales": 3}, {"sales": 3, "documents": 0}]),
         # A document brings its table, and that is a change of its own.
         (
             seal_a_letter,

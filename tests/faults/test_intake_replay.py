@@ -48,8 +48,9 @@ SITES = {
 """Whose syncs an archive lives by, besides those that `test_ledger_replay` removes."""
 
 NOT_REMOVED = {"create_reads: sync_directory", "SQLite: the directory, for a journal"}
-"""SQLite's is missed in one state of hundreds: too slow to show each time. The other one: when an archive is made, its ledger syncs the same directory a moment later. This one is for an
-archive from before there were records of reads, which gets its record when it is first served."""
+"""SQLite's is missed in one state of hundreds: too slow to show each time. The other one: when an
+archive is made, its ledger syncs the same directory a moment later; the sync is for an archive from
+before there were records of reads, which gets its record when it is first served."""
 
 LEDGERS = ("replace_", "write: ", "sync_directories: ", "_remove_partials: ")
 """How the others begin."""
