@@ -11,6 +11,7 @@ from ._outcome import MemberState as MemberState
 from ._outcome import Outcome as Outcome
 from ._outcome import absent_to_dict as absent_to_dict
 from ._reply import Part as Part
+from ._reply import ReadReceipt as ReadReceipt
 from ._reply import Reply as Reply
 from ._reply import Withheld as Withheld
 from ._roster import Member as Member

@@ -80,6 +80,11 @@ class Answer:
         """The members whose figures are not in here."""
         return absent_among(self.outcomes)
 
+    @property
+    def as_of(self) -> dict[str, int]:
+        """The tree size at which each member answered."""
+        return {o.member: o.reply.as_of for o in self.outcomes if o.reply is not None}
+
     @cached_property
     def withheld(self) -> list[Withheld]:
         return [entry for reply in self._replied() for entry in reply.withheld]
@@ -93,6 +98,7 @@ class Answer:
             "other": [plain(value) for value in self.other] if self.other else None,
             "members_asked": len(self.outcomes),
             "states": self.states,
+            "as_of": self.as_of,
             "absent": absent_to_dict(self.outcomes),
             "withheld": [
                 {

@@ -86,9 +86,18 @@ class BlockingFleet:
         self._fleet = fleet
         self.roster = fleet.roster
 
-    def ask(self, sql: str, *, deadline_s: float = DEADLINE_S) -> Answer:
+    def ask(
+        self,
+        sql: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        as_of: int | None = None,
+        receipts: bool = False,
+    ) -> Answer:
         """Ask every member, and combine what they answer; as `TrioFleet.ask`."""
-        return self._portal.run(partial(self._fleet.ask, sql, deadline_s=deadline_s))
+        return self._portal.run(
+            partial(self._fleet.ask, sql, deadline_s=deadline_s, as_of=as_of, receipts=receipts)
+        )
 
     def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:
         """Ask every member how it is; as `TrioFleet.status`."""
@@ -103,9 +112,16 @@ class AsyncFleet:
         self._fleet = fleet
         self.roster = fleet.roster
 
-    async def ask(self, sql: str, *, deadline_s: float = DEADLINE_S) -> Answer:
+    async def ask(
+        self,
+        sql: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        as_of: int | None = None,
+        receipts: bool = False,
+    ) -> Answer:
         """Ask every member, and combine what they answer; as `TrioFleet.ask`."""
-        ask = partial(self._fleet.ask, sql, deadline_s=deadline_s)
+        ask = partial(self._fleet.ask, sql, deadline_s=deadline_s, as_of=as_of, receipts=receipts)
         return await (self._portal.arun(ask) if self._portal else ask())
 
     async def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:

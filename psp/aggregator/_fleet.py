@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -24,7 +24,7 @@ from psp.values import Value
 from ._answer import Answer
 from ._line import Line
 from ._outcome import MemberState, Outcome, state_of
-from ._reply import Reply, read_reply_untrusted
+from ._reply import Reply, read_receipt_untrusted, read_reply_untrusted
 from ._roster import Roster
 from ._status import EstateStatus, Health, read_health_untrusted
 
@@ -65,6 +65,8 @@ class TrioFleet:
         sql: str,
         *,
         deadline_s: float = DEADLINE_S,
+        as_of: int | None = None,
+        receipts: bool = False,
         on_outcome: Callable[[Outcome[Reply]], None] = lambda outcome: None,
     ) -> Answer:
         """Ask every member, and combine what they answer.
@@ -72,6 +74,8 @@ class TrioFleet:
         Args:
             sql: `select … from … where … group by …`; see docs/answers.md.
             deadline_s: Seconds after which a member counts as late.
+            as_of: The tree size at which every member is to answer; its newest state by default.
+            receipts: Ask each member to prove that the read is on its record.
             on_outcome: Called with each member's outcome as it comes.
 
         Raises:
@@ -79,16 +83,25 @@ class TrioFleet:
                 refused it as invalid (an unknown column, say).
         """
         question = plan_from_sql(sql)
+        if as_of is not None:
+            question = _at(question, as_of)
         plan = question.plan.to_wire()
 
-        async def query(grant: Promise[Reference]) -> Value:
+        async def query(grant: Promise[Reference]) -> tuple[Value, Value]:
             table = grant.call("table", question.plan.table)
             answer: Value = await table.call("query", plan, is_last=True)
-            return answer
+            if not receipts or not isinstance(answer, Mapping) or "read" not in answer:
+                return answer, None
+            return answer, await grant.call("receipt", answer["read"])
 
         async def reply(line: Line) -> Reply:
-            answer = await line.ask(query)
-            return read_reply_untrusted(line.member.name, question.plan, answer)
+            answer, proof = await line.ask(query)
+            found = read_reply_untrusted(line.member.name, question.plan, answer)
+            if proof is None:
+                return found
+            assert isinstance(answer, Mapping)  # Or it had not been read.
+            receipt = read_receipt_untrusted(line.member.name, answer, proof)
+            return replace(found, receipt=receipt)
 
         outcomes = await self._fan_out(reply, deadline_s, on_outcome)
         _check_question(question, outcomes)
@@ -183,6 +196,15 @@ async def open_fleet(
         nursery.cancel_scope.cancel()
     if raised is not None:
         raise raised
+
+
+def _at(question: Question, as_of: int) -> Question:
+    try:
+        return replace(question, plan=replace(question.plan, as_of=as_of))
+    except ValueError as exc:
+        raise QuestionError(
+            f"{exc}; name the size of a ledger, as an answer's as_of does"
+        ) from None
 
 
 def _check_question(question: Question, outcomes: tuple[Outcome[Reply], ...]) -> None:

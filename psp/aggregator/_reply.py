@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeGuard
 
 from psp.capability import Operation
-from psp.errors import RemoteProtocolError
+from psp.errors import InclusionProofInvalid, RemoteProtocolError
+from psp.ledger import ProofFile, decode_proof_file_untrusted
 from psp.plan import Figure, Plan
 from psp.values import Value
 
@@ -60,15 +61,30 @@ _RULE_WORDS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ReadReceipt:
+    """A member's proof that this read is on its record, not verified: nobody here has its key.
+
+    Attributes:
+        proof: The proof file, C2SP tlog-proof, as `psp verify` takes it.
+        answer: What was answered, as it came; the entry in the proof tells its hash.
+    """
+
+    proof: bytes
+    answer: Mapping[str, Value]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What one member answered to one plan.
 
     Attributes:
         as_of: The size of the member's ledger at which it answered.
+        receipt: If one was asked for.
     """
 
     as_of: int
+    receipt: ReadReceipt | None = None
     parts: tuple[Part, ...]
     withheld: tuple[Withheld, ...]
 
@@ -102,6 +118,29 @@ def read_reply_untrusted(member: str, plan: Plan, answer: object) -> Reply:
     if unnamed > 0:
         named += (Withheld(member, None, unnamed, "floor", floor),)
     return Reply(as_of=as_of, parts=tuple(parts), withheld=named)
+
+
+def read_receipt_untrusted(member: str, answer: Mapping[str, Value], wire: object) -> ReadReceipt:
+    """Read the wire form of a receipt (docs/auditing.md) and write it as a proof file.
+
+    Raises:
+        RemoteProtocolError: It is not one. Nothing else is raised.
+    """
+    match wire:
+        case {
+            "index": int(index),
+            "hashes": list() | tuple() as hashes,
+            "checkpoint": bytes(note),
+            "entry": bytes(entry),
+        } if all(type(one) is bytes for one in hashes):
+            proof = ProofFile(index=index, hashes=hashes, note=note, entry=entry).encode()
+        case _:
+            _refuse(member, "its receipt is not index, hashes, checkpoint and entry")
+    try:
+        decode_proof_file_untrusted(proof)
+    except InclusionProofInvalid as exc:
+        _refuse(member, f"its receipt is no proof ({exc})")
+    return ReadReceipt(proof, answer)
 
 
 def _part(member: str, plan: Plan, cell: object) -> Part:

@@ -14,10 +14,11 @@ from ._demo import demo
 from ._estate import new, up
 from ._grant import grant
 from ._grant_sign import issue_command as issue_command
-from ._ledger import ledger, verify
+from ._ledger import ledger
 from ._policy import policy
 from ._totebox import audit, pack, unpack
 from ._trace import trace
+from ._verify import verify
 
 app = App(
     name="psp",

@@ -7,11 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from psp.aggregator import Fleet
+from psp.aggregator import Fleet, ReadReceipt
 from psp.console import neutral, render_answer, render_status
-from psp.errors import EstateError
+from psp.errors import EstateError, LedgerError
+from psp.ledger import decode_proof_file_untrusted
+from psp.totebox import decode_read_untrusted, hash_result
 
-from ._common import find_estate, out, print_json
+from ._common import err, find_estate, out, print_json
+from ._ledger import write_file
 
 
 def ask(
@@ -21,6 +24,8 @@ def ask(
     estate: Path | None = None,
     tenant: str | None = None,
     within: float = 10.0,
+    as_of: int | None = None,
+    receipts: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Ask the whole estate one question, in SQL of one table.
@@ -35,21 +40,47 @@ def ask(
         Who asks; by default the estate's first tenant.
     within
         Seconds after which a member counts as late.
+    as_of
+        Ask for an earlier state: the size that each member's ledger had then.
+    receipts
+        Where to write each member's proof that this read is on its record, MEMBER.tlog-proof.
     json
         Print the answer as one JSON object.
     """
     with Fleet(find_estate(estate), tenant=tenant) as fleet:
-        answer = fleet.ask(question, deadline_s=within).to_dict()
+        asked = fleet.ask(question, deadline_s=within, as_of=as_of, receipts=receipts is not None)
+    answer = asked.to_dict()
+    if receipts is not None:
+        for outcome in asked.outcomes:
+            if outcome.reply is not None and outcome.reply.receipt is not None:
+                _keep(outcome.member, outcome.reply.receipt, receipts)
     if json:
         print_json(answer)
     else:
         render_answer(answer, out())
+        if sizes := sorted(set(answer["as_of"].values())):
+            span = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+            out().print(f"ledgers at tree size {span}")
     if not any(answer["states"].get(state) for state in ("answered", "empty", "suppressed")):
         first = answer["absent"][0]
         raise EstateError(
             f"no member answered; {first['member']} is {first['state']}: {neutral(first['cause'])}"
             " — see each with: psp status"
         )
+
+
+def _keep(member: str, receipt: ReadReceipt, directory: Path) -> None:
+    """Write a receipt, if the read that it proves is the one that was answered here."""
+    path = directory / f"{member}.tlog-proof"
+    answer = {name: value for name, value in receipt.answer.items() if name != "read"}
+    read = decode_read_untrusted(decode_proof_file_untrusted(receipt.proof).entry or b"")
+    if (read.result, read.tree_size) != (hash_result(answer), answer["as_of"]):
+        raise LedgerError(
+            f"the receipt of {neutral(member)} is of another answer than the one it gave. Keep"
+            " both, and ask its operator; no receipt was written for it."
+        )
+    write_file(path, receipt.proof)
+    err().print(f"{path}: check it with: psp verify {path} --key KEY", soft_wrap=True)
 
 
 def status(

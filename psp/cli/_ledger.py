@@ -1,4 +1,4 @@
-"""`psp ledger show`, `fsck`, `prove` and `witness`, and `psp verify`."""
+"""`psp ledger show`, `fsck`, `prove` and `witness`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -19,10 +18,8 @@ from psp.console import neutral
 from psp.errors import CheckpointRejected, EstateError, LedgerError, PSPError
 from psp.ledger import (
     PROOF_FILE_BYTES_MAX,
-    Cosignature,
     Ledger,
     ProofFile,
-    Proven,
     VerifierKey,
     Witness,
     check_ledger,
@@ -74,13 +71,15 @@ def show(
         "root": checkpoint.root_hash.hex(),
         "key": public.encode(),
     }
+    if (directory / READS_DIRECTORY).is_dir():
+        facts["reads key"] = reads_key(public).encode()
     if json:
-        print_json({**facts, "last": [_entry_facts(entry) for entry in entries]})
+        print_json({**facts, "last": [entry_facts(entry) for entry in entries]})
         return
     for name, value in facts.items():
-        out().print(f"{name:<8} {value}", soft_wrap=True)
+        out().print(f"{name:<9} {value}", soft_wrap=True)
     for index, entry in enumerate(entries, size - len(entries)):
-        out().print(f"{index:>8} {_shown(entry)}", soft_wrap=True)
+        out().print(f"{index:>8} {shown(entry)}", soft_wrap=True)
 
 
 @ledger.command
@@ -123,57 +122,9 @@ def prove(
     # What we give out, we have checked as its reader will.
     verify_proof_file_untrusted(proof, key=public, entry=entry)
     path = file or Path(f"{index}.tlog-proof")
-    _write(path, proof)
+    write_file(path, proof)
     err().print(f"{path}: entry {index} of {size}. Check it with: psp verify {path} --key KEY")
     out().print(public.encode(), soft_wrap=True)
-
-
-def verify(
-    file: Path,
-    /,
-    *,
-    key: str,
-    witness: Annotated[list[str] | None, Parameter(negative=())] = None,
-    quorum: int | None = None,
-    entry: Path | None = None,
-    json: Annotated[bool, Parameter(negative=())] = False,
-) -> None:
-    """Check a proof file, with nothing but keys. Leaves with 0 if it is right, else with 1.
-
-    Parameters
-    ----------
-    file
-        The proof.
-    key
-        The ledger's public key, NAME+ID+BASE64, from somebody you believe.
-    witness
-        The public key of a witness who must have cosigned; may be given again.
-    quorum
-        How many of the witnesses are enough; by default all.
-    entry
-        A file with the entry, if the proof does not hold it.
-    json
-        Print one JSON object.
-    """
-    proven = verify_proof_file_untrusted(
-        _read(file),
-        key=decode_verifier_key_untrusted(key),
-        witnesses=[decode_verifier_key_untrusted(line) for line in witness or ()],
-        quorum=quorum,
-        entry=None if entry is None else _read(entry),
-    )
-    if json:
-        print_json(_proven_facts(proven))
-        return
-    checkpoint = proven.checkpoint
-    out().print(
-        f"verified: entry {proven.index} of {checkpoint.tree_size} in the ledger"
-        f" {neutral(checkpoint.origin)}",
-        soft_wrap=True,
-    )
-    for seen in proven.cosignatures:
-        out().print(f"seen by {neutral(seen.witness.name)} at {_when(seen)}", soft_wrap=True)
-    out().print(_shown(proven.entry), soft_wrap=True)
 
 
 @ledger.command
@@ -245,7 +196,7 @@ def _cosign(
     proof = opened.prove_consistency(seen.tree_size, now.tree_size) if seen and grew else []
     line = watching.cosign_untrusted(opened.note, proof, ledger=public, time_s=int(time.time()))
     path = to / f"{quote(public.name, safe='')}.checkpoint"
-    _write(path, opened.note + line)
+    write_file(path, opened.note + line)
     return {"directory": str(directory), "ledger": public.name, "file": str(path)}
 
 
@@ -270,13 +221,13 @@ def fsck(
     json
         Print one JSON object.
     """
-    place, public = _located(directory, key)
-    origins = {place: public.name}
+    place, public = located(directory, key)
+    keys = {place: public}
     if (reads := directory / READS_DIRECTORY).is_dir():
-        origins[reads] = reads_origin(public.name)
+        keys[reads] = reads_key(public)
     reports = {
-        str(path): check_ledger(path, origin=origin, public_key=public.public_key)
-        for path, origin in origins.items()
+        str(path): check_ledger(path, origin=key.name, public_key=key.public_key)
+        for path, key in keys.items()
     }
     if json:
         print_json({path: asdict(report) for path, report in reports.items()})
@@ -294,7 +245,7 @@ def fsck(
         sys.exit(1)
 
 
-def _located(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Path, VerifierKey]:
+def located(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Path, VerifierKey]:
     """Say where the ledger of an archive, or one that stands alone, is, and whose it must be."""
     is_archive = (directory / _MANIFEST).exists()
     place = directory / "ledger" if is_archive else directory
@@ -303,7 +254,7 @@ def _located(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple
     if is_archive:
         return place, _key_of_archive(directory)
     # Only to choose among the keys given: opening checks that this one signed.
-    origin = _read(place / "checkpoint").partition(b"\n")[0].decode("utf-8", "replace")
+    origin = read_file(place / "checkpoint").partition(b"\n")[0].decode("utf-8", "replace")
     if origin not in (key or {}):
         raise EstateError(
             f"{directory} is no archive, and no key was given for the ledger"
@@ -314,7 +265,7 @@ def _located(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple
 
 def _open(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Ledger, VerifierKey]:
     """Open the ledger of an archive or one that stands alone, for reading."""
-    place, public = _located(directory, key)
+    place, public = located(directory, key)
     if (place / "journal").exists():
         return Ledger.open(place, origin=public.name, public_key=public.public_key), public
     # Said aloud, because a ledger of PSP that lost its journal looks the same.
@@ -322,16 +273,23 @@ def _open(directory: Path, key: str | dict[str, VerifierKey] | None) -> tuple[Le
     return open_published(place, ledger=public), public
 
 
+def reads_key(public: VerifierKey) -> VerifierKey:
+    """Name the key of an archive's record of reads: the same key, under a name of its own."""
+    return VerifierKey(reads_origin(public.name), public.public_key)
+
+
 def _key_of_archive(directory: Path) -> VerifierKey:
     """The key that the archive's owner vouches for; the archive's id commits to the owner."""
-    archive_id = read_manifest(_read(directory / _MANIFEST).decode("utf-8", "replace")).archive_id
-    anchor = verify_anchor_untrusted(_read(directory / "keys" / "anchor"), archive_id=archive_id)
+    manifest = read_file(directory / _MANIFEST).decode("utf-8", "replace")
+    archive_id = read_manifest(manifest).archive_id
+    statement = read_file(directory / "keys" / "anchor")
+    anchor = verify_anchor_untrusted(statement, archive_id=archive_id)
     return VerifierKey(ledger_origin(archive_id), anchor.ledger_key)
 
 
 def _merged(files: Sequence[Path]) -> bytes:
     """One note with all signature lines of several notes over one text."""
-    first, *others = (_read(file) for file in files)
+    first, *others = (read_file(file) for file in files)
     text, _, _ = first.partition(b"\n\n")
     lines = first.splitlines(keepends=True)
     for other in others:
@@ -344,7 +302,7 @@ def _merged(files: Sequence[Path]) -> bytes:
     return b"".join(lines)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_FILE_BYTES_MAX + 1)  # One more, so that whoever reads it refuses.
@@ -352,7 +310,7 @@ def _read(path: Path) -> bytes:
         raise EstateError(f"{path} cannot be read ({exc.strerror}). Check the path.") from exc
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -362,20 +320,7 @@ def _write(path: Path, data: bytes) -> None:
         raise EstateError(f"{path} cannot be written ({exc.strerror}). Choose another.") from exc
 
 
-def _proven_facts(proven: Proven) -> dict[str, object]:
-    return {
-        "ledger": proven.checkpoint.origin,
-        "index": proven.index,
-        "entries": proven.checkpoint.tree_size,
-        "root": proven.checkpoint.root_hash.hex(),
-        "witnesses": [
-            {"name": seen.witness.name, "time": seen.time_s} for seen in proven.cosignatures
-        ],
-        **_entry_facts(proven.entry),
-    }
-
-
-def _entry_facts(entry: bytes) -> dict[str, object]:
+def entry_facts(entry: bytes) -> dict[str, object]:
     """An entry as text if it is text, and always as its bytes."""
     try:
         text = entry.decode()
@@ -384,12 +329,5 @@ def _entry_facts(entry: bytes) -> dict[str, object]:
     return {"entry": text, "base64": b64encode(entry).decode()}
 
 
-def _shown(entry: bytes) -> str:
+def shown(entry: bytes) -> str:
     return neutral(entry.decode("utf-8", "backslashreplace"))
-
-
-def _when(seen: Cosignature) -> str:
-    try:
-        return datetime.fromtimestamp(seen.time_s, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):  # A year beyond 9999 can be signed, not said.
-        return f"{seen.time_s} s after 1970"

@@ -26,7 +26,9 @@ from ._pack import unpack as unpack
 from ._pairing import Pairing as Pairing
 from ._read_audit import READS_DIRECTORY as READS_DIRECTORY
 from ._read_audit import reads_origin as reads_origin
+from ._receipts import Read as Read
 from ._receipts import Receipt as Receipt
+from ._receipts import decode_read_untrusted as decode_read_untrusted
 from ._receipts import hash_result as hash_result
 from ._receipts import verify_receipt_untrusted as verify_receipt_untrusted
 from ._report import Report as Report
