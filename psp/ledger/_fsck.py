@@ -21,7 +21,7 @@ from ._journal import Journal, decode_journal_untrusted
 from ._leftovers import Sizes, find_leftovers
 from ._limits import HASH_BYTES, JOURNAL_BYTES, NOTE_BYTES_MAX, SNAPSHOT_TRIES, TILE_WIDTH
 from ._published import Published
-from ._report import CHANGED, LOST, Finding, LedgerReport
+from ._report import ALL_LOST, CHANGED, LOST, Finding, LedgerReport
 from ._state import CHECKPOINT, JOURNAL
 from ._tiles import bundle_path, tile_path
 from ._tree import RightEdge, TileId, hash_complete, hash_leaves, width_at
@@ -144,7 +144,7 @@ class _Check:
                 CHECKPOINT,
                 f"it commits to another root than the tiles have: some of {size} entries were"
                 " changed after they were sealed, together with their hashes",
-                "Restore the whole ledger from a copy.",
+                ALL_LOST,
             )
         return [a if a is not None else b for a, b in zip(stored, rebuilt, strict=True)]
 
@@ -260,7 +260,7 @@ class _Check:
             JOURNAL,
             f"it continues a ledger of {journal.base} entries, but the checkpoint is of {size}:"
             " one of the two is from another time",
-            "Restore the whole ledger from a copy.",
+            ALL_LOST,
         )
         return False
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 LOST: Final = "Restore it from a copy."
+ALL_LOST: Final = "Restore the whole ledger from a copy."
 CHANGED: Final = "Keep it for whoever asks what happened, and restore it from a copy."
 
 
@@ -26,7 +27,7 @@ class Finding:
     @property
     def is_damage(self) -> bool:
         """Whether what was sealed is lost or changed, and not only out of place."""
-        return self.remedy in (LOST, CHANGED)
+        return self.remedy in (LOST, ALL_LOST, CHANGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
