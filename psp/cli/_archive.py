@@ -102,6 +102,7 @@ def seal(
     kind: str = "",
     date: str = "",
     counterparty: str = "",
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
     json: _Flag = False,
 ) -> None:
     """Seal files of any kind as they are, each with a row in the table of documents.
@@ -118,11 +119,15 @@ def seal(
         Their own date, as in 2026-05-02.
     counterparty
         Whom they are from, or to.
+    yes
+        Approve the table of documents, which the first one brings, without being asked.
     json
         Print one JSON object for each file.
     """
     _require_files(files)
     with Archive.open(directory, doing="sealing documents") as opened:
+        if DOCUMENTS.name not in [one.name for one in opened.manifest.tables]:
+            _add(opened, DOCUMENTS, files[0], ask=not yes)
         for file in files:
             done = seal_document(
                 opened,
@@ -191,7 +196,7 @@ def _table(opened: Archive, given: str | None, first: Path) -> str:
 def _add(opened: Archive, proposed: Table, file: Path, *, ask: bool) -> None:
     """Silence is never acceptance: without a person's yes, or --yes, no table is added."""
     if ask:
-        show_table(proposed, f"table {proposed.name!r}, proposed from {neutral(file.name)}")
+        show_table(proposed, f"table {proposed.name!r}, proposed for {neutral(file.name)}")
         if not agreed(f"Add this table to {opened.manifest.name}?"):
             raise IntakeRefused(
                 "the schema was not approved, so nothing was sealed. Say y, or --yes"

@@ -89,7 +89,11 @@ def test_a_document_is_sealed_with_what_is_said_about_it(
 ) -> None:
     (tmp_path / "lease.pdf").write_bytes(b"%PDF\x00")
 
-    done = psp("archive", "seal", box, "lease.pdf", "--kind", "lease", "--date", "2026-05-02")
+    unsaid = psp("archive", "seal", box, "lease.pdf")
+    assert (unsaid.status, "was not approved" in unsaid.sentence) == (1, True)
+    assert rows(box) == {"homes": 40}
+    said = ("--kind", "lease", "--date", "2026-05-02", "--yes")
+    done = psp("archive", "seal", box, "lease.pdf", *said)
     assert "lease.pdf: sealed by entry" in done.out
     again = json.loads(psp("archive", "seal", box, "lease.pdf", "--json").out)
     assert again["sealed_before"]
