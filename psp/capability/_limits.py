@@ -55,7 +55,8 @@ TIME_S_MAX: Final = 2**53 - 1
 EPOCH_MAX: Final = 2**32 - 1
 
 UNLIMITED: Final = 2**53 - 1
-"""The top of "per call" limits: the format has no null, and a minimum with this changes nothing."""
+"""The top of limits, per call and in all: the format has no null, and a minimum with this changes
+nothing."""
 
 MEMBERS_MAX: Final = 64
 """Values in one finite set. A meet of sets filters, so it never grows; a list of thousands of keys

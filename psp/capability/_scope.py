@@ -50,6 +50,13 @@ ROUNDING_LADDER: Final = (1, 5, 10, 100, 1000)
 """Each divides the next, so the coarser of two contains what the finer one hides."""
 
 
+_CEILINGS: Final = (
+    *("rows_max", "groups_max", "bytes_max"),
+    *("uses_total", "rows_total", "bytes_total"),
+)
+"""The numbers of which the smaller is the stricter one. The order is the format."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRule:
     """What may be done with one table.
@@ -66,6 +73,10 @@ class TableRule:
         rows_max: Records per call. A rule that grants `read` must set it.
         groups_max: Groups per answer.
         bytes_max: Bytes per answer.
+        uses_total: Questions and rows asked for, over the whole life of the link that says so. The
+            archive counts on every link, so what was narrowed from one draws on it too.
+        rows_total: Records, over that life.
+        bytes_total: Bytes of answers, over that life.
         local: A result may be handed over by a mapped file on the same machine.
     """
 
@@ -80,6 +91,9 @@ class TableRule:
     rows_max: int = UNLIMITED
     groups_max: int = UNLIMITED
     bytes_max: int = UNLIMITED
+    uses_total: int = UNLIMITED
+    rows_total: int = UNLIMITED
+    bytes_total: int = UNLIMITED
     local: bool = False
 
     def __post_init__(self) -> None:
@@ -89,7 +103,7 @@ class TableRule:
             check_name(name)
         if self.rounding not in ROUNDING_LADDER:
             raise ValueError(f"rounding to {self.rounding}; choose one of {ROUNDING_LADDER}")
-        for word in ("floor", "rows_max", "groups_max", "bytes_max"):
+        for word in ("floor", *_CEILINGS):
             if not 1 <= getattr(self, word) <= UNLIMITED:
                 raise ValueError(f"{word} is {getattr(self, word)}; it is at least 1")
         if Operation.READ in self.operations and self.rows_max == UNLIMITED:
@@ -149,6 +163,9 @@ class TableRule:
             rows_max=min(self.rows_max, other.rows_max),
             groups_max=min(self.groups_max, other.groups_max),
             bytes_max=min(self.bytes_max, other.bytes_max),
+            uses_total=min(self.uses_total, other.uses_total),
+            rows_total=min(self.rows_total, other.rows_total),
+            bytes_total=min(self.bytes_total, other.bytes_total),
             local=self.local and other.local,
         )
 
@@ -257,18 +274,17 @@ def _rule_to_wire(table: str, rule: TableRule) -> Wire:
         [[at[column], domain.to_wire()] for column, domain in rule.rows.items()],
         _AGGREGATES_ONLY_BIT * rule.aggregates_only + _LOCAL_BIT * rule.local,
         *(rule.floor, rule.rounding, rule.rows_max, rule.groups_max, rule.bytes_max),
+        *(rule.uses_total, rule.rows_total, rule.bytes_total),
     ]
 
 
 def _rule_from_wire(wire: object) -> tuple[str, TableRule]:
-    parts = take_list(wire, 13)
+    parts = take_list(wire, 16)
     table, columns = take_text(parts[0]), take_sorted_names(parts[1])
     mask = take_int(parts[2], 0, (1 << len(_OPERATIONS)) - 1)
     output, filters, groups = (_take_columns(it, columns) for it in parts[3:6])
     flags = take_int(parts[7], 0, _AGGREGATES_ONLY_BIT | _LOCAL_BIT)
-    floor, rounding, rows_max, groups_max, bytes_max = (
-        take_int(it, 1, UNLIMITED) for it in parts[8:]
-    )
+    floor, rounding, *ceilings = (take_int(it, 1, UNLIMITED) for it in parts[8:])
     return table, TableRule(
         operations=frozenset(op for bit, op in enumerate(_OPERATIONS) if mask >> bit & 1),
         output=output,
@@ -278,10 +294,8 @@ def _rule_from_wire(wire: object) -> tuple[str, TableRule]:
         aggregates_only=bool(flags & _AGGREGATES_ONLY_BIT),
         floor=floor,
         rounding=rounding,
-        rows_max=rows_max,
-        groups_max=groups_max,
-        bytes_max=bytes_max,
         local=bool(flags & _LOCAL_BIT),
+        **dict(zip(_CEILINGS, ceilings, strict=True)),
     )
 
 

@@ -79,6 +79,13 @@ def _restrictions(rule: TableRule) -> Iterator[str]:
     ):
         if limit < UNLIMITED:
             yield f"at most {limit} {noun} a call"
+    for limit, noun in (
+        (rule.uses_total, "uses"),
+        (rule.rows_total, "records"),
+        (rule.bytes_total, "bytes"),
+    ):
+        if limit < UNLIMITED:
+            yield f"at most {limit} {noun} in all"
     if rule.local:
         yield "hand-over on the same machine allowed"
 

@@ -51,6 +51,9 @@ rules = st.builds(
     rows_max=limits,
     groups_max=open_limits,
     bytes_max=open_limits,
+    uses_total=open_limits,
+    rows_total=open_limits,
+    bytes_total=open_limits,
     local=TRUTHS,
 )
 scopes = st.builds(

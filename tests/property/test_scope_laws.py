@@ -78,7 +78,10 @@ def test_every_number_and_switch_of_a_met_rule_is_the_stricter_one(
 
     for word in ("floor", "rounding"):
         assert getattr(met, word) == max(getattr(left, word), getattr(right, word))
-    for word in ("rows_max", "groups_max", "bytes_max"):
+    for word in (
+        *("rows_max", "groups_max", "bytes_max"),
+        *("uses_total", "rows_total", "bytes_total"),
+    ):
         assert getattr(met, word) == min(getattr(left, word), getattr(right, word))
     assert met.aggregates_only >= max(left.aggregates_only, right.aggregates_only)
     assert met.local <= min(left.local, right.local)

@@ -60,7 +60,13 @@ def test_reading_without_a_limit_of_records_is_not_a_rule() -> None:
         TableRule(operations=frozenset({Operation.READ}))
 
 
-@pytest.mark.parametrize("word", ["floor", "rows_max", "groups_max", "bytes_max"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("floor", "rows_max", "groups_max", "bytes_max"),
+        *("uses_total", "rows_total", "bytes_total"),
+    ],
+)
 @pytest.mark.parametrize("number", [0, -1, UNLIMITED + 1])
 def test_limits_are_at_least_one(word: str, number: int) -> None:
     with pytest.raises(ValueError, match=f"{word} is {number}"):
@@ -127,6 +133,8 @@ def test_a_scope_reads_as_a_sentence() -> None:
         floor=5,
         rounding=10,
         groups_max=20,
+        uses_total=100,
+        bytes_total=65_536,
         local=True,
     )
 
@@ -134,6 +142,7 @@ def test_a_scope_reads_as_a_sentence() -> None:
         "table visits: count, mean of (age, price), filtered by (date), grouped by (ward),"
         " where date >= 2026-01-01 and <= 2026-01-31, ward in {3, 7}; aggregates only;"
         " about 5 subjects or more; rounded to 10; at most 20 groups a call;"
+        " at most 100 uses in all; at most 65536 bytes in all;"
         " hand-over on the same machine allowed. ledger: prove."
     )
     assert scope_sentence(Scope()) == "nothing."
