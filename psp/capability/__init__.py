@@ -50,6 +50,7 @@ from ._scope import TableRule as TableRule
 from ._sentence import domain_words as domain_words
 from ._sentence import rule_sentence as rule_sentence
 from ._sentence import scope_sentence as scope_sentence
+from ._standing import Standing as Standing
 from ._text import token_from_text_untrusted as token_from_text_untrusted
 from ._text import token_to_qr_text as token_to_qr_text
 from ._text import token_to_text as token_to_text

@@ -15,8 +15,9 @@ from psp.errors import CapabilityError, GrantRefused
 from ._anchor import Anchor
 from ._keys import Verifier, check_prime_order, spki_hash_of, verify_signature
 from ._limits import FIRST_LINK_SECONDS_MAX, LINK_SECONDS_MAX, NOT_BEFORE_LEEWAY_S
-from ._link import Chain, decode_chain_untrusted, met_scope
+from ._link import Chain, Link, decode_chain_untrusted, met_scope
 from ._scope import Scope
+from ._standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Grant:
         not_before_s: The latest start of any link.
         not_after_s: The earliest end of any link. The grant is over *at* this second.
         ids: The grant id of every link, root first.
+        links: The links themselves, for what is looked at again while the grant is used.
         leaf_holder: The last holder's public key.
         leaf_presenter: SHA-256 of the SPKI of the TLS key that presented it.
     """
@@ -36,6 +38,7 @@ class Grant:
     not_before_s: int
     not_after_s: int
     ids: tuple[bytes, ...]
+    links: tuple[Link, ...]
     leaf_holder: bytes
     leaf_presenter: bytes
     archive_id: bytes
@@ -58,6 +61,7 @@ def verify_untrusted(
     presenter: bytes,
     ceiling: Scope,
     now_s: int,
+    standing: Standing | None = None,
     verifier: Verifier = verify_signature,
 ) -> Grant:
     """Check a token and return what it grants; whatever is wrong with it, raise.
@@ -67,6 +71,7 @@ def verify_untrusted(
         presenter: SHA-256 of the SPKI that the TLS handshake has just proven.
         ceiling: What the presenter's pairing allows at most.
         now_s: The archive's own clock, seconds since 1970.
+        standing: What the archive remembers; without it, the anchor's epoch and nothing else.
 
     Raises:
         GrantRefused: Whatever the reason; `.step` names the check. Nothing else is raised.
@@ -77,9 +82,11 @@ def verify_untrusted(
     if chain.leaf.presenter != presenter:
         raise GrantRefused("presenter", "it was made out to another machine.")
     _check_time(chain, now_s)
-    if any(link.epoch != anchor.epoch for link in chain.links):
-        raise GrantRefused("epoch", f"the archive is at epoch {anchor.epoch}.")
+    standing = standing or Standing(epoch=anchor.epoch)
+    ids = chain.ids()
+    standing.check(chain.links, ids)
     _check_signatures(chain, verifier)
+    standing.check_witnessed(chain.links)
     scope = met_scope(chain.links, ceiling)
     if scope.is_empty:
         raise GrantRefused("scope", "the links and the pairing have nothing in common.")
@@ -87,7 +94,8 @@ def verify_untrusted(
         scope=scope,
         not_before_s=max(link.not_before_s for link in chain.links),
         not_after_s=min(link.not_after_s for link in chain.links),
-        ids=chain.ids(),
+        ids=ids,
+        links=chain.links,
         leaf_holder=chain.leaf.holder,
         leaf_presenter=presenter,
         archive_id=anchor.archive_id,

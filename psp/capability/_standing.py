@@ -1,0 +1,83 @@
+"""What an archive knows about a chain beyond its bytes: epochs, revocations, and what others saw.
+
+Pure: the archive gives what it remembers, the chain is compared with it. Twice, because a chain can
+claim anything before its signatures are checked: what refuses it is looked at before, cheaply; what
+accuses the archive itself only counts once it is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from psp.errors import GrantRefused
+
+from ._link import Link, Seen
+
+OWN_LINKS: Final = 2
+"""The links that the owner's own people sign: an anchor key the first, the operator the second.
+Only these can stop an archive. Any holder may sign a further one, and could stop it with a lie."""
+
+
+def _believe(_seen: Seen) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What one archive holds against chains now.
+
+    Attributes:
+        epoch: Grants of an older one are over.
+        holder_epochs: The same for single holders, where theirs is later than the archive's.
+        revoked_ids: Of links. Whatever was narrowed from one is revoked with it.
+        revoked_keys: Of holders and issuers.
+        forgotten_s: A link that ends by then may have been revoked and forgotten since. It is over,
+            unless somebody has set the clock back.
+        contradicts: Says how this archive's ledger differs from what a signer saw; None if it
+            extends that.
+    """
+
+    epoch: int
+    holder_epochs: Mapping[bytes, int] = field(default_factory=dict)
+    revoked_ids: Container[bytes] = frozenset()
+    revoked_keys: Container[bytes] = frozenset()
+    forgotten_s: int = 0
+    contradicts: Callable[[Seen], str | None] = _believe
+
+    def check(self, links: Sequence[Link], ids: Sequence[bytes]) -> None:
+        """Refuse a chain of an older epoch, or with anything revoked in it. No signature counts.
+
+        Raises:
+            GrantRefused: At the step "epoch" or "revoked".
+        """
+        epoch = self._epoch_of(links)
+        for index, (link, grant_id) in enumerate(zip(links, ids, strict=True)):
+            if link.epoch < epoch:
+                raise GrantRefused("epoch", f"link {index} is of {link.epoch}; now is {epoch}.")
+            if grant_id in self.revoked_ids:
+                raise GrantRefused("revoked", f"link {index} was revoked.")
+            if link.issuer in self.revoked_keys or link.holder in self.revoked_keys:
+                raise GrantRefused("revoked", f"a key of link {index} was revoked.")
+            if link.not_after_s <= self.forgotten_s:
+                raise GrantRefused("revoked", f"link {index} may have been revoked and forgotten.")
+
+    def check_witnessed(self, links: Sequence[Link]) -> None:
+        """Compare this archive with what the signers knew of it. The chain is signed.
+
+        Raises:
+            GrantRefused: At the step "rollback", where the owner's people knew more than this
+                archive does: it is not the newest copy of itself. At the step "seen", where a
+                further holder says so, whose word is good for no more than its own grant.
+        """
+        epoch = self._epoch_of(links)
+        for index, link in enumerate(links):
+            step = "rollback" if index < OWN_LINKS else "seen"
+            if link.epoch > epoch:
+                raise GrantRefused(step, f"link {index} is of epoch {link.epoch}, here is {epoch}.")
+            if (fault := self.contradicts(link.seen)) is not None:
+                raise GrantRefused(step, f"the signer of link {index} {fault}.")
+
+    def _epoch_of(self, links: Sequence[Link]) -> int:
+        return max(self.epoch, *(self.holder_epochs.get(link.holder, 0) for link in links))
