@@ -5,8 +5,10 @@ Pure: no clock, no entropy, no file, no socket. docs/capabilities.md tells how t
 
 from ._anchor import Anchor as Anchor
 from ._anchor import archive_id_of as archive_id_of
+from ._anchor import cosign_anchor_untrusted as cosign_anchor_untrusted
 from ._anchor import sign_anchor as sign_anchor
 from ._anchor import verify_anchor_untrusted as verify_anchor_untrusted
+from ._anchor import verify_next_anchor_untrusted as verify_next_anchor_untrusted
 from ._ceiling import CEILING_OPERATIONS as CEILING_OPERATIONS
 from ._ceiling import Pairing as Pairing
 from ._ceiling import ceiling as ceiling
@@ -43,6 +45,11 @@ from ._link import Chain as Chain
 from ._link import Link as Link
 from ._link import Seen as Seen
 from ._link import decode_chain_untrusted as decode_chain_untrusted
+from ._roots import Roots as Roots
+from ._roots import cosign_untrusted as cosign_untrusted
+from ._roots import roots_of as roots_of
+from ._roots import sign_rotation as sign_rotation
+from ._roots import verify_rotation_untrusted as verify_rotation_untrusted
 from ._scope import ROUNDING_LADDER as ROUNDING_LADDER
 from ._scope import Operation as Operation
 from ._scope import Scope as Scope
@@ -50,7 +57,20 @@ from ._scope import TableRule as TableRule
 from ._sentence import domain_words as domain_words
 from ._sentence import rule_sentence as rule_sentence
 from ._sentence import scope_sentence as scope_sentence
+from ._signing import Tag as Tag
 from ._standing import Standing as Standing
+from ._statements import ClockReset as ClockReset
+from ._statements import Reassertion as Reassertion
+from ._statements import Revocation as Revocation
+from ._statements import Revokes as Revokes
+from ._statements import sign_clock as sign_clock
+from ._statements import sign_epoch as sign_epoch
+from ._statements import sign_reassertion as sign_reassertion
+from ._statements import sign_revocation as sign_revocation
+from ._statements import verify_clock_untrusted as verify_clock_untrusted
+from ._statements import verify_epoch_untrusted as verify_epoch_untrusted
+from ._statements import verify_reassertion_untrusted as verify_reassertion_untrusted
+from ._statements import verify_revocation_untrusted as verify_revocation_untrusted
 from ._text import token_from_text_untrusted as token_from_text_untrusted
 from ._text import token_to_qr_text as token_to_qr_text
 from ._text import token_to_text as token_to_text

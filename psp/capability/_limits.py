@@ -70,3 +70,21 @@ DOMAIN_TEXT_BYTES_MAX: Final = 256
 
 ANCHOR_KEYS_MAX: Final = 8
 """Keys that may sign first links of one archive; more than a handful is a list nobody reviews."""
+
+ROOT_KEYS_MAX: Final = 8
+"""Root keys of one owner: five of eight is a board; more cannot be gathered when it burns."""
+
+SIGNERS_MAX: Final = 2 * ROOT_KEYS_MAX
+"""Signatures under one statement: a rotation has those of the old keys and of the new ones."""
+
+# Signatures 3 + 16 x (1 + 34 + 66), the longest body (a rotation) 1 + 1 + 34 + 5 + 1 + 1 + 8 x 34.
+STATEMENT_BYTES_MAX: Final = 2048
+"""One statement of an owner with all its signatures; 1,938 bytes can be needed."""
+
+ROTATIONS_MAX: Final = 32
+"""Root sets that one anchor statement can tell of after the first: all of them, so that it can be
+checked from the archive's id alone. Two a year are sixteen years."""
+
+# The body with 8 root and 8 anchor keys is 660 bytes, 16 signatures are 1,619.
+ANCHOR_BYTES_MAX: Final = 3 * 1024 + ROTATIONS_MAX * (STATEMENT_BYTES_MAX + 3)
+"""The anchor statement of an archive with its rotations; 67 KiB, read once from its own disk."""

@@ -18,6 +18,11 @@ class Tag(Enum):
     GRANT_LINK = "PSP1.grant-link"
     ANCHOR = "PSP1.anchor"
     INVOCATION = "PSP1.invocation"
+    KEY_ROTATION = "PSP1.key-rotation"
+    REVOCATION = "PSP1.revocation"
+    EPOCH = "PSP1.epoch"
+    CLOCK = "PSP1.clock"
+    REASSERTION = "PSP1.reassertion"
     # Only hashed.
     ARCHIVE_ID = "PSP1.archive-id"
     CHAIN = "PSP1.chain"

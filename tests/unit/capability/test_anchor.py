@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from psp.capability import archive_id_of, sign_anchor, verify_anchor_untrusted
+from psp.capability import archive_id_of, roots_of, sign_anchor, verify_anchor_untrusted
 from psp.capability._signing import Tag, digest, pae, tagged
 from psp.capability._wire import encode
 from psp.errors import CapabilityError
@@ -34,7 +34,7 @@ def statement(
 def test_it_says_what_was_signed() -> None:
     anchor = verify_anchor_untrusted(statement(), archive_id=ID)
 
-    assert anchor.root_key == OWNER.public_bytes
+    assert anchor.root_sets == (roots_of([OWNER.public_bytes], threshold=1),)
     assert anchor.anchor_keys == {ANCHOR_KEY.public_bytes}
     assert anchor.ledger_key == LEDGER.public_bytes
     assert (anchor.epoch, anchor.version, anchor.nonce) == (0, 1, NONCE)
