@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from psp.capability import CEILING_OPERATIONS, Operation, Pairing
+from psp.capability import CEILING_OPERATIONS, Operation, Pairing, Tag
 
-from .actors import AGGREGATOR, ANCHOR_KEY, ARCHIVE, CEILING, NOW, OPERATOR, TENANT
+from .actors import AGGREGATOR, ANCHOR_KEY, ARCHIVE, CEILING, NOW, OPERATOR, OWNER, TENANT
 
 PAGE = (Path(__file__).parents[3] / "docs" / "capabilities.md").read_text("utf-8")
 SOURCE = Path(__file__).parents[3] / "psp" / "capability"
@@ -23,6 +23,7 @@ def test_its_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
             "console": TENANT,
             "grant_id": bytes(32),
             "plan": [1],
+            "root_key": OWNER,
             "anchor_key": ANCHOR_KEY,
             "anchor": ARCHIVE,
             "operator": OPERATOR,
@@ -64,3 +65,7 @@ def test_its_ceilings_are_the_ceilings() -> None:
         (words,) = re.findall("`(.*)`", rows[pairing.value])
         granted |= set(words.split())
         assert granted == {operation.value for operation in CEILING_OPERATIONS[pairing]}
+
+
+def test_every_tag_of_the_registry_is_on_the_page() -> None:
+    assert {tag.value for tag in Tag} <= set(re.findall(r"`(PSP1\.[a-z-]+)`", PAGE))
