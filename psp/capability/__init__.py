@@ -58,6 +58,8 @@ from ._sentence import domain_words as domain_words
 from ._sentence import rule_sentence as rule_sentence
 from ._sentence import scope_sentence as scope_sentence
 from ._signing import Tag as Tag
+from ._standing import OWN_LINKS as OWN_LINKS
+from ._standing import ROLLBACK as ROLLBACK
 from ._standing import Standing as Standing
 from ._statements import ClockReset as ClockReset
 from ._statements import Reassertion as Reassertion

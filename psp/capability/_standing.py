@@ -7,8 +7,8 @@ accuses the archive itself only counts once it is signed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from psp.errors import GrantRefused
@@ -18,6 +18,10 @@ from ._link import Link, Seen
 OWN_LINKS: Final = 2
 """The links that the owner's own people sign: an anchor key the first, the operator the second.
 Only these can stop an archive. Any holder may sign a further one, and could stop it with a lie."""
+
+
+ROLLBACK: Final = "rollback"
+"""The step at which a grant accuses the archive, and not the other way round."""
 
 
 def _believe(_seen: Seen) -> str | None:
@@ -30,7 +34,6 @@ class Standing:
 
     Attributes:
         epoch: Grants of an older one are over.
-        holder_epochs: The same for single holders, where theirs is later than the archive's.
         revoked_ids: Of links. Whatever was narrowed from one is revoked with it.
         revoked_keys: Of holders and issuers.
         forgotten_s: A link that ends by then may have been revoked and forgotten since. It is over,
@@ -40,7 +43,6 @@ class Standing:
     """
 
     epoch: int
-    holder_epochs: Mapping[bytes, int] = field(default_factory=dict)
     revoked_ids: Container[bytes] = frozenset()
     revoked_keys: Container[bytes] = frozenset()
     forgotten_s: int = 0
@@ -52,10 +54,11 @@ class Standing:
         Raises:
             GrantRefused: At the step "epoch" or "revoked".
         """
-        epoch = self._epoch_of(links)
         for index, (link, grant_id) in enumerate(zip(links, ids, strict=True)):
-            if link.epoch < epoch:
-                raise GrantRefused("epoch", f"link {index} is of {link.epoch}; now is {epoch}.")
+            if link.epoch < self.epoch:
+                raise GrantRefused(
+                    "epoch", f"link {index} is of epoch {link.epoch}, and now is {self.epoch}."
+                )
             if grant_id in self.revoked_ids:
                 raise GrantRefused("revoked", f"link {index} was revoked.")
             if link.issuer in self.revoked_keys or link.holder in self.revoked_keys:
@@ -71,13 +74,11 @@ class Standing:
                 archive does: it is not the newest copy of itself. At the step "seen", where a
                 further holder says so, whose word is good for no more than its own grant.
         """
-        epoch = self._epoch_of(links)
         for index, link in enumerate(links):
-            step = "rollback" if index < OWN_LINKS else "seen"
-            if link.epoch > epoch:
-                raise GrantRefused(step, f"link {index} is of epoch {link.epoch}, here is {epoch}.")
+            step = ROLLBACK if index < OWN_LINKS else "seen"
+            if link.epoch > self.epoch:
+                raise GrantRefused(
+                    step, f"link {index} is of epoch {link.epoch}, and here is {self.epoch}."
+                )
             if (fault := self.contradicts(link.seen)) is not None:
                 raise GrantRefused(step, f"the signer of link {index} {fault}.")
-
-    def _epoch_of(self, links: Sequence[Link]) -> int:
-        return max(self.epoch, *(self.holder_epochs.get(link.holder, 0) for link in links))

@@ -15,6 +15,7 @@ from ._estate import new, up
 from ._grant import grant
 from ._grant_sign import issue_command as issue_command
 from ._ledger import ledger
+from ._owner import epoch, revoke
 from ._policy import policy
 from ._totebox import audit, pack, unpack
 from ._trace import trace
@@ -35,6 +36,8 @@ totebox.command(audit)
 totebox.command(pack)
 totebox.command(unpack)
 app.command(totebox)
+grant.command(revoke)
+app.command(epoch)
 app.command(up)
 app.command(ask)
 app.command(status)

@@ -34,7 +34,7 @@ from psp.totebox import AtRest, Pairing, read_at_rest
 from ._common import out, print_json
 from ._qr import show_qr, write_qr
 
-grant = App(name="grant", help="Read, check, narrow and issue grants. Offline.")
+grant = App(name="grant", help="Read, check, narrow, issue and take back grants.")
 
 STEPS: Final = (
     *("size", "decode", "archive", "critical", "chain", "presenter", "time", "epoch"),

@@ -21,7 +21,7 @@ from psp.capability import (
     token_to_text,
 )
 from psp.errors import EstateError
-from psp.totebox import Table, read_manifest
+from psp.totebox import Table, epoch_of, read_manifest
 from psp.transport import MachineKey
 
 from ._create import EPOCH_FIRST
@@ -105,7 +105,7 @@ class Grants:
         operator = issue(
             self.anchor,
             archive_id=member.address.archive_id,
-            epoch=EPOCH_FIRST,
+            epoch=epoch_of(self.layout.archive(member.name)) or EPOCH_FIRST,
             holder=self.operator.public_bytes,
             presenter=self.operator.spki_hash,
             scope=scope,

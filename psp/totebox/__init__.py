@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ._add_table import add_table as add_table
 from ._archive import Archive as Archive
-from ._archive import ledger_origin as ledger_origin
 from ._at_rest import AtRest as AtRest
 from ._at_rest import read_at_rest as read_at_rest
 from ._corrections import retract as retract
@@ -12,6 +11,7 @@ from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument
 from ._documents import seal_document as seal_document
 from ._engine import Engine as Engine
+from ._founding import ledger_origin as ledger_origin
 from ._ingest import Ingested as Ingested
 from ._integrity import audit_archive as audit_archive
 from ._manifest import Column as Column
@@ -20,6 +20,8 @@ from ._manifest import Manifest as Manifest
 from ._manifest import State as State
 from ._manifest import Table as Table
 from ._manifest_file import read_manifest as read_manifest
+from ._owner import epoch_of as epoch_of
+from ._owner import hear_untrusted as hear_untrusted
 from ._pack import Packed as Packed
 from ._pack import pack as pack
 from ._pack import unpack as unpack

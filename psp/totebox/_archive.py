@@ -7,15 +7,15 @@ killed process leaves the state before or the state after.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from psp.capability import Anchor, verify_anchor_untrusted
 from psp.errors import ArchiveError, IntakeRefused
@@ -24,18 +24,19 @@ from psp.transport import MachineKey
 
 from ._add_table import finish_table
 from ._assets import Assets, remove_drafts, sync_directory, write_durably
-from ._entries import CREATED, PAIRED, DocumentEntry, IngestEntry, decode_change, encode_entry
+from ._entries import PAIRED, DocumentEntry, IngestEntry, decode_change, encode_entry
+from ._founding import begin_ledger, lay_out, ledger_origin
 from ._index import INDEX_FILE, Built, Index
 from ._ingest import Ingested, Progress, Request, disk_errors, seal
-from ._lock import LOCK_FILE, DirectoryLock
+from ._lock import DirectoryLock
 from ._manifest import Manifest, State, Table
-from ._manifest_file import read_manifest, write_manifest
+from ._manifest_file import read_manifest
+from ._memory import GrantMemory
+from ._open_memory import open_memory
 from ._pairing import Pairing, check_pairing, peer_file, read_pairings, write_pairing
-from ._read_audit import ReadAudit, create_reads, free_bytes_at, open_reads, reads_origin
+from ._read_audit import ReadAudit, free_bytes_at, open_reads
 from ._replay import extends, replay
-
-_DIRECTORIES: Final = ("app-console-input", "assets", "state", "keys", "keys/peers", "index")
-_PRIVATE: Final = 0o700
+from ._state_file import StateFile
 
 
 class Archive:
@@ -103,8 +104,11 @@ class Archive:
         shutil.rmtree(making, ignore_errors=True)  # Of a killed process that had our number.
         try:
             with disk_errors(f"the archive {directory} was not made", ArchiveError):
-                _lay_out(making, manifest, machine_key, ledger_key, anchor_statement)
-                _begin_ledger(making, manifest, ledger_key, anchor_statement, now)
+                lay_out(making, manifest, machine_key, ledger_key, anchor_statement)
+                StateFile.create(
+                    making, manifest.archive_id, {"epoch": anchor.epoch, "recorded": 1}
+                )
+                begin_ledger(making, manifest, ledger_key, anchor_statement, now)
                 # Opened once before it has its name: what does not open is never there.
                 cls.open(making).close()
                 making.rename(directory)
@@ -172,6 +176,29 @@ class Archive:
             )
             self._opened.callback(self._reads.close)
         return self._reads
+
+    @cached_property
+    def memory(self) -> GrantMemory:
+        """What this archive remembers about grants; closed with the archive.
+
+        Raises:
+            ArchiveError: The archive was opened only to read.
+        """
+        self.require_writing("serve grants")
+        memory = open_memory(self)
+        self._opened.callback(memory.close)
+        return memory
+
+    def record(self, entry: bytes) -> int:
+        """Put on record what changes no table; return the entry's place.
+
+        Raises:
+            LedgerError: The disk failed.
+        """
+        appended = self.ledger.append([entry])
+        with self.index.writing():
+            self.index.mark(_built(appended.checkpoint))
+        return appended.first_index
 
     def pair(
         self,
@@ -332,51 +359,8 @@ class Archive:
             index.mark(_built(now))
 
 
-def ledger_origin(archive_id: bytes) -> str:
-    """Name an archive's ledger, as its checkpoints do."""
-    return f"psp-archive/{archive_id.hex()}"
-
-
 def _built(checkpoint: Checkpoint) -> Built:
     return Built(checkpoint.tree_size, checkpoint.root_hash)
-
-
-def _lay_out(
-    directory: Path,
-    manifest: Manifest,
-    machine_key: MachineKey,
-    ledger_key: MachineKey,
-    anchor_statement: bytes,
-) -> None:
-    directory.mkdir(mode=_PRIVATE, parents=True)
-    for name in _DIRECTORIES:
-        (directory / name).mkdir(mode=_PRIVATE)
-    (directory / LOCK_FILE).touch(mode=0o600)
-    keys = directory / "keys"
-    write_durably(keys / "machine.key", machine_key.private_pem(), mode=0o600)
-    write_durably(keys / "ledger.key", ledger_key.private_pem(), mode=0o600)
-    write_durably(keys / "anchor", anchor_statement)
-    write_durably(directory / "manifest.toml", write_manifest(manifest).encode())
-
-
-def _begin_ledger(
-    directory: Path,
-    manifest: Manifest,
-    ledger_key: MachineKey,
-    anchor_statement: bytes,
-    now: datetime | None,
-) -> None:
-    origin = ledger_origin(manifest.archive_id)
-    facts = {
-        "archive": manifest.archive_id.hex(),
-        "name": manifest.name,
-        "manifest": hashlib.sha256(write_manifest(manifest).encode()).hexdigest(),
-        "anchor": hashlib.sha256(anchor_statement).hexdigest(),
-        "reads": reads_origin(origin),
-    }
-    with Ledger.create(directory / "ledger", origin=origin, key=ledger_key) as ledger:
-        create_reads(directory, origin, ledger_key)
-        ledger.append([encode_entry(CREATED, now or datetime.now(UTC), facts)])
 
 
 def _read(path: Path) -> bytes:

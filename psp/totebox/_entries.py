@@ -20,6 +20,11 @@ PAIRED: Final = "paired"
 DOCUMENT: Final = "document"
 RETRACTED: Final = "retracted"
 TABLE_ADDED: Final = "table"
+REMEMBERS: Final = "remembers"
+REVOKED: Final = "revoked"
+EPOCH: Final = "epoch"
+CLOCK: Final = "clock"
+REASSERTED: Final = "reasserted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,10 @@ from psp.errors import Denied, Invalid
 from psp.rpc import CallReady
 
 from ._archive import Archive
-from ._clocks import GrantTime, ReadClocks, read_clocks
+from ._clocks import ReadClocks, read_clocks
+from ._live import LiveGrant
 from ._manifest import State
+from ._memory import GrantMemory
 from ._read_audit import ReadAudit
 
 Log: TypeAlias = Callable[[str], None]
@@ -33,6 +35,7 @@ class Shared:
     Attributes:
         log: For the owner alone: it names the check at which a token was refused.
         reads: The record of reads.
+        memory: What the archive remembers about grants.
     """
 
     archive: Archive
@@ -40,16 +43,18 @@ class Shared:
     clocks: ReadClocks = read_clocks
     counters: Counters = field(default_factory=Counters)
     reads: ReadAudit = field(init=False)
+    memory: GrantMemory = field(init=False)
 
     def __post_init__(self) -> None:
         self.reads = self.archive.read_audit()
         self.reads.log = self.log
+        self.memory = self.archive.memory
 
 
 class Granted(Exposed):
-    """An object under a grant: every call on it asks both clocks first."""
+    """An object under a grant: every call on it asks first whether the grant still stands."""
 
-    def __init__(self, desk: Shared, time: GrantTime) -> None:
+    def __init__(self, desk: Shared, time: LiveGrant) -> None:
         self._desk = desk
         self._time = time
 

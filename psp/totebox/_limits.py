@@ -57,3 +57,30 @@ from what headers say, before anything is written."""
 
 PACKED_NAME_BYTES_MAX: Final = 255
 """The longest name in an archive, of a tile, has 50 bytes."""
+
+CLOCK_BACK_S_MAX: Final = 60
+"""How far the clock may stand behind the latest time it ever showed. Clocks that are kept are set
+back by less than a second; more than this, and grants that are over would live again."""
+
+STATE_SAVED_EVERY_S: Final = 30
+"""How often the clock's mark and what others saw of the ledger become durable. A crash loses so
+much of the mark, which is half of what it may be behind."""
+
+REVOCATIONS_MAX: Final = 16_384
+"""Grants and keys taken back at a time, some 4 MiB. Each is forgotten when what it is about has
+ended, within days; whoever has more to take back raises the epoch, which takes back everything."""
+
+FORGOTTEN_AFTER_S: Final = 2 * CLOCK_BACK_S_MAX
+"""What has ended is kept this much longer: the clock may be behind by half of it."""
+
+BUDGET_BLOCKS_OF_LIMIT: Final = 16
+"""A budget is taken in sixteenths: a crash costs a holder at most one, and sixteen uses or more
+share a sync."""
+
+BUDGET_LINES_OF_GRANT_MAX: Final = 4_096
+"""Budgets under one first link, some 1 MiB: a holder can narrow a grant as often as it likes, with
+a budget in each link, and each has to be remembered until it ends."""
+
+LEDGER_ROOTS_KEPT: Final = 64
+"""Sizes of the ledger whose roots were compared lately: signers that are in touch name the same
+few."""

@@ -11,8 +11,8 @@ from psp.ledger import Checkpoint
 from psp.values import Value
 
 from ._answer_size import check_size
-from ._clocks import GrantTime
 from ._granted import Granted, Shared
+from ._live import LiveGrant
 from ._read_audit import Reader
 
 
@@ -27,7 +27,7 @@ class RowReads:
     """
 
     desk: Shared
-    time: GrantTime
+    time: LiveGrant
     reader: Reader
     rule: TableRule
     key: Sequence[Value]

@@ -42,7 +42,7 @@ async def serve_archive(
     with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
         desk = Desk(archive, log)
         await _beside(
-            desk.reads.run,
+            desk.keep,
             lambda: serve(
                 key=archive.machine_key(),
                 archive_id=archive.manifest.archive_id,

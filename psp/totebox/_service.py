@@ -23,6 +23,7 @@ from weakref import WeakSet
 import trio
 
 from psp.capability import (
+    ROLLBACK,
     UNLIMITED,
     Command,
     Grant,
@@ -33,14 +34,14 @@ from psp.capability import (
     verify_untrusted,
 )
 from psp.endpoint import Exposed, method
-from psp.errors import Denied, GrantRefused, Invalid, Overloaded
+from psp.errors import ArchiveError, Denied, GrantRefused, Invalid, Overloaded
 from psp.plan import Plan
 from psp.rpc import CallReady
 from psp.transport import Peer
 from psp.values import Value
 
 from ._answer_size import check_size
-from ._clocks import Clocks, GrantTime, instant
+from ._clocks import Clocks, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
 from ._earlier import check_as_of
@@ -48,6 +49,7 @@ from ._engine import Engine
 from ._engine_thread import query_in_thread
 from ._granted import Granted, Shared, refuse_signed
 from ._invocations import Invocations
+from ._live import LiveGrant
 from ._manifest import Table
 from ._read_audit import Reader
 from ._rows import OriginalObject, RowObject, RowReads
@@ -85,6 +87,12 @@ class Desk(Shared):
             one.pin.certificate.spki_hash: ceiling(one.ceiling, tables, floor) for one in pairings
         }
 
+    async def keep(self) -> None:
+        """Do what serving needs beside the answers, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.reads.run)
+            nursery.start_soon(self.memory.keep, self.clocks)
+
     def bootstrap(self, peer: Peer) -> Bootstrap:
         """Make what a peer can call by its pairing alone."""
         return Bootstrap(self, self._ceilings[peer.spki_hash])
@@ -97,17 +105,31 @@ class Desk(Shared):
         """
         now = self.clocks()
         try:
+            self.memory.check_open(now.wall_s)
             grant = verify_untrusted(
                 token,
                 anchor=self.archive.anchor,
                 presenter=peer.spki_hash,
                 ceiling=self._ceilings[peer.spki_hash],
                 now_s=int(now.wall_s),
+                standing=self.memory.standing,
             )
         except GrantRefused as exc:
             self.log(f"a token of {peer.name} was refused at the check {exc.step!r}")
+            if exc.step == ROLLBACK:
+                self._stop_grants(str(exc))
             raise Denied from None
-        return GrantObject(self, grant, GrantTime(grant, now), self._open[peer.spki_hash])
+        self.memory.remember_seen(grant)
+        live = LiveGrant(grant, now, self.memory)
+        return GrantObject(self, grant, live, self._open[peer.spki_hash])
+
+    def _stop_grants(self, why: str) -> None:
+        """Accept no grant any more: the owner's own people have seen a newer copy of this."""
+        self.log(f"this archive accepts no grants until its owner has looked at it: {why}")
+        try:
+            self.memory.raise_alarm(why)
+        except ArchiveError as exc:
+            self.log(f"that could not be remembered for the next start: {exc}")
 
     def admit(self, grant: Grant, call: CallReady) -> None:
         """Let a signed call through, once.
@@ -139,12 +161,18 @@ class Bootstrap(Exposed):
     def health(self) -> Mapping[str, Value]:
         archive, counters = self._desk.archive, self._desk.counters
         checkpoint, reads = archive.ledger.checkpoint, self._desk.reads
-        state = archive.manifest.state.value
+        memory, now = self._desk.memory, self._desk.clocks()
+        # In the words that every overview shows: one that answers nobody is not active.
+        state = [
+            archive.manifest.state.value,
+            *(["reads stopped"] if reads.failure is not None else []),
+            *(["grants stopped"] if memory.alarm else []),
+            *(["clock behind"] if memory.is_behind(now.wall_s) else []),
+        ]
         return {
             "name": archive.manifest.name,
-            # In the word that every overview shows: an archive that answers nobody is not active.
-            "state": state if reads.failure is None else f"{state}, reads stopped",
-            "time": instant(self._desk.clocks()),
+            "state": ", ".join(state),
+            "time": instant(now),
             "tree_size": checkpoint.tree_size,
             "root": checkpoint.root_hash,
             "checkpoint": archive.ledger.note,
@@ -155,6 +183,7 @@ class Bootstrap(Exposed):
                 "state": reads.state,
                 "recorded": reads.recorded,
             },
+            "epoch": memory.epoch,
         }
 
     @method
@@ -177,7 +206,7 @@ class GrantObject(Granted):
     _desk: Desk
 
     def __init__(
-        self, desk: Desk, grant: Grant, time: GrantTime, peers_open: WeakSet[TableObject]
+        self, desk: Desk, grant: Grant, time: LiveGrant, peers_open: WeakSet[TableObject]
     ) -> None:
         super().__init__(desk, time)
         self._peers_open = peers_open
@@ -250,7 +279,7 @@ class TableObject(Granted):
     def __init__(
         self,
         desk: Shared,
-        time: GrantTime,
+        time: LiveGrant,
         reader: Reader,
         table: Table,
         rule: TableRule,

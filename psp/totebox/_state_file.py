@@ -8,9 +8,11 @@ no shared memory. After a kill the log stands beside the file and belongs to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeAlias
 
 import apsw
@@ -27,49 +29,64 @@ Stored: TypeAlias = "int | str | bytes"
 _LAYOUT_SQL: Final = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE revoked (
-    kind TEXT NOT NULL, name BLOB NOT NULL, until_s INTEGER NOT NULL, PRIMARY KEY (kind, name)
+    kind INTEGER NOT NULL, name BLOB NOT NULL, until_s INTEGER NOT NULL, PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE holder_epoch (holder BLOB PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE spent (
-    grant_id BLOB NOT NULL, line TEXT NOT NULL, holder BLOB NOT NULL, until_s INTEGER NOT NULL,
-    amount INTEGER NOT NULL, PRIMARY KEY (grant_id, line)
+    grant_id BLOB NOT NULL, line TEXT NOT NULL, root_id BLOB NOT NULL, holder BLOB NOT NULL,
+    until_s INTEGER NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (grant_id, line)
 ) STRICT, WITHOUT ROWID;
 """
 
 
 class StateFile:
-    """The open database. Used by one thread at a time; whoever shares it sees to that."""
+    """The open database. Written by one thread at a time."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, archive_id: bytes) -> None:
         """Open what is there, and read all of it once: what is damaged is found here.
 
         Raises:
-            apsw.Error, OSError, ValueError: It is missing, damaged, in use or of another layout.
+            apsw.Error, OSError, ValueError: It is missing, damaged, in use, or another archive's.
         """
-        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
-        self._connection = apsw.Connection(str(path), flags=flags)
+        self._lock = Lock()
+        self._connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
-            self.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self.execute("PRAGMA journal_mode = WAL")
-            self.execute("PRAGMA synchronous = FULL")
-            if create:
-                path.chmod(0o600)
-                with self._connection:
-                    self._connection.execute(_LAYOUT_SQL)
-                    self.set_fact("layout", _LAYOUT)
             if (found := self.execute("PRAGMA integrity_check")) != [("ok",)]:
-                raise ValueError(f"it is damaged: {found[0][0]}")
-            if (layout := self.facts().get("layout")) != _LAYOUT:
+                raise ValueError(f"it is damaged: {found[0][0]!r}")
+            facts = self.facts()
+            if (layout := facts.get("layout")) != _LAYOUT:
                 raise ValueError(f"its layout is {layout!r}, and this release knows {_LAYOUT}")
+            if facts.get("archive") != archive_id:
+                raise ValueError("it is another archive's")
         except BaseException:
             self._connection.close()
             raise
 
+    @staticmethod
+    def create(archive: Path, archive_id: bytes, facts: Mapping[str, Stored]) -> None:
+        """Make the database of an archive, whole or not at all, over an older one if there is one.
+
+        Raises:
+            apsw.Error, OSError: The disk refused.
+        """
+        path = archive / STATE_FILE
+        draft = path.with_name(f".draft-{os.getpid()}.db")
+        draft.unlink(missing_ok=True)
+        connection = _connect(draft, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        _lay_out(connection, archive_id, facts)
+        connection.close()  # Now all of it is in the one file, and the log is gone.
+        draft.chmod(0o600)
+        # The log of the older one must not be taken for this one's.
+        path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
+        draft.rename(path)
+        sync_directory(path.parent)
+
     @classmethod
-    def create(cls, archive: Path) -> StateFile:
-        """Make an empty database in an archive that has none, durably."""
-        state = cls(archive / STATE_FILE, create=True)
-        sync_directory((archive / STATE_FILE).parent)
+    def stand_in(cls, archive_id: bytes, facts: Mapping[str, Stored]) -> StateFile:
+        """Make one that is nowhere, for an archive that has lost its own."""
+        state = cls.__new__(cls)
+        state._lock = Lock()
+        state._connection = apsw.Connection(":memory:")
+        _lay_out(state._connection, archive_id, facts)
         return state
 
     def execute(self, sql: str, values: tuple[Stored, ...] = ()) -> list[tuple[Stored, ...]]:
@@ -84,7 +101,7 @@ class StateFile:
             ArchiveError: The disk refused. Nothing was changed.
         """
         try:
-            with self._connection:
+            with self._lock, self._connection:
                 yield
         except apsw.Error as exc:
             raise ArchiveError(
@@ -101,3 +118,17 @@ class StateFile:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _connect(path: Path, flags: int) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=flags)
+    for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _lay_out(connection: apsw.Connection, archive_id: bytes, facts: Mapping[str, Stored]) -> None:
+    with connection:
+        connection.execute(_LAYOUT_SQL)
+        for name, value in {"layout": _LAYOUT, "archive": archive_id, **facts}.items():
+            connection.execute("INSERT INTO fact VALUES (?, ?)", (name, value))

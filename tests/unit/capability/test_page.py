@@ -46,7 +46,7 @@ def test_its_steps_are_the_steps_of_the_code() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
     sources = ("_link.py", "_verify.py", "_standing.py", "_invocation.py")
     text = "".join((SOURCE / name).read_text("utf-8") for name in sources)
-    named = re.findall(r'(?:GrantRefused\(\s*|step = |else )"(\w+)"', text)
+    named = re.findall(r'(?:GrantRefused\(\s*|ROLLBACK: Final = |else )"(\w+)"', text)
 
     assert set(documented) == set(named)
     assert documented.index("presenter") < documented.index("signature")

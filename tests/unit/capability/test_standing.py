@@ -90,15 +90,6 @@ def test_an_older_epoch_is_over_before_any_signature_is_looked_at() -> None:
     assert verifier.count == 0
 
 
-@pytest.mark.parametrize("link", [0, 1, 2])
-def test_one_holder_can_have_a_later_epoch_than_the_archive(link: int) -> None:
-    later = {CHAIN.links[link].holder: 4}
-
-    assert step_of(THREE, Standing(epoch=3, holder_epochs=later)) == "epoch"
-    fresh = first_token(TENANT, epoch=4)
-    assert shown(fresh, Standing(epoch=3, holder_epochs={TENANT.public_bytes: 4}))
-
-
 def saw(token: bytes, signer: object, seen: Seen) -> bytes:
     chain = decode_chain_untrusted(token)
     link = replace(chain.leaf, seen=seen)

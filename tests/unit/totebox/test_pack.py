@@ -70,7 +70,9 @@ def test_private_keys_and_what_is_derived_stay_where_they_are(box: Path, tmp_pat
 
     found = names(tmp_path / "box.tar")
     assert found == sorted(found, key=lambda name: name.split("/"))
-    assert {name.split("/")[0] for name in found} == {"assets", "keys", "ledger", "manifest.toml"}
+    assert {name.split("/")[0] for name in found} == {
+        *("assets", "keys", "ledger", "manifest.toml", "state"),
+    }
     assert [name for name in found if name.startswith("keys/")] == [
         "keys/anchor",
         "keys/peers/user.toml",

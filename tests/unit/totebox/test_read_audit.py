@@ -17,7 +17,7 @@ from psp.capability import Command, Scope, hash_commands, issue, narrow
 from psp.errors import ArchiveError, Denied, HandlerFailed, LedgerError, Overloaded, Suppressed
 from psp.ledger import Appended, Ledger
 from psp.totebox import Archive
-from psp.totebox._archive import ledger_origin
+from psp.totebox._founding import ledger_origin
 from psp.totebox._limits import (
     FREE_BYTES_MIN,
     GRANTS_COUNTED_MAX,

@@ -25,8 +25,8 @@ from psp.errors import (
 from psp.ledger import hash_leaf, verify_checkpoint_untrusted, verify_inclusion
 from psp.plan import GroupKey, Measure, Plan
 from psp.totebox import Archive, State
-from psp.totebox._archive import ledger_origin
 from psp.totebox._clocks import Clocks
+from psp.totebox._founding import ledger_origin
 from psp.totebox._service import TABLES_OPEN_MAX, Desk, GrantObject, TableObject
 from psp.transport import MachineKey, Peer
 from psp.values import Value
