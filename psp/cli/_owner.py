@@ -44,7 +44,9 @@ def bump(directory: Path, /, *, root_key: _Key = None) -> None:
         following = archive.memory.epoch + 1
         statement = sign_epoch(key, archive_id=archive.manifest.archive_id, epoch=following)
         place = hear_untrusted(archive, "epoch", statement, now=datetime.now(UTC))
-    out().print(f"epoch {following} has begun by entry {place}; every earlier grant is over")
+    out().print(
+        f"epoch {following} has begun by entry {place}; every earlier grant is over", soft_wrap=True
+    )
 
 
 def revoke(
@@ -91,7 +93,7 @@ def revoke(
             target = _hexadecimal(id or key or "")
             statement = sign_revocation(signer, archive_id=archive_id, what=what, target=target)
         place = hear_untrusted(archive, "revoked", statement, now=datetime.now(UTC))
-    out().print(f"{what.name.lower()} {target.hex()} is revoked by entry {place}")
+    out().print(f"{what.name.lower()} {target.hex()} is revoked by entry {place}", soft_wrap=True)
 
 
 def _link_of(file: Path, link: int) -> tuple[bytes, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from psp.capability import UNLIMITED, Grant, Link, TableRule
 from psp.errors import BudgetSpent, Overloaded
@@ -66,6 +66,12 @@ class Claim:
     def amounts(self, **amounts: int) -> list[tuple[Limit, int]]:
         """Give each limit with what is to be taken from it."""
         return [(limit, amounts[what]) for what, limit in self.limits if amounts.get(what)]
+
+
+class Spend(Protocol):
+    """Takes from every budget of one table under one grant, or raises `BudgetSpent`."""
+
+    async def __call__(self, *, uses: int = 0, rows: int = 0, bytes: int = 0) -> None: ...
 
 
 def claim_of(grant: Grant, table: str) -> Claim | None:

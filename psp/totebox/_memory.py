@@ -10,7 +10,7 @@ notice at their next command or chunk that they have to look again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -28,7 +28,7 @@ from psp.capability import (
 from psp.errors import ArchiveError, Denied, LedgerError
 from psp.ledger import Ledger
 
-from ._budgets import Budgets, Limit
+from ._budgets import Budgets, Limit, Spend, claim_of
 from ._clocks import ReadClocks
 from ._limits import (
     CLOCK_BACK_S_MAX,
@@ -201,7 +201,17 @@ class GrantMemory:
         """Keep the largest ledger that the owner's own people saw; on the disk with `save`."""
         self.seen = max(self.seen, *(link.seen for link in grant.links[:OWN_LINKS]))
 
-    async def take(self, amounts: list[tuple[Limit, int]]) -> None:
+    def spender(self, grant: Grant, table: str) -> Spend | None:
+        """Give what takes from the budgets of a table under a grant; None if no link sets one."""
+        if (claim := claim_of(grant, table)) is None:
+            return None
+
+        async def spend(*, uses: int = 0, rows: int = 0, bytes: int = 0) -> None:
+            await self.take(claim.amounts(uses=uses, rows=rows, bytes=bytes))
+
+        return spend
+
+    async def take(self, amounts: Sequence[tuple[Limit, int]]) -> None:
         """Take from budgets; see `Budgets.take`. In a thread only where something is written."""
         async with self.turn:
             if self.budgets.is_durable(amounts):

@@ -27,6 +27,7 @@ from psp.transport import MachineKey
 from psp.values import Value
 
 from ._assets import sync_directory
+from ._budgets import Spend
 from ._clocks import ReadClocks, instant
 from ._limits import (
     FREE_BYTES_MIN,
@@ -261,17 +262,21 @@ class Reader:
         *,
         rows: int = 0,
         groups: int = 0,
+        spend: Spend | None = None,
     ) -> tuple[int, int]:
         """Put a read on record before its result leaves; return its place and the result's size.
 
         Args:
             commands: What was done on the grant, in the form in which its holder would sign it.
             data: The state of the data that was read.
+            spend: Takes the result's bytes from budgets, or refuses it.
 
         Raises:
             HandlerFailed: It could not be written. The result must not leave.
         """
         now, packed = self.clocks(), pack_result(result)
+        if spend is not None:
+            await spend(bytes=len(packed))
         fits = len(packed) <= RESULT_BYTES_MAX
         read = Read(
             grant_id=self.grant.grant_id,

@@ -11,6 +11,7 @@ from psp.ledger import Checkpoint
 from psp.values import Value
 
 from ._answer_size import check_size
+from ._budgets import Spend
 from ._granted import Granted, Shared
 from ._live import LiveGrant
 from ._read_audit import Reader
@@ -24,6 +25,7 @@ class RowReads:
         rule: What the grant allows with the table, of which the size of an answer is checked here.
         commands: What led from the grant to the row.
         data: The state of the data when the row was found.
+        spend: Takes what is shown from budgets; None where there are none.
     """
 
     desk: Shared
@@ -33,6 +35,7 @@ class RowReads:
     key: Sequence[Value]
     commands: Sequence[Command]
     data: Checkpoint
+    spend: Spend | None
 
     async def on_record(
         self, steps: Sequence[str], result: Mapping[str, Value]
@@ -40,7 +43,9 @@ class RowReads:
         """Give the result of these steps from the row once it is on record."""
         check_size(result, self.rule)
         commands = [*self.commands, *((step, list[Value]()) for step in steps)]
-        _, size_bytes = await self.reader.record(commands, result, self.data, rows=1)
+        _, size_bytes = await self.reader.record(
+            commands, result, self.data, rows=1, spend=self.spend
+        )
         self.desk.counters.record_bytes += size_bytes
         return result
 

@@ -41,6 +41,7 @@ from psp.transport import Peer
 from psp.values import Value
 
 from ._answer_size import check_size
+from ._budgets import Spend
 from ._clocks import Clocks, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
@@ -251,8 +252,10 @@ class GrantObject(Granted):
         if len(self._peers_open) >= TABLES_OPEN_MAX:
             raise Overloaded(f"{TABLES_OPEN_MAX} tables are open for this machine; release some")
         may_prove = self._scope.allows_method(*_PROVE)
-        self._tables[name] = TableObject(
-            self._desk, self._time, self._reader, table, rule, may_prove
+        spend = self._desk.memory.spender(self._grant, name)
+        kind = TableObject if spend is None else CountedTable
+        self._tables[name] = kind(
+            self._desk, self._time, self._reader, table, rule, may_prove, spend
         )
         self._peers_open.add(self._tables[name])
         return self._tables[name]
@@ -284,12 +287,14 @@ class TableObject(Granted):
         table: Table,
         rule: TableRule,
         may_prove: bool,
+        spend: Spend | None = None,
     ) -> None:
         super().__init__(desk, time)
         self._reader = reader
         self._table = table
         self._rule = rule
         self._may_prove = may_prove
+        self._spend = spend
         self._engine = self._open_engine()
         # Rows have a connection of their own: behind a scan on the same one, a keyed read would
         # hold up the reader of every other call.
@@ -307,6 +312,8 @@ class TableObject(Granted):
         self._reader.admit()
         ledger = self._desk.archive.ledger
         as_of = check_as_of(parsed, ledger.checkpoint.tree_size, self._floor)
+        if self._spend is not None:
+            await self._spend(uses=1)
         async with self._scanning:
             # Again: a call may wait behind others, and then scan, until its grant is over.
             self.check_open()
@@ -324,7 +331,11 @@ class TableObject(Granted):
         check_size({**answer, "read": UNLIMITED}, self._rule)
         data = replace(ledger.checkpoint, tree_size=as_of, root_hash=root)
         index, size_bytes = await self._reader.record(
-            [self._command, ("query", [plan])], answer, data, groups=_groups_in(figures)
+            [self._command, ("query", [plan])],
+            answer,
+            data,
+            groups=_groups_in(figures),
+            spend=self._spend,
         )
         self._desk.counters.result_bytes += size_bytes
         return {**answer, "read": index}
@@ -362,7 +373,9 @@ class TableObject(Granted):
     def _row_reads(self, key: Sequence[Value]) -> RowReads:
         commands = [self._command, ("row", [[*key]])]
         data = self._desk.archive.ledger.checkpoint
-        return RowReads(self._desk, self._time, self._reader, self._rule, key, commands, data)
+        return RowReads(
+            self._desk, self._time, self._reader, self._rule, key, commands, data, self._spend
+        )
 
     @property
     def _floor(self) -> int:
@@ -371,6 +384,23 @@ class TableObject(Granted):
     def _open_engine(self, as_of: int | None = None) -> Engine:
         path = self._desk.archive.index_path
         return Engine(path, self._table, self._rule, entity_floor=self._floor, as_of=as_of)
+
+
+class CountedTable(TableObject):
+    """A table under a budget: asking for a row waits until it is counted, even if it is not there.
+
+    Another class and not a question at every row: whatever waits costs a task of its own.
+    """
+
+    @method
+    async def row(self, key: list[Value]) -> RowObject:  # type: ignore[override]
+        """Count, then give the row of a key."""
+        if Operation.READ not in self._rule.allowed_operations:
+            raise Denied
+        assert self._spend is not None
+        await self._spend(uses=1, rows=1)
+        self.check_open()
+        return super().row(key)
 
 
 def _groups_in(figures: Mapping[str, Value]) -> int:
