@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -199,3 +203,48 @@ def test_a_clean_end_loses_nothing_of_a_block(tmp_path: Path) -> None:
         archive.memory.budgets.take(claim.amounts(uses=159))
         with pytest.raises(BudgetSpent):
             archive.memory.budgets.take(claim.amounts(uses=1))
+
+
+SPENDER = """
+import os
+import sys
+from pathlib import Path
+from psp.errors import BudgetSpent
+from psp.totebox import Archive
+from psp.totebox._budgets import Claim, Limit
+
+limit = Limit(bytes(32), "uses sales", bytes(32), bytes(32), 2**40, int(sys.argv[2]))
+with Archive.open(Path(sys.argv[1])) as archive:
+    try:
+        while True:
+            archive.memory.budgets.take(Claim((("uses", limit),)).amounts(uses=1))
+            os.write(1, b"u")
+    except BudgetSpent:
+        os.write(1, b".")
+"""
+
+
+def test_a_killed_archive_never_gives_more_than_the_budget(tmp_path: Path) -> None:
+    budget = 400
+    OWNER.found(tmp_path / "box").close()
+    used, kills, is_spent = 0, 0, False
+    for _ in range(50):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SPENDER, str(tmp_path / "box"), str(budget)],
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        told = os.read(process.stdout.fileno(), 60)
+        if kills < 4:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        told += process.stdout.read()
+        process.wait()
+        process.stdout.close()
+        used += told.count(b"u")
+        if is_spent := told.endswith(b"."):
+            break
+
+    assert is_spent
+    assert 0 < used <= budget
+    assert used >= budget - 4 * (budget // 16) - 4
