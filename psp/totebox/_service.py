@@ -33,7 +33,7 @@ from psp.capability import (
     ceiling,
     verify_untrusted,
 )
-from psp.endpoint import Exposed, method
+from psp.endpoint import method
 from psp.errors import ArchiveError, Denied, GrantRefused, Invalid, Overloaded
 from psp.plan import Plan
 from psp.rpc import CallReady
@@ -41,6 +41,7 @@ from psp.transport import Peer
 from psp.values import Value
 
 from ._answer_size import check_size
+from ._bootstrap import Bootstrap
 from ._budgets import Spend
 from ._clocks import Clocks, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
@@ -48,7 +49,7 @@ from ._described import describe_table, describe_tables
 from ._earlier import check_as_of
 from ._engine import Engine
 from ._engine_thread import query_in_thread
-from ._granted import Granted, Shared, refuse_signed
+from ._granted import Granted, Shared
 from ._invocations import Invocations
 from ._live import LiveGrant
 from ._manifest import Table
@@ -146,59 +147,6 @@ class Desk(Shared):
         except GrantRefused as exc:
             self.log(f"a call under grant {grant.grant_id.hex()} was not let through: {exc}")
             raise Denied from None
-
-
-class Bootstrap(Exposed):
-    """What a paired machine can ask without a grant: how the archive is, and what it is called."""
-
-    def __init__(self, desk: Desk, scope: Scope) -> None:
-        self._desk = desk
-        self._scope = scope
-
-    def check(self, call: CallReady) -> None:
-        refuse_signed(call)
-
-    @method
-    def health(self) -> Mapping[str, Value]:
-        archive, counters = self._desk.archive, self._desk.counters
-        checkpoint, reads = archive.ledger.checkpoint, self._desk.reads
-        memory, now = self._desk.memory, self._desk.clocks()
-        # In the words that every overview shows: one that answers nobody is not active.
-        state = [
-            archive.manifest.state.value,
-            *(["reads stopped"] if reads.failure is not None else []),
-            *(["grants stopped"] if memory.alarm else []),
-            *(["clock behind"] if memory.is_behind(now.wall_s) else []),
-        ]
-        return {
-            "name": archive.manifest.name,
-            "state": ", ".join(state),
-            "time": instant(now),
-            "tree_size": checkpoint.tree_size,
-            "root": checkpoint.root_hash,
-            "checkpoint": archive.ledger.note,
-            "record_bytes": counters.record_bytes,
-            "result_bytes": counters.result_bytes,
-            "reads": {
-                "policy": reads.policy.value,
-                "state": reads.state,
-                "recorded": reads.recorded,
-            },
-            "epoch": memory.epoch,
-        }
-
-    @method
-    def describe(self) -> Mapping[str, Value]:
-        """Say what there is to be granted: the tables as far as the pairing shows them."""
-        manifest = self._desk.archive.manifest
-        return {
-            "name": manifest.name,
-            "title": manifest.title or manifest.name,
-            "kind": manifest.kind,
-            "module_id": manifest.module_id,
-            "labels": dict(manifest.labels),
-            "tables": describe_tables(manifest.tables, self._scope),
-        }
 
 
 class GrantObject(Granted):
