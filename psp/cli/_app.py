@@ -14,6 +14,8 @@ from ._demo import demo
 from ._estate import new, up
 from ._grant import grant
 from ._grant_sign import issue_command as issue_command
+from ._key import new as key_new
+from ._key import passphrase, show
 from ._ledger import ledger
 from ._owner import epoch, revoke
 from ._policy import policy
@@ -31,6 +33,11 @@ estate = App(name="estate", help="Make an estate from files of your own.")
 estate.command(new)
 app.command(estate)
 app.command(archive)
+key = App(name="key", help="Make and seal the key files of people.")
+key.command(key_new, name="new")
+key.command(show)
+key.command(passphrase)
+app.command(key)
 totebox = App(name="totebox", help="Look after one archive by itself.")
 totebox.command(audit)
 totebox.command(pack)

@@ -14,8 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from psp.console import neutral
 from psp.errors import EstateError
 from psp.estate import Draft, Estate, create_estate, draft_estate
+from psp.transport import Passphrase
 
 from ._common import agreed, err, find_estate, out, print_json, show_table
+from ._passphrase import Passphrases
 
 
 def new(
@@ -28,6 +30,8 @@ def new(
     text: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     null: str = "",
     accept_partial: Annotated[bool, Parameter(negative=())] = False,
+    encrypt_keys: Annotated[bool, Parameter(negative=())] = False,
+    passphrase_fd: int | None = None,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -49,6 +53,11 @@ def new(
         The one text that stands for "no value" in CSV files; by default the empty one.
     accept_partial
         Seal files although some of their rows do not fit; those are kept beside the file.
+    encrypt_keys
+        Seal the owner's keys (root, anchor, operator) with a passphrase, which `psp up` then asks
+        for. The keys of machines, which start by themselves, stay as they are.
+    passphrase_fd
+        Read the passphrase from this file descriptor instead of asking.
     yes
         Approve the proposed schema without being asked.
     json
@@ -62,12 +71,15 @@ def new(
         null=null,
         text=text or [],
     )
-    _make(replace(draft, accept_partial=accept_partial), ask=not yes, json=json)
+    passphrase = Passphrases(passphrase_fd).choose() if encrypt_keys else None
+    draft = replace(draft, accept_partial=accept_partial)
+    _make(draft, passphrase, ask=not yes, json=json)
 
 
 def up(
     *members: str,
     estate: Path | None = None,
+    passphrase_fd: int | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Serve the estate's archives on this machine, one process each, until Ctrl-C.
@@ -78,10 +90,12 @@ def up(
         Serve only these; by default all.
     estate
         The estate's directory.
+    passphrase_fd
+        Read the passphrase of the owner's keys from this file descriptor instead of asking.
     json
         Print one JSON object when all are ready.
     """
-    opened = Estate.open(find_estate(estate))
+    opened = Estate.open(find_estate(estate), Passphrases(passphrase_fd))
     opened.renew_grants()
     with _progress(json) as bar:
         task = bar.add_task("starting archives", total=len(members) or len(opened.roster.members))
@@ -107,7 +121,7 @@ def _say_log(member: str, text: str) -> None:
     err().print(f"{member}: {neutral(text)}")
 
 
-def _make(draft: Draft, *, ask: bool, json: bool) -> None:
+def _make(draft: Draft, passphrase: Passphrase | None, *, ask: bool, json: bool) -> None:
     if ask:
         count = len(draft.files)
         show_table(draft.table, f"table {draft.table.name!r}, proposed from {count} files")
@@ -116,7 +130,9 @@ def _make(draft: Draft, *, ask: bool, json: bool) -> None:
             raise EstateError("the schema was not approved, so nothing was sealed. Say y, or --yes")
     with _progress(json) as bar:
         task = bar.add_task("sealing archives", total=len(draft.files))
-        estate = create_estate(draft, on_member=lambda member: bar.advance(task))
+        estate = create_estate(
+            draft, on_member=lambda member: bar.advance(task), passphrase=passphrase
+        )
     summary = {
         "estate": str(draft.root),
         "archives": len(estate.roster.members),

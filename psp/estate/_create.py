@@ -15,7 +15,7 @@ from psp.capability import archive_id_of, sign_anchor
 from psp.endpoint import Address
 from psp.errors import EstateError
 from psp.totebox import Archive, Manifest
-from psp.transport import MachineKey
+from psp.transport import MachineKey, Passphrase
 
 from ._draft import Draft
 from ._layout import Layout
@@ -41,6 +41,7 @@ def build_estate(
     tenants: Sequence[TenantPolicy] = (OWNER,),
     labels: Mapping[str, str] | None = None,
     on_member: Callable[[str], None] = lambda name: None,
+    passphrase: Passphrase | None = None,
 ) -> int:
     """Make the directory of an estate and return how many rows were sealed.
 
@@ -55,7 +56,7 @@ def build_estate(
     try:
         if making.exists():
             shutil.rmtree(making)  # Left by a process that was killed; never an estate.
-        rows = _build(Layout(making), draft, tenants, labels or {}, on_member)
+        rows = _build(Layout(making), draft, tenants, labels or {}, on_member, passphrase)
         making.rename(draft.root)
     except OSError as exc:
         raise EstateError(
@@ -72,16 +73,17 @@ def _build(
     tenants: Sequence[TenantPolicy],
     labels: Mapping[str, str],
     on_member: Callable[[str], None],
+    passphrase: Passphrase | None,
 ) -> int:
     layout.make_directories([tenant.name for tenant in tenants])
     owner = _Owner(
-        root=MachineKey.create(layout.root_key),
-        anchor=MachineKey.create(layout.anchor_key),
+        root=MachineKey.create(layout.root_key, passphrase),
+        anchor=MachineKey.create(layout.anchor_key, passphrase),
         tenants={
             tenant.name: MachineKey.create(layout.machine_key(tenant.name)) for tenant in tenants
         },
     )
-    MachineKey.create(layout.operator_key)
+    MachineKey.create(layout.operator_key, passphrase)
     ports = free_ports(HOST, len(draft.files))
     members: list[dict[str, str]] = []
     rows = 0

@@ -10,6 +10,7 @@ from typing import Final
 
 from psp.aggregator import Roster
 from psp.errors import EstateError
+from psp.transport import Passphrase, PassphraseSource
 
 from ._create import build_estate
 from ._draft import Draft
@@ -36,19 +37,22 @@ class Estate:
     rows_sealed: int = 0
 
     @classmethod
-    def open(cls, directory: str | Path) -> Estate:
+    def open(cls, directory: str | Path, passphrase: PassphraseSource | None = None) -> Estate:
         """Open an estate that was made before.
+
+        Args:
+            passphrase: Asked for each of the keys that grant, if they are sealed.
 
         Raises:
             EstateError: There is none, or its files are damaged.
-            KeyFileError: A key is missing, or readable by others.
+            KeyFileError: A key is missing, readable by others, or sealed otherwise.
         """
         layout = Layout(Path(directory))
         roster = Roster.load(layout.file)
         return cls(
             layout=layout,
             roster=roster,
-            grants=Grants.load(layout),
+            grants=Grants.load(layout, passphrase),
         )
 
     @property
@@ -106,15 +110,22 @@ def create_estate(
     tenants: Sequence[TenantPolicy] = (OWNER,),
     labels: Mapping[str, str] | None = None,
     on_member: Callable[[str], None] = lambda name: None,
+    passphrase: Passphrase | None = None,
 ) -> Estate:
     """Make an estate that a person has approved, and give every tenant its first grants.
+
+    Args:
+        passphrase: Seals the owner's keys: root, anchor and operator. The others belong to
+            machines that start by themselves.
 
     Raises:
         EstateError: The directory exists, or the disk refused.
         IntakeRefused: A row of a file does not fit the schema. Nothing was made.
     """
-    rows = build_estate(draft, tenants=tenants, labels=labels, on_member=on_member)
-    opened = Estate.open(draft.root)
+    rows = build_estate(
+        draft, tenants=tenants, labels=labels, on_member=on_member, passphrase=passphrase
+    )
+    opened = Estate.open(draft.root, None if passphrase is None else lambda path: passphrase)
     opened.renew_grants()
     return Estate(
         layout=opened.layout,

@@ -22,7 +22,7 @@ from psp.capability import (
 )
 from psp.errors import EstateError
 from psp.totebox import Table, epoch_of, read_manifest
-from psp.transport import MachineKey
+from psp.transport import MachineKey, PassphraseSource
 
 from ._create import EPOCH_FIRST
 from ._layout import Layout
@@ -46,11 +46,11 @@ class Grants:
     tables: Mapping[str, Table]
 
     @classmethod
-    def load(cls, layout: Layout) -> Grants:
+    def load(cls, layout: Layout, passphrase: PassphraseSource | None = None) -> Grants:
         """Read the keys, and the tables from the first archive's manifest: all have the same.
 
         Raises:
-            KeyFileError: A key is missing, or readable by others.
+            KeyFileError: A key is missing, readable by others, or sealed otherwise.
             EstateError: There is no archive in the estate.
         """
         manifests = sorted(layout.root.glob("archives/*/manifest.toml"))
@@ -59,8 +59,8 @@ class Grants:
         manifest = read_manifest(manifests[0].read_text("utf-8"))
         return cls(
             layout=layout,
-            anchor=MachineKey.load(layout.anchor_key),
-            operator=MachineKey.load(layout.operator_key),
+            anchor=MachineKey.load(layout.anchor_key, passphrase),
+            operator=MachineKey.load(layout.operator_key, passphrase),
             tables={table.name: table for table in manifest.tables},
         )
 

@@ -17,7 +17,10 @@ from ._limits import HANDSHAKE_S_MAX as HANDSHAKE_S_MAX
 from ._limits import HANDSHAKES_MAX as HANDSHAKES_MAX
 from ._limits import UNSENT_BYTES_MAX as UNSENT_BYTES_MAX
 from ._machine_key import MachineKey as MachineKey
+from ._machine_key import PassphraseSource as PassphraseSource
+from ._machine_key import describe_key_file as describe_key_file
 from ._pump import Sender as Sender
 from ._pump import Tap as Tap
+from ._sealed_key import Passphrase as Passphrase
 from ._stream import TlsStream as TlsStream
 from ._stream import receive_buffer as receive_buffer

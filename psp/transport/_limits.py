@@ -57,6 +57,19 @@ whose waits are not what they seem looks at most once in thousands."""
 KEY_FILE_BYTES_MAX: Final = 4 * KIB
 """An Ed25519 key in PEM is 119 bytes; a larger file is something else."""
 
+PASSPHRASE_BYTES_MAX: Final = 1024
+"""More is a file that was given by mistake."""
+
+SCRYPT_N_DEFAULT: Final = 2**17
+SCRYPT_R: Final = 8
+"""128 MiB and half a second for each guess, as OWASP's Password Storage page of 2023 advises."""
+
+SCRYPT_N_MIN: Final = 2**14
+SCRYPT_P_MAX: Final = 4
+SCRYPT_BYTES_MAX: Final = 1024 * KIB * KIB
+"""What a key file may ask for, looked at before it is spent: 128 x n x r bytes (RFC 7914, section
+2), from 16 MiB, below which guessing is cheap, to 1 GiB."""
+
 CERTIFICATE_BYTES_MAX: Final = 4 * KIB
 """Ours is about 500 bytes in PEM; room for another implementation's names."""
 
