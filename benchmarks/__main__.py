@@ -5,6 +5,7 @@ rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TL
 wan       calls over a distance of 80 ms, in round trips
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
+capability  grants verified, refused and met, beside bare signatures and Biscuit
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import imports, ingest, ledger, profile, rpc, wan
+from benchmarks import capability, imports, ingest, ledger, profile, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -27,6 +28,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "wan": wan.run,
     "ledger": ledger.run,
     "ingest": ingest.run,
+    "capability": capability.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -35,6 +37,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "wan": partial(wan.run, quick=True),
     "ledger": partial(ledger.run, quick=True),
     "ingest": partial(ingest.run, quick=True),
+    "capability": partial(capability.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 

@@ -15,7 +15,16 @@ from psp.wire import (
     INITIAL_LIMITS,
 )
 
-PACKAGES = ("trio", "msgpack", "cryptography", "pycapnp", "grpcio", "pyarrow", "uvloop")
+PACKAGES = (
+    "trio",
+    "msgpack",
+    "cryptography",
+    "pycapnp",
+    "grpcio",
+    "pyarrow",
+    "uvloop",
+    "biscuit-python",
+)
 
 
 def in_force() -> dict[str, object]:

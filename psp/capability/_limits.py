@@ -16,6 +16,10 @@ BODY_BYTES_MAX: Final = 1024
 """One link, without its signature. 21 column names and their row domains take about 500 bytes; a
 scope that needs more belongs into two grants."""
 
+DECODED_LINKS_MAX: Final = 256
+"""Bodies whose reading is remembered: some 10 KiB each with their scope. A console and its archives
+see the same few again at every renewal and reconnection; a stranger can only push them out."""
+
 SIGNATURE_BYTES: Final = 64
 KEY_BYTES: Final = 32
 HASH_BYTES: Final = 32

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from psp.errors import CapabilityError, GrantRefused
@@ -16,6 +17,7 @@ from psp.errors import CapabilityError, GrantRefused
 from ._keys import SigningKey, check_public_key
 from ._limits import (
     BODY_BYTES_MAX,
+    DECODED_LINKS_MAX,
     EPOCH_MAX,
     HASH_BYTES,
     KEY_BYTES,
@@ -209,7 +211,14 @@ def _read_signed(wire: object) -> SignedLink:
     body, signature = take_list(wire, 2)
     if type(body) is not bytes or len(body) > BODY_BYTES_MAX:
         raise ValueError(f"a link's body is at most {BODY_BYTES_MAX} bytes")
-    return SignedLink(Link.decode_untrusted(body), body, take_bytes(signature, SIGNATURE_BYTES))
+    return SignedLink(_decode_untrusted(body), body, take_bytes(signature, SIGNATURE_BYTES))
+
+
+# What bytes say depends on nothing but the bytes, and a link cannot be changed: reading is
+# remembered, deciding never. Bytes that cannot be read are not remembered either.
+@lru_cache(maxsize=DECODED_LINKS_MAX)
+def _decode_untrusted(body: bytes) -> Link:
+    return Link.decode_untrusted(body)
 
 
 def _take_key(wire: object) -> bytes:
