@@ -69,6 +69,9 @@ is a table of its own, not a grant."""
 NAME_BYTES_MAX: Final = 128
 """A table, column, object or method name; longer than any in PostgreSQL (63)."""
 
+NAMES_REMEMBERED_MAX: Final = 1024
+"""Names found fit to sign: the columns of a few hundred tables, 200 KiB at most."""
+
 DOMAIN_TEXT_BYTES_MAX: Final = 256
 """One value or prefix in a row domain: four of them still fit a link."""
 

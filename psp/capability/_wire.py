@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeAlias
 
 import msgpack
 
-from ._limits import NAME_BYTES_MAX
+from ._limits import NAME_BYTES_MAX, NAMES_REMEMBERED_MAX
 
 Wire: TypeAlias = "bool | int | str | bytes | Sequence[Wire]"
 """What may stand in a canonical array: no map, no float, no null, no extension type."""
@@ -82,6 +83,7 @@ def take_sorted_names(wire: object) -> list[str]:
     return names
 
 
+@lru_cache(maxsize=NAMES_REMEMBERED_MAX)  # Every meet asks again about the same few columns.
 def check_name(name: str) -> str:
     """Return a table, column, object or method name that is fit to be signed and printed.
 
