@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, NoReturn
 from psp.errors import IntakeRefused
 
 from ._cells import Unreadable
-from ._source import Lines, Numbered, Source
+from ._source import Lines, Numbered, Source, batched
 
 # Half of a pair of surrogates is no character: no UTF-8 can write it, and no index keep it.
 _HALF: Final = re.compile("[\ud800-\udfff]")
@@ -44,7 +44,7 @@ def open_json_lines(file: BinaryIO, shown_name: str) -> Source:
         shown_name,
         header,
         has_nulls=True,
-        rows=_rows(first, objects, header),
+        batches=batched(_rows(first, objects, header)),
         bytes_done=lambda: lines.bytes_done,
     )
 

@@ -10,16 +10,16 @@ import csv
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import BinaryIO, Final
+from itertools import accumulate, chain, islice
+from typing import BinaryIO, Final, Protocol
 
 from psp.errors import IntakeRefused, MissingExtra
 
 from ._json_lines import open_json_lines
-from ._source import Lines, Numbered, Source
+from ._source import BATCH_ROWS, Batch, Lines, Numbered, Source, batched
 from ._xlsx import open_xlsx
 
-BATCH_ROWS: Final = 4_096
+PARQUET_ROWS: Final = 4_096
 """Rows of Parquet turned into Python objects at a time."""
 
 _BEGIN_BYTES: Final = 64
@@ -28,6 +28,17 @@ _ZIP_MAGIC: Final = b"PK\x03\x04"
 # The column of a CSV may begin with a brace; it is followed by a quoted name only in JSON.
 _JSON_OBJECT: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
 _DELIMITERS: Final = (",", ";", "\t", "|")
+
+
+class _CSVReader(Protocol):
+    """The reader of csv, whose own type has no name."""
+
+    @property
+    def line_num(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+    def __next__(self) -> list[str]: ...
 
 
 def open_source(file: BinaryIO, *, shown_name: str, sheet: str = "") -> Source:
@@ -92,30 +103,50 @@ def _open_csv(file: BinaryIO, shown_name: str) -> Source:
         )
     # A header holds names; the separator is what there is most of. Ties go to the comma.
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-    rows = _csv_rows(reader, shown_name)
-    _, header = next(rows)
+    text = chain.from_iterable(chain([[first]], lines.in_blocks()))
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        header = next(reader)
+    except csv.Error as exc:
+        raise _broken_csv(shown_name, 1, exc) from exc
     return Source(
         shown_name,
-        [str(name).strip() for name in header],
+        [name.strip() for name in header],
         has_nulls=False,
-        rows=rows,
+        batches=_csv_batches(reader, shown_name, line=1 + reader.line_num),
         bytes_done=lambda: lines.bytes_done,
     )
 
 
-def _csv_rows(reader: Iterator[list[str]], shown_name: str) -> Iterator[Numbered]:
-    line = 1
-    try:
-        for cells in reader:
-            if cells:  # An empty line is not a row.
-                yield line, cells
-            line = 1 + reader.line_num  # type: ignore[attr-defined]  # csv's reader has no type.
-    except csv.Error as exc:
-        raise IntakeRefused(
-            f"{shown_name}, line {line}: {exc}. A quote is opened and not closed, or stands inside"
-            " an unquoted cell; nothing after it can be read safely. Correct it."
-        ) from exc
+def _csv_batches(reader: _CSVReader, shown_name: str, *, line: int) -> Iterator[Batch]:
+    """Read many rows at a time; `line` is the one that the next row begins on."""
+    end: csv.Error | IntakeRefused | None = None
+    while end is None:
+        rows: list[list[str]] = []
+        try:
+            rows.extend(islice(reader, BATCH_ROWS))
+        except (csv.Error, IntakeRefused) as exc:
+            end = exc
+        if not rows and end is None:
+            return
+        if end is None and reader.line_num == line + len(rows) - 1 and all(rows):
+            lines: Sequence[int] = range(line, line + len(rows))
+            line += len(rows)
+        else:
+            # What csv leaves of the ends of lines are those inside of quotes.
+            spans = (1 + sum(cell.count("\n") for cell in cells) for cells in rows)
+            *begins, line = accumulate(spans, initial=line)
+            lines = [begin for begin, cells in zip(begins, rows, strict=True) if cells]
+            rows = [cells for cells in rows if cells]  # An empty line is not a row.
+        yield lines, rows
+    raise end if isinstance(end, IntakeRefused) else _broken_csv(shown_name, line, end) from end
+
+
+def _broken_csv(shown_name: str, line: int, cause: csv.Error) -> IntakeRefused:
+    return IntakeRefused(
+        f"{shown_name}, line {line}: {cause}. A quote is opened and not closed, or stands inside"
+        " an unquoted cell; nothing after it can be read safely. Correct it."
+    )
 
 
 def _open_parquet(file: BinaryIO, shown_name: str) -> Source:
@@ -134,7 +165,7 @@ def _open_parquet(file: BinaryIO, shown_name: str) -> Source:
     def rows() -> Iterator[Numbered]:
         number = 0
         try:
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+            for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, use_threads=False):
                 columns = [column.to_pylist() for column in batch.columns]
                 for cells in zip(*columns, strict=True):
                     number += 1
@@ -143,7 +174,7 @@ def _open_parquet(file: BinaryIO, shown_name: str) -> Source:
             raise _damaged_parquet(shown_name, exc) from exc
 
     # file.tell() jumps between row groups, but comes to the end when reading does.
-    return Source(shown_name, header, has_nulls=True, rows=rows(), bytes_done=file.tell)
+    return Source(shown_name, header, has_nulls=True, batches=batched(rows()), bytes_done=file.tell)
 
 
 def _damaged_parquet(shown_name: str, cause: Exception) -> IntakeRefused:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from psp.errors import IntakeRefused, MissingExtra
 
 from ._cells import Unreadable
-from ._source import LINE_BYTES_MAX, Numbered, Source
+from ._source import LINE_BYTES_MAX, Numbered, Source, batched
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -76,7 +76,7 @@ def open_xlsx(file: BinaryIO, shown_name: str, sheet: str) -> Source:
         shown_name,
         [str(name).strip() for name in names],
         has_nulls=True,
-        rows=_as_wide(rows, len(names)),
+        batches=batched(_as_wide(rows, len(names))),
         bytes_done=file.tell,
     )
 
