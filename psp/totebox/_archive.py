@@ -24,9 +24,10 @@ from psp.transport import MachineKey
 
 from ._add_table import finish_table
 from ._assets import Assets, remove_drafts, sync_directory, write_durably
+from ._engines import index_file, open_index
 from ._entries import PAIRED, DocumentEntry, IngestEntry, decode_change, encode_entry
 from ._founding import begin_ledger, lay_out, ledger_origin
-from ._index import INDEX_FILE, Built, Index
+from ._index import Built, Index
 from ._ingest import Ingested, Progress, Request, disk_errors, seal
 from ._lock import DirectoryLock
 from ._manifest import Manifest, State, Table
@@ -150,7 +151,7 @@ class Archive:
 
     @property
     def index_path(self) -> Path:
-        return self.directory / "index" / INDEX_FILE
+        return self.directory / "index" / index_file(self.manifest.engine)
 
     def machine_key(self) -> MachineKey:
         """Load the key that this archive shows to its peers.
@@ -324,7 +325,8 @@ class Archive:
             )
 
     def _open_index(self) -> Index:
-        index = Index.open(
+        index = open_index(
+            self.manifest.engine,
             self.index_path,
             self.manifest.tables,
             self.manifest.archive_id,

@@ -37,7 +37,7 @@ _FLOAT: Final = re.compile(r" *-?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]
 _CODE: Final = re.compile(r" *-?0[0-9]+ *")
 # Spreadsheets write a day as midnight of that day.
 _DATE: Final = re.compile(r" *([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?Z?)? *")
-_TRUTHS: Final[Mapping[str, int]] = {
+TRUTHS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("true", "t", "yes", "y", "1"), 1),
     **dict.fromkeys(("false", "f", "no", "n", "0"), 0),
 }
@@ -166,7 +166,7 @@ def _date(column: Column) -> Callable[[str], Stored]:
 def _boolean(_column: Column) -> Callable[[str], Stored]:
     def convert(text: str) -> Stored:
         try:
-            return _TRUTHS[text.strip(" ").lower()]
+            return TRUTHS[text.strip(" ").lower()]
         except KeyError:
             raise CellRefused(
                 f"has the form {_form(text)}, which is neither true nor false"

@@ -11,18 +11,17 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
-
-import apsw
+from typing import Final, TypeAlias, cast
 
 from psp.capability import Operation, TableRule
 from psp.errors import Denied, Invalid, LimitExceeded
 from psp.plan import Figure, GroupKey, Measure, Plan
 from psp.values import Value
 
+from ._dialect import SQLITE, Dialect
 from ._disclosure import COUNTED_MAX, Key, Part, Published
 from ._index import PAST_PREFIX
-from ._listed import BUCKET_SQL, listed_keys
+from ._listed import listed_keys
 from ._manifest import Column, ColumnType, Table
 from ._storage import (
     SQLValue,
@@ -104,12 +103,14 @@ class Compiled:
         )
 
     def read_part(self, row: Row) -> tuple[Key, Part]:
-        """Read (group key…, pattern of nulls, rows, subjects as JSON if they are few)."""
+        """Read (group key…, pattern of nulls, rows, subjects if they are few)."""
         cells = iter(row)
         key = self._read_key(cells)
         pattern, rows, few = _integer(next(cells)), _integer(next(cells)), next(cells)
         present = frozenset(name for at, name in enumerate(self.nullable) if pattern >> at & 1)
-        members = None if few is None else frozenset(json.loads(str(few)))
+        if isinstance(few, str):
+            few = json.loads(few)  # SQLite has no lists.
+        members = None if few is None else frozenset(cast("list[Value]", few))
         return key, Part(present, rows, members)
 
     def _read_key(self, cells: Iterator[SQLValue]) -> Key:
@@ -122,10 +123,16 @@ def visible_columns(table: Table, rule: TableRule) -> list[Column]:
     return [column for column in table.columns if column.name in names]
 
 
-def compile_view(table: Table, rule: TableRule, name: str, as_of: int | None = None) -> str:
+def compile_view(
+    table: Table,
+    rule: TableRule,
+    name: str,
+    as_of: int | None = None,
+    dialect: Dialect = SQLITE,
+) -> str:
     """Make the TEMP VIEW that holds what a scope shows: its rows, its columns, the subjects.
 
-    SQLite allows no parameters in a view, so the scope's values are written as literals by apsw.
+    No engine allows parameters in a view, so the scope's values are written as literals.
 
     Args:
         as_of: The tree size whose rows it shows; None for the newest, which has no past to look at.
@@ -140,7 +147,7 @@ def compile_view(table: Table, rule: TableRule, name: str, as_of: int | None = N
         # A domain on a column that is not there lets nothing through.
         known = column in table.column_names
         where.append(
-            condition(table.column(column), domain, apsw.format_sql_value)
+            condition(table.column(column), domain, dialect.literal)
             if known
             else nothing(table.key[0])
         )
@@ -153,13 +160,14 @@ def compile_view(table: Table, rule: TableRule, name: str, as_of: int | None = N
             f" WHERE {' AND '.join([*where, *when])}"
         )
 
-    parts = [part(table.name, "rowid")]
+    row, past_row = dialect.row
+    parts = [part(table.name, row)]
     if as_of is not None:
         begun, ended = f"psp_entry < {as_of:d}", f"psp_end >= {as_of:d}"
-        # -rowid: the two tables number their rows apart, and each row is its own subject.
+        # The two tables number their rows apart, and each row is its own subject.
         parts = [
-            part(table.name, "rowid", begun),
-            part(PAST_PREFIX + table.name, "-rowid", begun, ended),
+            part(table.name, row, begun),
+            part(PAST_PREFIX + table.name, past_row, begun, ended),
         ]
     return f"CREATE TEMP VIEW {quoted(name)} AS {' UNION ALL '.join(parts)}"
 
@@ -181,7 +189,15 @@ def output_columns(table: Table, rule: TableRule) -> list[Column]:
     return [column for column in table.columns if column.name in rule.output]
 
 
-def compile_query(plan: Plan, table: Table, rule: TableRule, *, view: str, floor: int) -> Compiled:
+def compile_query(
+    plan: Plan,
+    table: Table,
+    rule: TableRule,
+    *,
+    view: str,
+    floor: int,
+    dialect: Dialect = SQLITE,
+) -> Compiled:
     """Make the SQL of a plan over a grant's view.
 
     Raises:
@@ -189,9 +205,9 @@ def compile_query(plan: Plan, table: Table, rule: TableRule, *, view: str, floor
         Denied: The scope does not allow an operation of the plan.
         LimitExceeded: The plan counts more nullable columns than disclosure control follows.
     """
-    scope = _Scope(table, rule)
+    scope = _Scope(table, rule, dialect)
     keys = tuple((key, scope.group_column(key)) for key in plan.group)
-    key_sql = [_key_sql(key) for key, _ in keys]
+    key_sql = [_key_sql(key, dialect) for key, _ in keys]
     figurings = tuple(scope.figuring(measure) for measure in plan.measures)
     nullable = scope.nullable(plan.measures)
     parameters: list[SQLValue] = []
@@ -207,12 +223,15 @@ def compile_query(plan: Plan, table: Table, rule: TableRule, *, view: str, floor
     ]
     grouped = f" GROUP BY {by} ORDER BY {by}" if keys else ""
     mask = " + ".join(
-        ["0", *(f"({quoted(name)} IS NOT NULL) * {1 << at}" for at, name in enumerate(nullable))]
+        [
+            "0",
+            *(
+                f"CAST({quoted(name)} IS NOT NULL AS INTEGER) * {1 << at}"
+                for at, name in enumerate(nullable)
+            ),
+        ]
     )
-    few = (
-        f"CASE WHEN count(DISTINCT {SUBJECT}) < {floor:d}"
-        f" THEN json_group_array(DISTINCT {SUBJECT}) END"
-    )
+    few = f"CASE WHEN count(DISTINCT {SUBJECT}) < {floor:d} THEN {dialect.few.format(SUBJECT)} END"
     return Compiled(
         cells=f"SELECT {', '.join(selected)} FROM {quoted(view)}{where}{grouped}"
         f" LIMIT {CELLS_MAX + 1}",
@@ -227,8 +246,9 @@ def compile_query(plan: Plan, table: Table, rule: TableRule, *, view: str, floor
     )
 
 
-def _key_sql(key: GroupKey) -> str:
-    return BUCKET_SQL[key.bucket].format(quoted(key.column)) if key.bucket else quoted(key.column)
+def _key_sql(key: GroupKey, dialect: Dialect) -> str:
+    name = quoted(key.column)
+    return dialect.buckets[key.bucket].format(name) if key.bucket else name
 
 
 def _key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
@@ -241,6 +261,7 @@ class _Scope:
 
     table: Table
     rule: TableRule
+    dialect: Dialect
 
     def column(self, name: str, allowed: frozenset[str], doing: str) -> Column:
         """Return a column that the scope allows for something.
@@ -292,7 +313,7 @@ class _Scope:
                 f"{word} does not take {column.name!r}, which is {column.type};"
                 f" it takes: {', '.join(types)}."
             )
-        return make(column)
+        return make(column, self.dialect)
 
     def nullable(self, measures: Sequence[Measure]) -> tuple[str, ...]:
         names = dict.fromkeys(measure.column for measure in measures if measure.column)
@@ -328,40 +349,39 @@ class _Scope:
         return None if listed is None else tuple(listed)
 
 
-def _count(column: Column) -> Figuring:
+def _count(column: Column, _dialect: Dialect) -> Figuring:
     return Figuring((f"count({quoted(column.name)})",), lambda row: _integer(row[0]))
 
 
-def _sum(column: Column) -> Figuring:
+def _sum(column: Column, dialect: Dialect) -> Figuring:
     name = quoted(column.name)
     if column.type is ColumnType.FLOAT:
-        return Figuring((f"sum({name})",), lambda row: from_storage(column, row[0]))
-    # SQLite's sum() of integers fails past 64 bits, and total() rounds. The two halves of each
-    # number are added apart: 2^31 rows fit, and Python puts them together exactly.
-    halves = (f"sum({name} >> 32)", f"sum({name} & 4294967295)")
-    return Figuring(halves, lambda row: _whole(column, row))
+        total = dialect.float_sum.format(name)
+        return Figuring((total,), lambda row: from_storage(column, row[0]))
+    parts = tuple(part.format(name) for part in dialect.whole_sum)
+    return Figuring(parts, lambda row: _whole(column, row))
 
 
-def _whole(column: Column, halves: Row) -> Figure:
-    high, low = halves
-    if high is None or low is None:
+def _whole(column: Column, parts: Row) -> Figure:
+    if None in parts:
         return None
-    return scaled_down(column, (_integer(high) << 32) + _integer(low))
+    *high, low = map(_integer, parts)
+    return scaled_down(column, sum(it << 32 for it in high) + low)
 
 
-def _mean(column: Column) -> Figuring:
-    total, count = _sum(column), _count(column)
+def _mean(column: Column, dialect: Dialect) -> Figuring:
+    total, count = _sum(column, dialect), _count(column, dialect)
     return Figuring(
         (*total.expressions, *count.expressions),
         lambda row: [total.read(row[:-1]), count.read(row[-1:])],
     )
 
 
-def _least(column: Column) -> Figuring:
+def _least(column: Column, _dialect: Dialect) -> Figuring:
     return Figuring((f"min({quoted(column.name)})",), lambda row: from_storage(column, row[0]))
 
 
-def _greatest(column: Column) -> Figuring:
+def _greatest(column: Column, _dialect: Dialect) -> Figuring:
     return Figuring((f"max({quoted(column.name)})",), lambda row: from_storage(column, row[0]))
 
 
@@ -370,7 +390,8 @@ def _integer(value: SQLValue) -> int:
     return value
 
 
-_FIGURINGS: Final[dict[Operation, tuple[tuple[ColumnType, ...], Callable[[Column], Figuring]]]] = {
+_Make: TypeAlias = Callable[[Column, Dialect], Figuring]
+_FIGURINGS: Final[dict[Operation, tuple[tuple[ColumnType, ...], _Make]]] = {
     Operation.COUNT: (tuple(ColumnType), _count),
     Operation.SUM: (_NUMBERS, _sum),
     Operation.MEAN: (_NUMBERS, _mean),

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import apsw
 
@@ -37,6 +37,7 @@ from ._compile import (
     compile_view,
     output_columns,
 )
+from ._dialect import SQLITE, Dialect
 from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
 from ._index import PAST_PREFIX
 from ._manifest import Column, Table
@@ -57,7 +58,14 @@ _WITH: Final = re.compile(r"\bwith\b", re.IGNORECASE)
 
 
 class Engine:
-    """Answers plans about one table, as one scope shows it."""
+    """Answers plans about one table, as one scope shows it.
+
+    Attributes:
+        interrupted: What `interrupt` raises in the thread that runs the query.
+    """
+
+    dialect: ClassVar[Dialect] = SQLITE
+    interrupted: type[Exception] = apsw.InterruptError
 
     def __init__(
         self,
@@ -79,11 +87,7 @@ class Engine:
                 for another is refused.
             view_name: For tests. It must not be guessable: see `_WITH`.
         """
-        self._table = table
-        self._rule = rule
-        self._floor = max(rule.floor, entity_floor)
-        self._as_of = as_of
-        self._view = view_name or f"psp_{secrets.token_hex(16)}"
+        self._bind(table, rule, entity_floor, as_of, view_name or f"psp_{secrets.token_hex(16)}")
         # apsw refuses a connection that two worker threads enter at once; they take turns.
         self._turn = threading.Lock()
         self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -94,6 +98,16 @@ class Engine:
         # No bound method: an engine that its own connection refers to would keep its files open
         # until some collection of garbage, and a peer can make a thousand engines in a second.
         self._connection.authorizer = partial(_authorize, tables, self._view)
+
+    def _bind(
+        self, table: Table, rule: TableRule, entity_floor: int, as_of: int | None, view: str
+    ) -> None:
+        """Remember the scope; every engine does."""
+        self._table = table
+        self._rule = rule
+        self._floor = max(rule.floor, entity_floor)
+        self._as_of = as_of
+        self._view = view
 
     def query(self, plan: Plan) -> dict[str, Value]:
         """Answer a plan: the wire answer, without `as_of` and `root`, which the archive adds.
@@ -108,7 +122,14 @@ class Engine:
             raise Invalid(f"the plan asks {plan.table!r}, and this is {self._table.name!r}.")
         if plan.as_of != self._as_of:
             raise Invalid(f"the plan asks for the state {plan.as_of}; this is {self._as_of}.")
-        compiled = compile_query(plan, self._table, self._rule, view=self._view, floor=self._floor)
+        compiled = compile_query(
+            plan,
+            self._table,
+            self._rule,
+            view=self._view,
+            floor=self._floor,
+            dialect=self.dialect,
+        )
         with self._snapshot():
             cells = self._cells(compiled)
             if not cells and not self._may_say_empty():
@@ -168,7 +189,7 @@ class Engine:
             return self._is_empty()
 
     def interrupt(self) -> None:
-        """End the query that another thread is running: it raises `apsw.InterruptError` there."""
+        """End the query that another thread is running: it raises `interrupted` there."""
         self._connection.interrupt()
 
     def close(self) -> None:
@@ -234,9 +255,12 @@ class Engine:
                     self._connection.execute("ROLLBACK")
 
     def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
-        if _WITH.search(_QUOTED.sub("", sql)):
-            raise apsw.AuthError("WITH is not allowed: the authorizer cannot see through it")
+        self._refuse_with(sql)
         return list(self._connection.execute(sql, tuple(parameters)).fetchall())
+
+    def _refuse_with(self, sql: str) -> None:
+        if _WITH.search(_QUOTED.sub("", sql)):
+            raise apsw.AuthError("WITH is not allowed: no lock can see through it")
 
     # What is said
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import apsw
 import trio
 
 from psp.errors import CallFailed
@@ -31,7 +30,7 @@ async def query_in_thread(engine: Engine, plan: Plan) -> dict[str, Value]:
             answer = await trio.to_thread.run_sync(engine.query, plan)
         except CallFailed as exc:
             failure = exc  # Kept: out of a nursery it would come as a group.
-        except apsw.InterruptError:
+        except engine.interrupted:
             pass  # Cancelled, as the other task knows.
         finally:
             finished.set()

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import apsw
 
@@ -108,16 +108,14 @@ def replay_ingest(
     table = _same_table(ingest, position, manifest)
     refused: list[int] = []
     with assets.open_verified(ingest.asset) as file:
-        source = open_source(file, shown_name=ingest.file, sheet=ingest.sheet)
-        rows = TypedRows(
-            source, table, null=ingest.null, refuse=lambda refusal: refused.append(refusal.line)
-        )
-        accepted = index.load(
-            table,
+        path, name = assets.path(ingest.asset), ingest.file
+        reading = _Reading(table, file, path, name, ingest.null, ingest.sheet)
+        accepted = _read_into(
+            index,
             position,
-            rows,
-            refuse=lambda row, _first: refused.append(_line(row)),
-            on_batch=lambda _rows: None,
+            reading,
+            refuse=lambda refusal: refused.append(refusal.line),
+            on_batch=lambda _rows, _bytes: None,
         )
     if (accepted, len(refused)) != (ingest.rows, ingest.refused):
         raise ArchiveError(
@@ -199,22 +197,59 @@ def _seal(
 def _load(
     request: Request, draft: DraftAsset, entry: int, index: Index, quarantine: Quarantine
 ) -> int:
-    table, progress = request.table, request.progress
-
-    def refuse_repeated(row: Row, first_line: int) -> None:
-        reason = f"has the key of line {first_line}; a key stands once in a file"
-        quarantine.add(Refusal(_line(row), "", reason, row[:-1]))
+    def on_batch(accepted: int, bytes_done: int) -> None:
+        if request.progress is not None:
+            request.progress(accepted, bytes_done, draft.size_bytes)
 
     # The copy is read, not the input: what was hashed is what is parsed.
     with draft.path.open("rb") as file:
-        source = open_source(file, shown_name=request.path.name, sheet=request.sheet)
-        rows = TypedRows(source, table, null=request.null, refuse=quarantine.add)
+        name, null, sheet = request.path.name, request.null, request.sheet
+        reading = _Reading(request.table, file, draft.path, name, null, sheet)
+        return _read_into(index, entry, reading, refuse=quarantine.add, on_batch=on_batch)
 
-        def on_batch(accepted: int) -> None:
-            if progress is not None:
-                progress(accepted, source.bytes_done(), draft.size_bytes)
 
-        return index.load(table, entry, rows, refuse=refuse_repeated, on_batch=on_batch)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A sealed original, open, and how it is read."""
+
+    table: Table
+    file: BinaryIO
+    path: Path
+    shown_name: str
+    null: str
+    sheet: str
+
+
+def _read_into(
+    index: Index,
+    entry: int,
+    reading: _Reading,
+    *,
+    refuse: Callable[[Refusal], None],
+    on_batch: Callable[[int, int], None],
+) -> int:
+    """Put the rows of a file into their table: whole, if the engine can, or row by row."""
+    table, null = reading.table, reading.null
+
+    def refuse_repeated(row: Row, first_line: int) -> None:
+        reason = f"has the key of line {first_line}; a key stands once in a file"
+        refuse(Refusal(_line(row), "", reason, row[:-1]))
+
+    if not reading.sheet:
+        accepted = index.load_file(
+            table, entry, reading.path, null=null, refuse=refuse_repeated, on_batch=on_batch
+        )
+        if accepted is not None:
+            return accepted
+    source = open_source(reading.file, shown_name=reading.shown_name, sheet=reading.sheet)
+    rows = TypedRows(source, table, null=null, refuse=refuse)
+    return index.load(
+        table,
+        entry,
+        rows,
+        refuse=refuse_repeated,
+        on_batch=lambda accepted: on_batch(accepted, source.bytes_done()),
+    )
 
 
 def _decide(request: Request, rows: int, quarantine: Quarantine) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shlex
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,13 +20,14 @@ from typing import Any, Final
 import apsw
 
 from psp.capability import Anchor, verify_anchor_untrusted
-from psp.errors import ArchiveError, CapabilityError, EstateError, LedgerError
+from psp.errors import ArchiveError, CapabilityError, EstateError, LedgerError, MissingExtra
 from psp.ledger import Checkpoint, Ledger, check_ledger, verify_consistency
 from psp.transport import MachineKey
 
 from ._assets import Assets, write_durably
+from ._engines import index_file, is_sound, open_index, read_tables
 from ._entries import PAIRED, decode_change
-from ._index import INDEX_FILE, Built, Index
+from ._index import Built
 from ._lock import DirectoryLock
 from ._manifest import Manifest
 from ._manifest_file import read_manifest
@@ -259,8 +260,9 @@ class _Audit:
                 self.say("keys", Severity.DAMAGE, what, self._restore(f"keys/{name}"))
 
     def _index(self, manifest: Manifest, ledger: Ledger, *, compare: bool) -> None:
-        path = self.directory / "index" / INDEX_FILE
-        remedy = self._shell("rm", f"index/{INDEX_FILE}")
+        name = index_file(manifest.engine)
+        path = self.directory / "index" / name
+        remedy = self._shell("rm", f"index/{name}")
         if not path.exists():
             what = "there is no index; it is made again when the archive is next served"
             self.say("index", Severity.NOTE, what, self._shell("ls", "index"))
@@ -271,10 +273,10 @@ class _Audit:
             return  # In a sample; or the originals, from which it would be made, are not whole.
         try:
             with TemporaryDirectory(prefix="psp-audit-") as making:
-                fresh = Path(making) / INDEX_FILE
+                fresh = Path(making) / name
                 _build_index(fresh, manifest, ledger, Assets(self.directory / "assets"))
-                different = _differences(path, fresh)
-        except (apsw.Error, ArchiveError) as exc:
+                different = _differences(manifest.engine, path, fresh)
+        except (apsw.Error, ArchiveError, MissingExtra, OSError) as exc:
             what = f"the index cannot be compared with the originals ({exc})"
             self.say("index", Severity.WARNING, what, remedy)
             return
@@ -311,7 +313,7 @@ def _was_state(ledger: Ledger, size: int, root: bytes) -> bool:
 def _build_index(path: Path, manifest: Manifest, ledger: Ledger, assets: Assets) -> None:
     """Make the index again, beside the archive, as opening it without one would."""
     now = ledger.checkpoint
-    index = Index.open(path, manifest.tables, manifest.archive_id, read_only=False)
+    index = open_index(manifest.engine, path, manifest.tables, manifest.archive_id, read_only=False)
     try:
         with index.writing():
             for place, entry in _entries(ledger):
@@ -322,38 +324,24 @@ def _build_index(path: Path, manifest: Manifest, ledger: Ledger, assets: Assets)
         index.close()
 
 
-def _differences(one: Path, other: Path) -> list[str]:
+def _differences(engine: str, one: Path, other: Path) -> list[str]:
     """Name the tables that two indexes do not have alike."""
-    first, second = _digests(one), _digests(other)
-    unsound = [] if _is_sound(one) else ["ways to its rows"]
+    first, second = _digests(engine, one), _digests(engine, other)
+    unsound = [] if is_sound(engine, one) else ["ways to its rows"]
     return unsound + [
         name for name in sorted(first.keys() | second) if first.get(name) != second.get(name)
     ]
 
 
-def _is_sound(path: Path) -> bool:
-    """Ask SQLite: a keyed read goes by a B-tree of keys, which no digest of rows has seen."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        return connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
-    finally:
-        connection.close()
-
-
-def _digests(path: Path) -> dict[str, tuple[int, int]]:
+def _digests(engine: str, path: Path) -> dict[str, tuple[int, int]]:
     """Count and digest the rows of every table; their order does not count, so none is sorted."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        named = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return {name: _digest(connection, name) for (name,) in list(named)}
-    finally:
-        connection.close()
+    with read_tables(engine, path) as tables:
+        return {name: _digest(rows) for name, rows in tables}
 
 
-def _digest(connection: apsw.Connection, table: str) -> tuple[int, int]:
+def _digest(rows: Iterable[tuple[object, ...]]) -> tuple[int, int]:
     count = total = 0
-    quoted = table.replace('"', '""')
-    for row in connection.execute(f'SELECT * FROM "{quoted}"'):
+    for row in rows:
         count += 1
         # Added up and not XORed: two rows that are alike must not vanish together.
         total += int.from_bytes(hashlib.sha256(repr(row).encode()).digest())

@@ -84,3 +84,7 @@ a budget in each link, and each has to be remembered until it ends."""
 LEDGER_ROOTS_KEPT: Final = 64
 """Sizes of the ledger whose roots were compared lately: signers that are in touch name the same
 few."""
+
+DUCKDB_MEMORY: Final = "512MB"
+"""What one index in DuckDB may hold in memory; DuckDB itself would take four fifths of the machine,
+for each archive on it. What does not fit goes to a file beside the index."""

@@ -26,7 +26,7 @@ _DAYS_MAX: Final = 200 * 366
 
 
 def bucket_text(day: date, bucket: Bucket) -> str:
-    """Give the text of the bucket that a day falls into, as `BUCKET_SQL` does in SQLite."""
+    """Give the text of the bucket that a day falls into, as each engine's dialect does."""
     match bucket:
         case Bucket.YEAR:
             return f"{day.year:04}"
@@ -39,15 +39,6 @@ def bucket_text(day: date, bucket: Bucket) -> str:
             return f"{year:04}-W{week:02}"
         case Bucket.DAY:
             return day.isoformat()
-
-
-BUCKET_SQL: Final = {
-    Bucket.YEAR: "substr({0}, 1, 4)",
-    Bucket.QUARTER: "substr({0}, 1, 4) || '-Q' || ((substr({0}, 6, 2) + 2) / 3)",
-    Bucket.MONTH: "substr({0}, 1, 7)",
-    Bucket.WEEK: "strftime('%G-W%V', {0})",
-    Bucket.DAY: "{0}",
-}
 
 
 def listed_keys(

@@ -18,6 +18,8 @@ NAME_CHARACTERS_MAX: Final = 64
 DECIMAL_SCALE_MAX: Final = 18
 """A decimal is kept as a scaled 64-bit integer, which holds 18 whole digits."""
 
+ENGINES: Final = ("sqlite", "duckdb")
+
 RESERVED_PREFIX: Final = "psp_"
 """Ours, inside the index: a column of this name would shadow the index's own."""
 
@@ -185,6 +187,7 @@ class Manifest:
         floor: The owner's least number of subjects behind any published cell.
         title: What people call the archive; the name if empty.
         labels: The owner's own marks, by which a view picks its members.
+        engine: What keeps its index and answers from it; see docs/archive.md.
         reads: When the record of a read is durable.
     """
 
@@ -210,9 +213,10 @@ class Manifest:
                 f"the floor of {self.name!r} is {self.floor}; 1 publishes every cell that holds"
                 " a subject, 10 is usual where other firms look on."
             )
-        if self.engine != "sqlite":
+        if self.engine not in ENGINES:
             raise ArchiveError(
-                f"{self.name!r} asks for the engine {self.engine!r}; this release has sqlite."
+                f"{self.name!r} asks for the engine {self.engine!r}; this release has"
+                f" {' and '.join(ENGINES)}. Name one of them."
             )
         _check_unique((table.name for table in self.tables), f"table of {self.name!r}")
 

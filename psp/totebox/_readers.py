@@ -101,8 +101,7 @@ def _open_csv(file: BinaryIO, shown_name: str) -> Source:
             f"{shown_name} begins with an empty line where the names of its columns must be."
             " Write them into the first line."
         )
-    # A header holds names; the separator is what there is most of. Ties go to the comma.
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = delimiter_of(first)
     text = chain.from_iterable(chain([[first]], lines.in_blocks()))
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
@@ -116,6 +115,11 @@ def _open_csv(file: BinaryIO, shown_name: str) -> Source:
         batches=_csv_batches(reader, shown_name, line=1 + reader.line_num),
         bytes_done=lambda: lines.bytes_done,
     )
+
+
+def delimiter_of(first: str) -> str:
+    """Say what separates the names of a first line: what there is most of, or else the comma."""
+    return max(_DELIMITERS, key=first.count)
 
 
 def _csv_batches(reader: _CSVReader, shown_name: str, *, line: int) -> Iterator[Batch]:

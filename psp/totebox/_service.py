@@ -49,6 +49,7 @@ from ._described import describe_table, describe_tables
 from ._earlier import check_as_of
 from ._engine import Engine
 from ._engine_thread import query_in_thread
+from ._engines import open_engine
 from ._granted import Granted, Shared
 from ._invocations import Invocations
 from ._live import LiveGrant
@@ -330,8 +331,15 @@ class TableObject(Granted):
         return max(self._rule.floor, self._desk.archive.manifest.floor)
 
     def _open_engine(self, as_of: int | None = None) -> Engine:
-        path = self._desk.archive.index_path
-        return Engine(path, self._table, self._rule, entity_floor=self._floor, as_of=as_of)
+        archive = self._desk.archive
+        return open_engine(
+            archive.index,
+            archive.index_path,
+            self._table,
+            self._rule,
+            entity_floor=self._floor,
+            as_of=as_of,
+        )
 
 
 class CountedTable(TableObject):

@@ -18,6 +18,7 @@ from psp.capability import Between, Kind, OneOf, RowDomain, StartsWith, as_writt
 from psp.errors import Invalid
 from psp.values import EXACT, Value
 
+from ._index import quoted as quoted
 from ._manifest import Column, ColumnType
 
 SQLValue: TypeAlias = "int | float | str | bytes | None"
@@ -39,11 +40,6 @@ _EXAMPLES: Final = {
     Kind.TEXT: "a text in quotes",
     Kind.TRUTH: "true or false",
 }
-
-
-def quoted(name: str) -> str:
-    """Quote a name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def nothing(name: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from psp.errors import ArchiveError
 from psp.totebox import Column, ColumnType, Table
-from psp.totebox._index import Built, Index, Row
+from psp.totebox._index import Built, Row
+from psp.totebox._sqlite_index import SQLiteIndex as Index
 
 TABLE = Table(
     name="order",  # A word of SQL, to see that names are quoted.

@@ -7,7 +7,8 @@ import pytest
 
 from psp.capability import between, one_of
 from psp.plan import Bucket, GroupKey
-from psp.totebox._listed import BUCKET_SQL, LISTED_KEYS_MAX, bucket_text, listed_keys
+from psp.totebox._dialect import SQLITE
+from psp.totebox._listed import LISTED_KEYS_MAX, bucket_text, listed_keys
 from psp.totebox._manifest import Column, ColumnType
 
 DAY = Column(name="day", type=ColumnType.DATE, from_=date(2014, 5, 20), to=date(2014, 7, 3))
@@ -56,7 +57,7 @@ def test_a_list_too_long_to_print_is_no_list() -> None:
 def test_python_and_sqlite_agree_on_every_bucket(bucket: Bucket) -> None:
     """ISO weeks around New Year are where two implementations differ, if they do."""
     connection = apsw.Connection(":memory:")
-    sql = f"SELECT {BUCKET_SQL[bucket].format('?1')}"
+    sql = f"SELECT {SQLITE.buckets[bucket].format('?1')}"
     for start in (date(2014, 12, 20), date(2015, 12, 20), date(2019, 12, 20), date(999, 12, 20)):
         for day in (start + timedelta(days=at) for at in range(0, 120, 3)):
             [[found]] = connection.execute(sql, (day.isoformat(),)).fetchall()

@@ -68,7 +68,7 @@ def test_a_table_finds_its_columns_and_a_manifest_its_tables() -> None:
         (r'archive_id = "[0-9a-f]*"', 'archive_id = "zz"', "not hexadecimal"),
         (r'archive_id = "[0-9a-f]*"', 'archive_id = "00"', "has 1 bytes; it has 32"),
         (r'state = "active"', 'state = "asleep"', "choose one of active, suspended, archived"),
-        (r'engine = "sqlite"', 'engine = "oracle"', "this release has sqlite"),
+        (r'engine = "sqlite"', 'engine = "oracle"', "this release has sqlite and duckdb"),
         (r'type = "float"', 'type = "money"', "choose one of integer, decimal, date"),
         (r"from = 2014-05-01", "from = 2014-05-01T00:00:00", "write a date, as in 2014-05-02"),
         (r"from = 2014-05-01", 'from = "May"', "write a date, as in 2014-05-02"),

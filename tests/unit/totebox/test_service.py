@@ -212,6 +212,8 @@ async def test_a_cancelled_query_ends_in_its_thread_and_the_next_one_answers(ben
     class Endless:
         """An engine whose query never ends by itself."""
 
+        interrupted = apsw.InterruptError
+
         def query(self, plan: Plan) -> dict[str, Value]:
             # From within the scan: an interrupt before it would have found nothing to end.
             connection.set_progress_handler(leave, 1_000)

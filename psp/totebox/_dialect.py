@@ -1,0 +1,86 @@
+"""Where SQLite and DuckDB say the same thing in other words.
+
+Both keep a value in the same form: decimals as scaled integers, dates as ISO text, truths as 0 and
+1. So conditions, keys and order are one text for both, and what differs is this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import apsw
+
+from psp.plan import Bucket
+
+from ._cells import Stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one engine says it; `{0}` stands for a column.
+
+    Attributes:
+        literal: Writes a value into a view, which takes no parameters.
+        row: What numbers the rows of a table; and those of its past, in numbers of their own.
+        few: The distinct values of a group, as a JSON text or as a list.
+        whole_sum: Parts of the exact sum of 64-bit integers: one, or the high and the low halves.
+        float_sum: The sum of floats.
+    """
+
+    literal: Callable[[Stored], str]
+    row: tuple[str, str]
+    few: str
+    whole_sum: tuple[str, ...]
+    float_sum: str
+    buckets: Mapping[Bucket, str]
+
+
+SQLITE: Final = Dialect(
+    literal=apsw.format_sql_value,
+    row=("rowid", "-rowid"),
+    few="json_group_array(DISTINCT {0})",
+    # SQLite's sum() of integers fails past 64 bits, and total() rounds. The two halves of each
+    # number are added apart: 2^31 rows fit, and Python puts them together exactly.
+    whole_sum=("sum({0} >> 32)", "sum({0} & 4294967295)"),
+    float_sum="sum({0})",
+    buckets={
+        Bucket.YEAR: "substr({0}, 1, 4)",
+        Bucket.QUARTER: "substr({0}, 1, 4) || '-Q' || ((substr({0}, 6, 2) + 2) / 3)",
+        Bucket.MONTH: "substr({0}, 1, 7)",
+        Bucket.WEEK: "strftime('%G-W%V', {0})",
+        Bucket.DAY: "{0}",
+    },
+)
+
+
+def _duckdb_literal(value: Stored) -> str:
+    match value:
+        case str():
+            return "'" + value.replace("'", "''") + "'"
+        case float():
+            # Else 0.1 would be a decimal, and compared as one.
+            return f"CAST('{value!r}' AS DOUBLE)"
+        case int():
+            return str(value)
+    raise AssertionError(f"a {type(value).__name__} in a row domain")
+
+
+DUCKDB: Final = Dialect(
+    literal=_duckdb_literal,
+    row=("rowid", "-1 - rowid"),  # Its rows begin at 0.
+    few="list(DISTINCT {0})",
+    whole_sum=("sum({0})",),  # In 128 bits.
+    # Compensated, as SQLite's own is: the order of the rows must not show in the last digits.
+    float_sum="fsum({0})",
+    buckets={
+        Bucket.YEAR: "substr({0}, 1, 4)",
+        Bucket.QUARTER: "substr({0}, 1, 4) || '-Q'"
+        " || ((CAST(substr({0}, 6, 2) AS BIGINT) + 2) // 3)",
+        Bucket.MONTH: "substr({0}, 1, 7)",
+        Bucket.WEEK: "lpad(CAST(isoyear(CAST({0} AS DATE)) AS VARCHAR), 4, '0') || '-W' ||"
+        " lpad(CAST(week(CAST({0} AS DATE)) AS VARCHAR), 2, '0')",
+        Bucket.DAY: "{0}",
+    },
+)
