@@ -1,4 +1,4 @@
-"""The ledger: what an append costs beside hashing and one sync, and what opening costs."""
+"""The ledger: what an append costs beside hashing and one sync, what opening costs, and intake."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks import ingest
 from benchmarks._contest import Spread
 from benchmarks._report import Bar, Report
 from benchmarks._versions import in_force
@@ -23,6 +24,7 @@ BARS: Final = {
     "fsyncs_per_batch": Bar(at_most=1),
     "append_1000_vs_hash_and_sync": Bar(at_most=4),
     "open_10m_vs_1m": Bar(at_most=3),
+    **ingest.BARS,
 }
 
 ORIGIN: Final = "example.com/benchmark"
@@ -60,7 +62,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
     report.limits["growth_directory"] = memory or tempfile.gettempdir()
     with tempfile.TemporaryDirectory(dir=memory) as name:
         _measure_growth(Path(name), report, SIZES_QUICK if quick else SIZES, quick=quick)
-    # Whoever measures intake adds its ratios to BARS and its samples to the report here.
+    ingest.measure(report, quick=quick)
     report.limits["entry_bytes"] = {"append": ENTRY_BYTES, "growth": GROWTH_ENTRY_BYTES}
     report.limits.update(in_force())
     return report.to_json()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,6 +32,7 @@ def new(
     accept_partial: Annotated[bool, Parameter(negative=())] = False,
     encrypt_keys: Annotated[bool, Parameter(negative=())] = False,
     passphrase_fd: int | None = None,
+    engine: Literal["sqlite", "duckdb"] = "sqlite",
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -58,6 +59,8 @@ def new(
         for. The keys of machines, which start by themselves, stay as they are.
     passphrase_fd
         Read the passphrase from this file descriptor instead of asking.
+    engine
+        What keeps the indexes and answers: sqlite, or duckdb for large tables.
     yes
         Approve the proposed schema without being asked.
     json
@@ -72,7 +75,7 @@ def new(
         text=text or [],
     )
     passphrase = Passphrases(passphrase_fd).choose() if encrypt_keys else None
-    draft = replace(draft, accept_partial=accept_partial)
+    draft = replace(draft, accept_partial=accept_partial, engine=engine)
     _make(draft, passphrase, ask=not yes, json=json)
 
 

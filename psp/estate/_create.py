@@ -136,6 +136,7 @@ def _make_archive(
             module_id=draft.root.name,
             tables=(draft.table,),
             floor=1,
+            engine=draft.engine,
         ),
         machine_key=machine,
         ledger_key=ledger,

@@ -19,6 +19,7 @@ class Draft:
         files: One source per archive, by the archive's name.
         null: The one text that stands for "no value" in a CSV file.
         accept_partial: Seal a file although some of its rows do not fit.
+        engine: What keeps the archives' indexes: sqlite or duckdb.
     """
 
     root: Path
@@ -26,6 +27,7 @@ class Draft:
     table: Table
     null: str
     accept_partial: bool = False
+    engine: str = "sqlite"
 
 
 def draft_estate(

@@ -139,7 +139,7 @@ def _float(_column: Column) -> Callable[[str], Stored]:
     def convert(text: str) -> Stored:
         if _FLOAT.fullmatch(text) is None or not math.isfinite(value := float(text)):
             raise _no_number(text, "a finite number")
-        return value
+        return value + 0.0  # -0.0 becomes 0.0: SQLite stores one zero, so every engine does.
 
     return convert
 

@@ -42,7 +42,6 @@ class _Plain:
     """A file that is split at line ends and separators, and has nothing else to know."""
 
     delimiter: str
-    line_end: str
     rows: int
     size_bytes: int
 
@@ -101,12 +100,10 @@ def _look_at(path: Path, table: Table, null: str) -> tuple[_Plain, list[int]]:
             size += len(block)
             ends += _count_plain_lines(block, line_end.encode())
             last = block
-    if not ends or not size:
-        raise Unlike
     rows = ends - 1 + (not last.endswith(b"\n"))
     if rows < 1:
         raise Unlike
-    return _Plain(delimiter, line_end, rows, size), order
+    return _Plain(delimiter, rows, size), order
 
 
 def _count_plain_lines(block: bytes, line_end: bytes) -> int:
@@ -142,7 +139,7 @@ def _query(path: Path, plain: _Plain, table: Table, order: list[int], null: str)
         f"read_csv({text_literal(str(path))}, auto_detect = false, header = false, skip = 1,"
         f" columns = {{{columns}}}, delim = {text_literal(plain.delimiter)}, quote = '',"
         f" escape = '', comment = '', nullstr = {text_literal(null)}, strict_mode = true,"
-        f" null_padding = false, new_line = '{_LINE_ENDS[plain.line_end]}')"
+        " null_padding = false)"
     )
     typed, given, fits = [], [], []
     for at, (column, place) in enumerate(zip(table.columns, order, strict=True)):
@@ -156,8 +153,6 @@ def _query(path: Path, plain: _Plain, table: Table, order: list[int], null: str)
         f" FROM (SELECT {', '.join(typed)} FROM {source})"
     )
 
-
-_LINE_ENDS: Final = {"\n": "\\n", "\r\n": "\\r\\n"}
 
 _Form = tuple[tuple[str, str], str]
 """The cell read, then what is stored of that; and the condition under which this is right."""

@@ -93,9 +93,8 @@ class DuckEngine(Engine):
         return list(self._duck.execute(sql, list(parameters)).fetchall())
 
     def _look_at(self, sql: str) -> None:
-        found = self._duck.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
-        assert found is not None
-        parsed = json.loads(found[0])
+        [(text,)] = self._duck.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+        parsed = json.loads(text)
         if parsed["error"] or len(parsed["statements"]) != 1:
             raise StatementRefused("one SELECT at a time is run, and this was something else.")
         for name, value in _members(parsed):

@@ -131,8 +131,8 @@ class DuckIndex(Index):
 
     def locate(self, table: Table, key: Sequence[Stored]) -> tuple[int, int] | None:
         sql = f"SELECT psp_entry, psp_line FROM {quoted(table.name)} WHERE {_key_is(table)}"
-        found = self._connection.execute(sql, list(key)).fetchone()
-        return None if found is None else (int(found[0]), int(found[1]))
+        found = self._connection.execute(sql, list(key)).fetchall()
+        return (int(found[0][0]), int(found[0][1])) if found else None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -226,7 +226,7 @@ class DuckIndex(Index):
 
     def _is_empty(self, table: Table) -> bool:
         sql = f"SELECT 1 FROM {quoted(table.name)} LIMIT 1"
-        return self._connection.execute(sql).fetchone() is None
+        return not self._connection.execute(sql).fetchall()
 
     def _insert(self, table: Table, entry: int, rows: pyarrow.Table) -> None:
         """Take rows whose columns are c0, c1 and so on, and the line."""
@@ -251,7 +251,7 @@ class DuckIndex(Index):
         new = f"{name} WHERE psp_entry = {entry:d}"
         refused = 0
         twice = f"SELECT 1 FROM {new} GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"
-        if self._connection.execute(twice).fetchone() is not None:
+        if self._connection.execute(twice).fetchall():
             repeated = self._connection.execute(_repeated_sql(table, entry)).fetchall()
             for first_line, *row in repeated:
                 refuse(tuple(row), int(first_line))
@@ -274,8 +274,8 @@ class DuckIndex(Index):
         return refused
 
     def _one(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
-        found = self._connection.execute(sql, list(parameters)).fetchone()
-        assert found is not None
+        # All of them: DuckDB refuses to write while a result is not read to its end.
+        [found] = self._connection.execute(sql, list(parameters)).fetchall()
         return tuple(found)
 
     def _roll_back(self) -> None:
@@ -292,8 +292,8 @@ def _fetched(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[tupl
 
 
 def _identity(connection: duckdb.DuckDBPyConnection) -> tuple[int, bytes, str] | None:
-    found = connection.execute("SELECT layout, archive_id, tables FROM psp_build").fetchone()
-    return None if found is None else (int(found[0]), bytes(found[1]), str(found[2]))
+    found = connection.execute("SELECT layout, archive_id, tables FROM psp_build").fetchall()
+    return next(((int(it[0]), bytes(it[1]), str(it[2])) for it in found), None)
 
 
 def _layout_sql(tables: Sequence[Table]) -> Iterator[str]:
