@@ -182,7 +182,7 @@ def compile_row(table: Table, rule: TableRule, view: str) -> str:
 
 def compile_emptiness(view: str) -> str:
     """Make the query that has a row exactly if the view has one."""
-    # A column, not 1: over the two tables of an earlier state SQLite would report a read of nothing.
+    # A column, not 1: over the two tables of an earlier state SQLite reports a read of nothing.
     return f"SELECT {KEY_PREFIX}0 FROM {quoted(view)} LIMIT 1"
 
 
