@@ -116,7 +116,8 @@ def test_a_person_sees_rows_a_second_and_the_time_left(
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm-256color"}
     command = f"{sys.executable} -m psp archive ingest {box} {large}"
     terminal = pexpect.spawn(command, env=environment, encoding="utf-8", timeout=60)
-    terminal.expect(r"[0-9,]+ rows/s")
+    # Dashes until two measurements say how fast it goes; colours stand between the two.
+    terminal.expect(r"[0-9,]+ rows/s[^\r\n]{0,30}?[-0-9]:[-0-9]{2}:[-0-9]{2}")
     terminal.expect("100,000 rows sealed")
     terminal.expect(pexpect.EOF)
 
