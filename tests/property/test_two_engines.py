@@ -51,17 +51,16 @@ usual = st.tuples(
     st.sampled_from(["", "S", "M"]),
 ).map(list)
 # What no reader may take differently: each of these alone, in any place.
-odd = st.sampled_from(
-    [
-        *("007", " 7", "7 ", "+7", "-0", "1.", ".5", "1e3", "1_0", "0x1f", "inf", "NaN", "1.005"),
-        *("9223372036854775808", "-9223372036854775808", "99999999999999999999", "1" * 40),
-        *("2014-5-2", "2015-02-29", "0000-01-01", "2014-05-02 00:00", "2014-05-02 00:01"),
-        *("2014-05-02T00:00:00.000", "(BC)", "epoch", "today", "tRuE", "\u017f", "T ", "on"),
-        *("1e309", "1e-400", "1.e5", "00.5", "5e", "-", "--1", "1." + "0" * 30 + "1", "infinity"),
-        *('"q"', '"a""b"', '"a,b"', '"a\nb"', 'a"b', '"open', "e\u0301", "\ufb01", "s", "XL"),
-        *("\u2028", "\x0b", "\x85", "\r", "a\rb", "\0", "\udc80", " ", ",", "\\", "\ufeff", "''"),
-    ]
-)
+ODD = [
+    *("007", " 7", "7 ", "+7", "-0", "1.", ".5", "1e3", "1_0", "0x1f", "inf", "NaN", "1.005"),
+    *("9223372036854775808", "-9223372036854775808", "99999999999999999999", "1" * 40),
+    *("2014-5-2", "2015-02-29", "0000-01-01", "2014-05-02 00:00", "2014-05-02 00:01"),
+    *("2014-05-02T00:00:00.000", "(BC)", "epoch", "today", "tRuE", "\u017f", "T ", "on"),
+    *("1e309", "1e-400", "1.e5", "00.5", "5e", "-", "--1", "1." + "0" * 30 + "1", "infinity"),
+    *('"q"', '"a""b"', '"a,b"', '"a\nb"', 'a"b', '"open', "e\u0301", "\ufb01", "s", "XL"),
+    *("\u2028", "\x0b", "\x85", "\r", "a\rb", "\0", "\udc80", " ", ",", "\\", "\ufeff", "''"),
+]
+odd = st.sampled_from(ODD)
 row = usual | st.builds(
     lambda cells, at, cell: [*cells[:at], cell, *cells[at + 1 :]],
     usual,
@@ -147,6 +146,21 @@ def test_a_file_gives_the_same_rows_and_refusals(
         assert found[0] == found[1]
     held = [contents(index) for index, _ in opened.values()]
     assert held[0] == held[1]
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_no_form_of_a_cell_is_taken_by_one_alone(opened: Opened, at: int) -> None:
+    """Each alone in its file, because one refused cell sends the whole file to the other reader."""
+    empty(opened)
+    path = opened["sqlite"][1].with_name("odd.csv")
+    for entry, cell in enumerate(ODD[:37], 1):
+        cells = [str(entry), *[""] * (len(TABLE.columns) - 1)]
+        cells[at] = cell
+        path.write_bytes(f"{HEADER}\n{','.join(cells)}\n".encode("utf-8", "surrogateescape"))
+        one, other = (put(index, entry, path, "") for index, _ in opened.values())
+        assert one == other
+    one_held, other_held = (contents(index) for index, _ in opened.values())
+    assert one_held == other_held
 
 
 @given(plain_files)
