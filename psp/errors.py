@@ -11,6 +11,7 @@
     ├── LedgerError
     │   ├── InclusionProofInvalid   ├── ConsistencyProofInvalid   └── CheckpointRejected
     ├── ArchiveError                  the directory of an archive is not what it must be
+    │   ├── ArchiveInUse              another process has it open; it says which
     │   └── IntakeRefused             a file cannot be sealed as it is; nothing was
     ├── QuestionError                 the asker's text cannot become a plan; says where
     ├── EstateError                   files, ports and settings of the operator's own machine
@@ -89,6 +90,10 @@ class CheckpointRejected(LedgerError):
 
 class ArchiveError(PSPError):
     """An archive's directory is missing, damaged, locked or of another archive."""
+
+
+class ArchiveInUse(ArchiveError):
+    """Another process has the archive open. One that serves it takes commands by its socket."""
 
 
 class IntakeRefused(ArchiveError):

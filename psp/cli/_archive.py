@@ -1,15 +1,15 @@
-"""`psp archive`: files into one archive, and rows out of it, while nobody serves it."""
+"""`psp archive`: files into one archive, and rows out of it, whether it is served or not."""
 
 from __future__ import annotations
 
 import csv
 import getpass
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from cyclopts import App, Parameter
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,15 +18,14 @@ from psp.console import neutral
 from psp.errors import IntakeRefused
 from psp.totebox import (
     DOCUMENTS,
-    Archive,
-    Ingested,
-    SealedDocument,
+    Manifest,
     Table,
-    add_table,
+    administer,
+    manifest_of,
     propose_table,
-    retract,
-    seal_document,
+    table_to_dict,
 )
+from psp.values import Value
 
 from ._common import agreed, err, out, print_json, show_table
 
@@ -74,24 +73,26 @@ def ingest(
         Print one JSON object for each file.
     """
     _require_files(files)
-    with Archive.open(directory, doing="ingesting files") as opened:
-        name = _table(opened, table, files[0])
-        if name not in [one.name for one in opened.manifest.tables]:
-            proposed = propose_table(files[0], name, null=null, currency=currency, sheet=sheet)
-            _add(opened, proposed, files[0], ask=not yes)
-        for file in files:
-            with _progress(file, quiet=json) as progress:
-                done = opened.ingest(
-                    file,
-                    name,
-                    operator=_operator(),
-                    now=datetime.now(UTC),
-                    accept_partial=accept_partial,
-                    null=null,
-                    sheet=sheet,
-                    progress=progress,
-                )
-            _say_ingested(file, name, done, json=json)
+    manifest = manifest_of(directory)
+    name = _table(manifest, table, files[0])
+    if name not in [one.name for one in manifest.tables]:
+        proposed = propose_table(files[0], name, null=null, currency=currency, sheet=sheet)
+        _add(directory, manifest, proposed, files[0], ask=not yes)
+    for file in files:
+        with _progress(file, quiet=json) as progress:
+            done = administer(
+                directory,
+                "ingest",
+                os.fspath(file.absolute()),
+                name,
+                _operator(),
+                accept_partial,
+                null,
+                sheet,
+                doing="ingesting files",
+                progress=progress,
+            )
+        _say_ingested(file, name, facts(done), json=json)
 
 
 @archive.command
@@ -125,20 +126,21 @@ def seal(
         Print one JSON object for each file.
     """
     _require_files(files)
-    with Archive.open(directory, doing="sealing documents") as opened:
-        if DOCUMENTS.name not in [one.name for one in opened.manifest.tables]:
-            _add(opened, DOCUMENTS, files[0], ask=not yes)
-        for file in files:
-            done = seal_document(
-                opened,
-                file,
-                operator=_operator(),
-                now=datetime.now(UTC),
-                kind=kind,
-                date=date,
-                counterparty=counterparty,
-            )
-            _say_sealed(file, done, json=json)
+    manifest = manifest_of(directory)
+    if DOCUMENTS.name not in [one.name for one in manifest.tables]:
+        _add(directory, manifest, DOCUMENTS, files[0], ask=not yes)
+    for file in files:
+        done = administer(
+            directory,
+            "seal",
+            os.fspath(file.absolute()),
+            _operator(),
+            kind,
+            date,
+            counterparty,
+            doing="sealing documents",
+        )
+        _say_sealed(file, facts(done), json=json)
 
 
 @archive.command(name="retract")
@@ -165,16 +167,16 @@ def retract_rows(
     json
         Print one JSON object.
     """
-    with Archive.open(directory, doing="retracting rows") as opened:
-        several = len(opened.table_to_fill(table).key) > 1
-        split = [next(csv.reader([key]), [""]) if several else [key] for key in keys]
-        done = retract(
-            opened, table, split, operator=_operator(), now=datetime.now(UTC), reason=reason
-        )
+    several = any(len(one.key) > 1 for one in manifest_of(directory).tables if one.name == table)
+    split = [next(csv.reader([key]), [""]) if several else [key] for key in keys]
+    done = administer(
+        directory, "retract", table, [*split], _operator(), reason, doing="retracting rows"
+    )
+    entry = facts(done)["entry"]
     if json:
-        print_json({"table": table, "retracted": len(keys), "entry": done.first_index})
+        print_json({"table": table, "retracted": len(keys), "entry": entry})
     else:
-        out().print(f"{len(keys)} rows of {table} retracted by entry {done.first_index}")
+        out().print(f"{len(keys)} rows of {table} retracted by entry {entry}")
 
 
 def _require_files(files: Sequence[Path]) -> None:
@@ -182,26 +184,27 @@ def _require_files(files: Sequence[Path]) -> None:
         raise IntakeRefused("no file was named, so there is nothing to seal. Name at least one.")
 
 
-def _table(opened: Archive, given: str | None, first: Path) -> str:
+def _table(manifest: Manifest, given: str | None, first: Path) -> str:
     if given is not None:
         return given
-    names = [one.name for one in opened.manifest.tables if one != DOCUMENTS]
+    names = [one.name for one in manifest.tables if one != DOCUMENTS]
     if len(names) > 1:
         raise IntakeRefused(
-            f"which table? {opened.manifest.name} has {', '.join(names)}. Say --table NAME"
+            f"which table? {manifest.name} has {', '.join(names)}. Say --table NAME"
         )
     return names[0] if names else f"t_{made}" if (made := _made_name(first))[:1].isdigit() else made
 
 
-def _add(opened: Archive, proposed: Table, file: Path, *, ask: bool) -> None:
+def _add(directory: Path, manifest: Manifest, proposed: Table, file: Path, *, ask: bool) -> None:
     """Silence is never acceptance: without a person's yes, or --yes, no table is added."""
     if ask:
         show_table(proposed, f"table {proposed.name!r}, proposed for {neutral(file.name)}")
-        if not agreed(f"Add this table to {opened.manifest.name}?"):
+        if not agreed(f"Add this table to {manifest.name}?"):
             raise IntakeRefused(
                 "the schema was not approved, so nothing was sealed. Say y, or --yes"
             )
-    add_table(opened, proposed, operator=_operator(), now=datetime.now(UTC))
+    document = cast(Value, table_to_dict(proposed))
+    administer(directory, "add_table", document, _operator(), doing="adding a table")
 
 
 def _made_name(file: Path) -> str:
@@ -215,48 +218,42 @@ def _operator() -> str:
         return "owner"
 
 
-def _say_ingested(file: Path, table: str, done: Ingested, *, json: bool) -> None:
-    earlier = done.earlier
+def _say_ingested(file: Path, table: str, done: Mapping[str, Any], *, json: bool) -> None:
     if json:
-        report = {
-            "file": file.name,
-            "table": table,
-            "rows": done.rows,
-            "refused": done.refused,
-            "entry": done.entry_index,
-            "refused_rows": None if done.quarantine is None else str(done.quarantine),
-            "sealed_before": None if earlier is None else earlier.time.isoformat(),
-        }
-        print_json(report)
-    elif earlier is not None:
-        _say_earlier(file, done.entry_index, earlier.file, earlier.time)
+        report = {name: done[name] for name in ("rows", "refused", "entry", "refused_rows")}
+        print_json(
+            {"file": file.name, "table": table, **report, "sealed_before": done["sealed_before"]}
+        )
+    elif done["sealed_before"] is not None:
+        _say_earlier(file, done)
     else:
-        refused = f", {done.refused:,} refused: see {done.quarantine}" if done.refused else ""
-        text = f"{file.name}: {done.rows:,} rows sealed in {table} by entry {done.entry_index}"
-        out().print(neutral(text + refused))
+        refused = done["refused"]
+        more = f", {refused:,} refused: see {done['refused_rows']}" if refused else ""
+        text = f"{file.name}: {done['rows']:,} rows sealed in {table} by entry {done['entry']}"
+        out().print(neutral(text + more))
 
 
-def _say_sealed(file: Path, done: SealedDocument, *, json: bool) -> None:
-    earlier = done.earlier
+def _say_sealed(file: Path, done: Mapping[str, Any], *, json: bool) -> None:
     if json:
-        report = {
-            "file": file.name,
-            "hash": done.sha256.hex(),
-            "bytes": done.size_bytes,
-            "entry": done.entry_index,
-            "sealed_before": None if earlier is None else earlier.time.isoformat(),
-        }
-        print_json(report)
-    elif earlier is not None:
-        _say_earlier(file, done.entry_index, earlier.file, earlier.time)
+        report = {name: done[name] for name in ("hash", "bytes", "entry", "sealed_before")}
+        print_json({"file": file.name, **report})
+    elif done["sealed_before"] is not None:
+        _say_earlier(file, done)
     else:
-        text = f"{file.name}: sealed by entry {done.entry_index} as {done.sha256.hex()}"
+        text = f"{file.name}: sealed by entry {done['entry']} as {done['hash']}"
         out().print(neutral(text))
 
 
-def _say_earlier(file: Path, entry: int, name: str, time: datetime) -> None:
-    text = f"{file.name}: sealed already, as {name} on {time:%Y-%m-%d} by entry {entry}; not again"
+def _say_earlier(file: Path, done: Mapping[str, Any]) -> None:
+    name, day, entry = done["sealed_as"], done["sealed_before"][:10], done["entry"]
+    text = f"{file.name}: sealed already, as {name} on {day} by entry {entry}; not again"
     out().print(neutral(text))
+
+
+def facts(done: Value) -> Mapping[str, Any]:
+    """What an operation has said of itself."""
+    assert isinstance(done, Mapping)
+    return done
 
 
 class _Shown:

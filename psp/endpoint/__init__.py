@@ -21,8 +21,11 @@ from ._exposed import method as method
 from ._failures import printable as printable
 from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
+from ._local import connect_local as connect_local
+from ._local import serve_local as serve_local
 from ._middleware import CallSeen as CallSeen
 from ._middleware import Middleware as Middleware
+from ._pins import Pins as Pins
 from ._portal import Portal as Portal
 from ._promise import Promise as Promise
 from ._promise import Reference as Reference

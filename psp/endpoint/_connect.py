@@ -51,7 +51,13 @@ async def connect(
             f"{address.host}:{address.port} did not answer within {timeout_s:g} seconds."
             " Check the address and the network, or allow more time."
         )
-    connection = Connection(address, stream, tap=tap, middleware=middleware)
+    async with held(Connection(address, stream, tap=tap, middleware=middleware)) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def held(connection: Connection) -> AsyncIterator[Connection]:
+    """Carry a connection's bytes while the block runs; its failure comes out as it is."""
     raised: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)

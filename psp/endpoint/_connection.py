@@ -12,7 +12,7 @@ from trio.lowlevel import current_task
 
 from psp.errors import CallCancelled
 from psp.rpc import BOOTSTRAP, ExportId, HelloReceived, QuestionId, Target
-from psp.transport import Tap, TlsStream, flusher
+from psp.transport import PeerStream, Tap, flusher
 from psp.wire import ACCEPT_BYTES_DEFAULT, REMAINING_MS_MAX
 
 from ._accounts import Inspection, Statistics
@@ -40,7 +40,7 @@ class Connection(Hearing):
     def __init__(
         self,
         address: Address,
-        stream: TlsStream,
+        stream: PeerStream,
         *,
         tap: Tap | None = None,
         middleware: Sequence[Middleware] = (),

@@ -36,7 +36,7 @@ from psp.rpc import (
     Returned,
     StreamEnded,
 )
-from psp.transport import Sender, Tap, TlsStream, explain_refusal, receive_buffer
+from psp.transport import PeerStream, Sender, Tap, explain_refusal, receive_buffer
 from psp.values import Value
 from psp.wire import ACCEPT_BYTES_DEFAULT, AbortCode
 
@@ -50,7 +50,7 @@ from ._promise import Asking, Reference, Result
 class Hearing:
     """The hearing half of `Connection`: bytes in, promises kept."""
 
-    def __init__(self, address: Address, stream: TlsStream, *, tap: Tap | None) -> None:
+    def __init__(self, address: Address, stream: PeerStream, *, tap: Tap | None) -> None:
         self.address = address
         self._core = Controller()
         self._stream = stream

@@ -64,3 +64,7 @@ some back, and trying at once again would take a whole core."""
 
 BACKLOG: Final = 512
 """Connections the kernel holds for us between two turns: a fleet that restarts dials at once."""
+
+LOCAL_CONNECTIONS_MAX: Final = 16
+"""Connections to a control socket: commands of one person, who waits for each. Whoever comes next
+waits in the kernel's queue."""

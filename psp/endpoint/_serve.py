@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections import Counter
-from collections.abc import Callable, Sequence
+import ssl
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import trio
@@ -31,6 +32,7 @@ from ._dispatch import Log, report_fault
 from ._exposed import Exposed
 from ._limits import ACCEPT_PAUSE_S, BACKLOG
 from ._middleware import Middleware, compose
+from ._pins import Pins
 from ._served import Present, Served
 
 _OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -41,7 +43,7 @@ async def serve(
     *,
     key: MachineKey,
     archive_id: bytes,
-    pins: Sequence[Pin],
+    pins: Pins | Sequence[Pin],
     bootstrap: Callable[[Peer], Exposed],
     present: Present,
     host: str,
@@ -57,7 +59,8 @@ async def serve(
     five seconds at most), and then closes.
 
     Args:
-        pins: The machines that may connect. Nobody else gets past the handshake.
+        pins: The machines that may connect. Nobody else gets past the handshake. Give `Pins`
+            to change them meanwhile: who is removed is disconnected at once.
         bootstrap: Makes what a peer can call by its pairing alone.
         present: Verifies a token that a peer shows and makes what it grants; raises `CallFailed`.
         port: 0 for any; `task_status` gives the address that was bound.
@@ -68,7 +71,8 @@ async def serve(
     Raises:
         EstateError: The port is in use, or the address is not this machine's.
     """
-    listener = _Listener(key, archive_id, pins, bootstrap, present, tap, compose(middleware), log)
+    live = pins if isinstance(pins, Pins) else Pins(pins)
+    listener = _Listener(key, archive_id, live, bootstrap, present, tap, compose(middleware), log)
     with await _bind(host, port) as sock:
         name = sock.getsockname()
         async with trio.open_nursery() as nursery:
@@ -86,16 +90,18 @@ class _Listener:
         self,
         key: MachineKey,
         archive_id: bytes,
-        pins: Sequence[Pin],
+        pins: Pins,
         bootstrap: Callable[[Peer], Exposed],
         present: Present,
         tap: Tap | None,
         around: Middleware | None,
         log: Log,
     ) -> None:
-        self._context = listener_context(key, pins, archive_id=archive_id)
-        self._pins = {pin.certificate.spki_hash: pin for pin in pins}
+        self._key = key
         self._archive_id = archive_id
+        self._pins = pins
+        self._context = self._make_context()
+        pins.on_change(self._follow_pins)
         self._bootstrap = bootstrap
         self._present = present
         self._tap = tap
@@ -106,6 +112,8 @@ class _Listener:
         # Handshakes under way, oldest first (a dict keeps the order of insertion).
         self._greeting: dict[int, trio.CancelScope] = {}
         self._served: set[Served] = set()
+        # What ends each connection at once, by the key of its peer.
+        self._ends: defaultdict[bytes, set[trio.CancelScope]] = defaultdict(set)
         self._per_peer: Counter[bytes] = Counter()
         self._refusals_unlogged = 0
         self._next_refusal_log_s = -1.0
@@ -131,6 +139,17 @@ class _Listener:
                 self._welcome, socket.socket(fileno=accepted.detach()), self._accepted, scope
             )
 
+    def _make_context(self) -> ssl.SSLContext:
+        pins = [*self._pins.by_key.values()]
+        return listener_context(self._key, pins, archive_id=self._archive_id)
+
+    def _follow_pins(self, ended: Collection[bytes]) -> None:
+        """The pairings have changed: close what is over, and greet by the new ones from now on."""
+        self._context = self._make_context()
+        for key in ended:
+            for scope in self._ends.pop(key, ()):
+                scope.cancel()
+
     def stop(self) -> None:
         self._is_stopping = True
         for served in self._served:
@@ -143,7 +162,7 @@ class _Listener:
         with sock, scope:
             scope.deadline = trio.current_time() + HANDSHAKE_S_MAX
             try:
-                met = await accept_peer(sock, self._context, self._pins)
+                met = await accept_peer(sock, self._context, self._pins.by_key)
             except Refused as exc:
                 self._note_refusal(str(exc))
         self._greeting.pop(number, None)
@@ -159,6 +178,9 @@ class _Listener:
     async def _serve_peer(self, stream: TlsStream, peer: Peer) -> None:
         self._per_peer[peer.spki_hash] += 1
         served: Served | None = None
+        # Shielded: a stopping listener lets it drain; `stop` ends it in bounded time.
+        end = trio.CancelScope(shield=True)
+        self._ends[peer.spki_hash].add(end)
         try:
             served = Served(
                 stream,
@@ -174,8 +196,7 @@ class _Listener:
             self._served.add(served)
             if self._is_stopping:  # Its handshake has ended in the very turn of the loop.
                 served.stop()
-            # Shielded: a stopping listener lets it drain; `stop` ends it in bounded time.
-            with trio.CancelScope(shield=True):
+            with end:
                 await served.run()
         except Exception as exc:
             # One connection's fault, even one of ours, must not end the others.
@@ -183,8 +204,14 @@ class _Listener:
         finally:
             stream.close()
             self._per_peer[peer.spki_hash] -= 1
+            self._forget_end(peer.spki_hash, end)
             if served is not None:
                 self._served.discard(served)
+
+    def _forget_end(self, key: bytes, end: trio.CancelScope) -> None:
+        self._ends[key].discard(end)
+        if not self._ends[key]:
+            del self._ends[key]
 
     def _note_refusal(self, why: str) -> None:
         """Log at most one refusal a second: a stranger must not fill our disk with our own log."""

@@ -25,7 +25,7 @@ from psp.rpc import (
     Subject,
     SubjectEvent,
 )
-from psp.transport import UNSENT_BYTES_MAX, Peer, Sender, Tap, TlsStream, receive_buffer
+from psp.transport import UNSENT_BYTES_MAX, Peer, PeerStream, Sender, Tap, receive_buffer
 from psp.values import Value
 
 from ._dispatch import Log, method_of, report_fault, run_inline, run_waiting, tagged
@@ -61,7 +61,7 @@ class Served:
 
     def __init__(
         self,
-        stream: TlsStream,
+        stream: PeerStream,
         peer: Peer,
         *,
         archive_id: bytes,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ._add_table import add_table as add_table
+from ._administer import administer as administer
+from ._administer import manifest_of as manifest_of
 from ._archive import Archive as Archive
 from ._at_rest import AtRest as AtRest
 from ._at_rest import read_at_rest as read_at_rest
@@ -20,6 +22,7 @@ from ._manifest import Manifest as Manifest
 from ._manifest import State as State
 from ._manifest import Table as Table
 from ._manifest_file import read_manifest as read_manifest
+from ._manifest_file import table_to_dict as table_to_dict
 from ._owner import epoch_of as epoch_of
 from ._owner import hear_untrusted as hear_untrusted
 from ._pack import Packed as Packed

@@ -114,6 +114,10 @@ class DuckIndex(Index):
         """There is no way to the rows but the rows."""
         return True
 
+    def share(self) -> DuckIndex:
+        """Give a connection that writes changes: readers of DuckDB see the state they began at."""
+        return DuckIndex(self.cursor(), self._path)
+
     def close(self) -> None:
         self._connection.close()
 

@@ -17,6 +17,7 @@ from ._manifest_file import table_from_dict, table_to_dict
 CREATED: Final = "created"
 INGESTED: Final = "ingested"
 PAIRED: Final = "paired"
+UNPAIRED: Final = "unpaired"
 DOCUMENT: Final = "document"
 RETRACTED: Final = "retracted"
 TABLE_ADDED: Final = "table"

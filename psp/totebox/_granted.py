@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from psp.endpoint import Exposed
 from psp.errors import Denied, Invalid
+from psp.ledger import Checkpoint
 from psp.rpc import CallReady
 
 from ._archive import Archive
@@ -36,6 +37,7 @@ class Shared:
         log: For the owner alone: it names the check at which a token was refused.
         reads: The record of reads.
         memory: What the archive remembers about grants.
+        settled: The state that answers stay at while a change is ahead of it in the ledger.
     """
 
     archive: Archive
@@ -44,11 +46,17 @@ class Shared:
     counters: Counters = field(default_factory=Counters)
     reads: ReadAudit = field(init=False)
     memory: GrantMemory = field(init=False)
+    settled: Checkpoint | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.reads = self.archive.read_audit()
         self.reads.log = self.log
         self.memory = self.archive.memory
+
+    @property
+    def data(self) -> Checkpoint:
+        """The newest state that the rows are at."""
+        return self.settled or self.archive.ledger.checkpoint
 
 
 class Granted(Exposed):

@@ -46,6 +46,10 @@ class Index(ABC):
     _connection: Any  # Of the engine's own kind.
 
     @abstractmethod
+    def share(self) -> Index:
+        """Let reads go on while changes are written; give the connection that writes them."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
     @property

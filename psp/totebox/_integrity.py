@@ -26,7 +26,7 @@ from psp.transport import MachineKey
 
 from ._assets import Assets, write_durably
 from ._engines import index_file, is_sound, open_index, read_tables
-from ._entries import PAIRED, decode_change
+from ._entries import PAIRED, UNPAIRED, decode_change
 from ._index import Built
 from ._lock import DirectoryLock
 from ._manifest import Manifest
@@ -212,11 +212,12 @@ class _Audit:
                 self.say("assets", Severity.NOTE, what, look)
 
     def _pins(self, facts: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-        recorded = {
-            str(entry["peer"]): (entry["spki"], entry["ceiling"], place)
-            for place, entry in facts
-            if entry.get("kind") == PAIRED
-        }
+        recorded: dict[str, tuple[str, str, int]] = {}
+        for place, entry in facts:
+            if entry.get("kind") == PAIRED:
+                recorded[str(entry["peer"])] = entry["spki"], entry["ceiling"], place
+            elif entry.get("kind") == UNPAIRED:
+                recorded.pop(str(entry["peer"]), None)
         try:
             pairings = read_pairings(self.directory)
         except ArchiveError as exc:

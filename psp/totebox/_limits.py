@@ -88,3 +88,7 @@ few."""
 DUCKDB_MEMORY: Final = "512MB"
 """What one index in DuckDB may hold in memory; DuckDB itself would take four fifths of the machine,
 for each archive on it. What does not fit goes to a file beside the index."""
+
+CHANGE_S_MAX: Final = 24 * 3600.0
+"""How long a command waits for a change of a served archive: as long as a call may be given. A file
+of a hundred gigabytes takes hours, and its sender can stop waiting at any time."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from psp.errors import ArchiveError
+from psp.errors import ArchiveError, ArchiveInUse
 
 LOCK_FILE: Final = "lock"
 _NOTE_BYTES_MAX: Final = 200
@@ -24,7 +24,8 @@ class DirectoryLock:
         """Take the lock at once or not at all.
 
         Raises:
-            ArchiveError: Another process holds it, or there is no archive here.
+            ArchiveInUse: Another process holds it.
+            ArchiveError: There is no archive here, or it cannot be locked.
         """
         path = directory / LOCK_FILE
         try:
@@ -45,7 +46,7 @@ class DirectoryLock:
         except BlockingIOError:
             holder = os.read(self._fd, _NOTE_BYTES_MAX).decode("utf-8", "replace")
             os.close(self._fd)
-            raise ArchiveError(
+            raise ArchiveInUse(
                 f"the archive {directory} is in use by {ascii(holder.strip())[1:-1] or 'a reader'}."
                 " Stop that process first, then try again."
             ) from None

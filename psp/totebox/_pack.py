@@ -27,8 +27,9 @@ from ._report import Report
 PRIVATE_KEYS: Final = ("keys/machine.key", "keys/ledger.key")
 """What makes a copy another archive's equal: whoever has them answers and signs as it does."""
 
-_DERIVED: Final = ("index/", "app-console-input/")
-"""The index is made again; what lies in the input is not the archive's yet."""
+_DERIVED: Final = ("index/", "app-console-input/", "control/")
+"""The index is made again; what lies in the input is not the archive's yet; a control socket is a
+killed process's."""
 
 
 @dataclass(frozen=True, slots=True)

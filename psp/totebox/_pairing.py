@@ -31,16 +31,25 @@ def check_pairing(name: str, certificate_pem: str, ceiling: str) -> Pairing:
         ArchiveError: The name or the pairing type does not exist.
         EstateError: The certificate does not pass the checks of pairing.
     """
-    if not _PEER_NAME.fullmatch(name):
-        raise ArchiveError(
-            f"{name[:64]!r} cannot name a peer; use up to 64 letters, digits, dots and dashes."
-        )
+    check_peer_name(name)
     if ceiling not in CEILING_NAMES:
         raise ArchiveError(
             f"the pairing type {ceiling[:64]!r} does not exist;"
             f" choose one of {', '.join(CEILING_NAMES)}."
         )
     return Pairing(Pin(name, check_certificate_untrusted(certificate_pem)), ceiling)
+
+
+def check_peer_name(name: str) -> None:
+    """Look at a name that becomes a file's.
+
+    Raises:
+        ArchiveError: It cannot.
+    """
+    if not _PEER_NAME.fullmatch(name):
+        raise ArchiveError(
+            f"{name[:64]!r} cannot name a peer; use up to 64 letters, digits, dots and dashes."
+        )
 
 
 def peer_file(archive: Path, name: str) -> Path:
@@ -59,13 +68,19 @@ def read_pairings(archive: Path) -> list[Pairing]:
     Raises:
         ArchiveError: A pairing's file is damaged; the message names it.
     """
-    return [_read(path) for path in sorted((archive / "keys" / "peers").glob("[!.]*.toml"))]
+    found = sorted((archive / "keys" / "peers").glob("[!.]*.toml"))
+    return [read_pairing(path, path.stem) for path in found]
 
 
-def _read(path: Path) -> Pairing:
+def read_pairing(path: Path, name: str) -> Pairing:
+    """Read one pairing from its file.
+
+    Raises:
+        ArchiveError: It is damaged; the message names it.
+    """
     try:
         document = tomllib.loads(path.read_text("ascii"))
-        return check_pairing(path.stem, document["certificate"], document["ceiling"])
+        return check_pairing(name, document["certificate"], document["ceiling"])
     except (OSError, ValueError, KeyError, TypeError, ArchiveError, EstateError) as exc:
         raise ArchiveError(
             f"the pairing {path} cannot be read ({exc}). Pair that machine again, or remove the"

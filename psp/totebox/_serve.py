@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from psp.endpoint import serve
+from psp.endpoint import serve, serve_local
+from psp.errors import EstateError
 from psp.transport import Tap
 
+from ._administer import CONTROL_DIRECTORY
 from ._archive import Archive
+from ._changes import Changes, Control
 from ._granted import Log
 from ._service import Desk
 
@@ -41,30 +46,49 @@ async def serve_archive(
     """
     with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
         desk = Desk(archive, log)
-        await _beside(
-            desk.keep,
-            lambda: serve(
-                key=archive.machine_key(),
-                archive_id=archive.manifest.archive_id,
-                pins=[pairing.pin for pairing in archive.pairings()],
-                bootstrap=desk.bootstrap,
-                present=desk.present,
-                host=host,
-                port=port,
-                tap=tap,
-                log=log,
+        with closing(Changes(desk, desk.follow_pairings)) as changes:
+            await _beside(
+                partial(_run_parts, desk, changes),
+                lambda: serve(
+                    key=archive.machine_key(),
+                    archive_id=archive.manifest.archive_id,
+                    pins=desk.pins,
+                    bootstrap=desk.bootstrap,
+                    present=desk.present,
+                    host=host,
+                    port=port,
+                    tap=tap,
+                    log=log,
+                    task_status=task_status,
+                ),
+            )
+
+
+async def _run_parts(desk: Desk, changes: Changes, *, task_status: trio.TaskStatus[None]) -> None:
+    """Keep what serving needs beside the answers, and take the owner's commands."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.keep)
+        try:
+            await serve_local(
+                desk.archive.directory / CONTROL_DIRECTORY,
+                archive_id=desk.archive.manifest.archive_id,
+                bootstrap=lambda: Control(changes),
+                log=desk.log,
                 task_status=task_status,
-            ),
-        )
+            )
+        except EstateError as exc:
+            # Readers are served all the same; commands are told that the archive is in use.
+            desk.log(f"commands are not taken while this archive is served: {exc}")
+            task_status.started()
 
 
 async def _beside(
-    running: Callable[[], Awaitable[None]], serving: Callable[[], Awaitable[None]]
+    running: Callable[..., Awaitable[None]], serving: Callable[[], Awaitable[None]]
 ) -> None:
     """Do one thing as long as the other lasts, whose failure comes as it is, not in a group."""
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(running)
+        await nursery.start(running)
         try:
             await serving()
         except Exception as exc:

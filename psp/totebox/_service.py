@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
 from weakref import WeakSet
@@ -33,7 +34,7 @@ from psp.capability import (
     ceiling,
     verify_untrusted,
 )
-from psp.endpoint import method
+from psp.endpoint import Pins, method
 from psp.errors import ArchiveError, Denied, GrantRefused, Invalid, Overloaded
 from psp.plan import Plan
 from psp.rpc import CallReady
@@ -54,6 +55,7 @@ from ._granted import Granted, Shared
 from ._invocations import Invocations
 from ._live import LiveGrant
 from ._manifest import Table
+from ._pairing import Pairing
 from ._read_audit import Reader
 from ._rows import OriginalObject, RowObject, RowReads
 from ._storage import to_storage
@@ -73,9 +75,12 @@ class Desk(Shared):
     """Where peers of one served archive come to, and are let in."""
 
     _invocations: Invocations = field(init=False)
-    # By the key that the handshake proves, never by a name.
+    # All three by the key that the handshake proves, never by a name.
+    pins: Pins = field(init=False)
+    _pairings: dict[bytes, Pairing] = field(init=False)
     _ceilings: dict[bytes, Scope] = field(init=False)
-    # By the same key. A table is closed when nobody refers to it any more, and so leaves its set.
+    # By the same key, too. A table is closed when nobody refers to it any more, and so leaves its
+    # set.
     _open: defaultdict[bytes, WeakSet[TableObject]] = field(
         init=False, default_factory=lambda: defaultdict(WeakSet)
     )
@@ -83,11 +88,29 @@ class Desk(Shared):
     def __post_init__(self) -> None:
         super(Desk, self).__post_init__()
         self._invocations = Invocations(self.archive.manifest.archive_id, int(self.clocks().wall_s))
+        self._pairings = {one.pin.certificate.spki_hash: one for one in self.archive.pairings()}
+        self.pins = Pins([one.pin for one in self._pairings.values()])
+        self._set_ceilings()
+
+    def follow_pairings(self) -> None:
+        """Take over the pairings and tables as they are now. Who is out is disconnected.
+
+        Raises:
+            ArchiveError: A pairing's file is damaged; nothing was taken over.
+        """
+        before = self._pairings
+        self._pairings = {one.pin.certificate.spki_hash: one for one in self.archive.pairings()}
+        self._set_ceilings()
+        # A machine that was paired anew may hold what its former ceiling has opened.
+        ended = [key for key, one in before.items() if self._pairings.get(key) != one]
+        if before != self._pairings:
+            self.pins.replace([one.pin for one in self._pairings.values()], ended=ended)
+
+    def _set_ceilings(self) -> None:
         tables = {table.name: table.column_names for table in self.archive.manifest.tables}
         floor = self.archive.manifest.floor
-        pairings = self.archive.pairings()
         self._ceilings = {
-            one.pin.certificate.spki_hash: ceiling(one.ceiling, tables, floor) for one in pairings
+            key: ceiling(one.ceiling, tables, floor) for key, one in self._pairings.items()
         }
 
     async def keep(self) -> None:
@@ -259,26 +282,25 @@ class TableObject(Granted):
         """Answer a plan, in a thread: a scan must not stop the reader of other calls."""
         parsed = Plan.from_wire_untrusted(plan)
         self._reader.admit()
-        ledger = self._desk.archive.ledger
-        as_of = check_as_of(parsed, ledger.checkpoint.tree_size, self._floor)
         if self._spend is not None:
             await self._spend(uses=1)
         async with self._scanning:
             # Again: a call may wait behind others, and then scan, until its grant is over.
             self.check_open()
-            # Made for one answer: states are too many to keep an engine for each.
-            engine = self._engine if parsed.as_of is None else self._open_engine(as_of)
-            try:
-                figures = await query_in_thread(engine, parsed)
-            finally:
-                if engine is not self._engine:
-                    engine.close()
+            data = self._desk.data
+            as_of = check_as_of(parsed, data.tree_size, self._floor)
+            figures = None
+            if parsed.as_of is None and self._desk.settled is None:
+                figures = await query_in_thread(self._engine, parsed)
+            # While it was read a change may have come in: then it is read as it was before that.
+            if figures is None or data != self._desk.archive.ledger.checkpoint:
+                figures = await self._query_at(as_of, parsed)
             self.check_open()
-        root = ledger.root_hash(as_of)
+        root = self._desk.archive.ledger.root_hash(as_of)
         answer = {**figures, "as_of": as_of, "root": root}
         # With the largest place that its read can get: the whole of what leaves is counted.
         check_size({**answer, "read": UNLIMITED}, self._rule)
-        data = replace(ledger.checkpoint, tree_size=as_of, root_hash=root)
+        data = replace(data, tree_size=as_of, root_hash=root)
         index, size_bytes = await self._reader.record(
             [self._command, ("query", [plan])],
             answer,
@@ -289,6 +311,15 @@ class TableObject(Granted):
         self._desk.counters.result_bytes += size_bytes
         return {**answer, "read": index}
 
+    async def _query_at(self, as_of: int, plan: Plan) -> dict[str, Value]:
+        """Answer from a state that stays as it is. The engine is made for one answer: states are
+        too many to keep one for each."""
+        engine = self._open_engine(as_of)
+        try:
+            return await query_in_thread(engine, replace(plan, as_of=as_of))
+        finally:
+            engine.close()
+
     @method
     def row(self, key: list[Value]) -> RowObject:
         """Give the row of a key: a keyed read takes microseconds, so it runs in the reader."""
@@ -297,7 +328,11 @@ class TableObject(Granted):
             raise Denied
         if self._row_engine is None:
             self._row_engine = self._open_engine()
-        values = self._row_engine.row(key)
+        if self._desk.settled is None:
+            values = self._row_engine.row(key)
+        else:
+            with closing(self._open_engine(self._desk.settled.tree_size)) as engine:
+                values = engine.row(key)
         if values is None:
             raise Denied
         return RowObject(self._row_reads(key), values, self.original_of)
@@ -321,7 +356,7 @@ class TableObject(Granted):
 
     def _row_reads(self, key: Sequence[Value]) -> RowReads:
         commands = [self._command, ("row", [[*key]])]
-        data = self._desk.archive.ledger.checkpoint
+        data = self._desk.data
         return RowReads(
             self._desk, self._time, self._reader, self._rule, key, commands, data, self._spend
         )

@@ -100,6 +100,17 @@ class SQLiteIndex(Index):
         finally:
             connection.close()
 
+    def share(self) -> SQLiteIndex:
+        """Let reads go on while changes are written; give the connection that writes them.
+
+        While readers are there, a rollback journal stops them as soon as a change outgrows the
+        cache. A write-ahead log does not. It ends when the archive is next opened for writing.
+        """
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        return SQLiteIndex(
+            _connect(Path(self._connection.filename), read_only=False, journal="WAL")
+        )
+
     def close(self) -> None:
         self._connection.close()
 
@@ -262,7 +273,7 @@ class SQLiteIndex(Index):
         return False
 
 
-def _connect(path: Path, *, read_only: bool) -> apsw.Connection:
+def _connect(path: Path, *, read_only: bool, journal: str = "DELETE") -> apsw.Connection:
     flags = (
         apsw.SQLITE_OPEN_READONLY
         if read_only
@@ -270,6 +281,8 @@ def _connect(path: Path, *, read_only: bool) -> apsw.Connection:
     )
     connection = apsw.Connection(str(path), flags=flags)
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    if not read_only:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
     return connection
 
 

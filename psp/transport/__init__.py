@@ -16,6 +16,11 @@ from ._limits import CONNECTIONS_PER_PEER_MAX as CONNECTIONS_PER_PEER_MAX
 from ._limits import HANDSHAKE_S_MAX as HANDSHAKE_S_MAX
 from ._limits import HANDSHAKES_MAX as HANDSHAKES_MAX
 from ._limits import UNSENT_BYTES_MAX as UNSENT_BYTES_MAX
+from ._local import LocalStream as LocalStream
+from ._local import PeerStream as PeerStream
+from ._local import check_same_user as check_same_user
+from ._local import dial_locally as dial_locally
+from ._local import listening_locally as listening_locally
 from ._machine_key import MachineKey as MachineKey
 from ._machine_key import PassphraseSource as PassphraseSource
 from ._machine_key import describe_key_file as describe_key_file

@@ -14,7 +14,7 @@ import trio
 
 from ._flush import flusher
 from ._limits import UNREAD_S_MAX, UNSENT_BYTES_MAX
-from ._stream import TlsStream
+from ._local import PeerStream
 
 Tap: TypeAlias = Callable[[Literal["in", "out"], bytes], None]
 """Sees every byte in the clear: before encryption, after decryption. For a recorder."""
@@ -30,7 +30,7 @@ class Sender:
 
     def __init__(
         self,
-        stream: TlsStream,
+        stream: PeerStream,
         take: Callable[[], bytes],
         *,
         take_bulk: Callable[[], bytes] = bytes,
@@ -109,7 +109,7 @@ class Sender:
 
     async def run(self) -> None:
         """Be the writer, until sending fails or this is cancelled."""
-        fd = self._stream.tls.fileno()
+        fd = self._stream.fileno()
         if fd == -1:
             return  # Closed before it began.
         self._flusher.join(fd)

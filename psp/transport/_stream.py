@@ -36,7 +36,7 @@ def prepare(sock: socket.socket) -> socket.socket:
     return sock
 
 
-class _Gate:
+class Gate:
     """Lets several tasks wait until one socket is writable; trio itself allows a single one.
 
     Reading may have to wait until the socket is *writable* (a peer that asks for new keys must be
@@ -64,12 +64,16 @@ class TlsStream(trio.abc.Stream):
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
-        self._writable = _Gate()
+        self._writable = Gate()
 
     @property
     def tls(self) -> ssl.SSLSocket:
         """The socket, to ask what the handshake agreed on. Do not read or write through it."""
         return self._sock
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self._sock.fileno()
 
     async def do_handshake(self) -> None:
         """Carry out the handshake.

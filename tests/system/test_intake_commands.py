@@ -100,14 +100,19 @@ def test_a_document_is_sealed_with_what_is_said_about_it(
     assert rows(box) == {"homes": 40, "documents": 1}
 
 
-def test_a_served_archive_says_who_has_it(
+def test_a_served_archive_takes_files_and_retractions(
     tmp_path: Path, psp: Callable[..., Ran], box: Path
 ) -> None:
     (tmp_path / "more.csv").write_text(MORE)
     with served(tmp_path):
-        refused = psp("archive", "ingest", box, "more.csv")
-    assert refused.status == 1
-    assert "is in use by process" in refused.sentence
+        done = psp("archive", "ingest", box, "more.csv")
+        assert (done.status, done.err) == (0, "")
+        assert "2 rows sealed in homes" in done.out
+        gone = psp("archive", "retract", box, "homes", "new-1", "--reason", "never signed")
+        assert "1 rows of homes retracted" in gone.out
+        again = psp("archive", "retract", box, "homes", "new-1", "--reason", "never signed")
+        assert (again.status, "is not in 'homes'" in again.sentence) == (1, True)
+    assert rows(box) == {"homes": 41}
 
 
 def test_a_person_sees_rows_a_second_and_the_time_left(
