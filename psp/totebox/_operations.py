@@ -21,6 +21,7 @@ from ._corrections import retract
 from ._documents import seal_document
 from ._ingest import Progress
 from ._manifest_file import table_from_dict
+from ._pairing import check_pairing, check_unambiguous
 from ._unpair import shut_out, unpair
 
 
@@ -95,6 +96,7 @@ class Operations(Exposed):
     @method(inline=False)
     def pair(self, name: str, certificate: str, ceiling: str, operator: str) -> dict[str, Value]:
         """Let a machine connect. A served archive lets it in from now on."""
+        check_unambiguous(check_pairing(name, certificate, ceiling), self._archive.pairings())
         done = self._archive.pair(name, certificate, ceiling, operator=operator)
         return {"peer": name, "spki": done.pin.certificate.spki_hash.hex(), "ceiling": done.ceiling}
 

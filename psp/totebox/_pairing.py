@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,23 @@ def check_pairing(name: str, certificate_pem: str, ceiling: str) -> Pairing:
             f" choose one of {', '.join(CEILING_NAMES)}."
         )
     return Pairing(Pin(name, check_certificate_untrusted(certificate_pem)), ceiling)
+
+
+def check_unambiguous(new: Pairing, known: Sequence[Pairing]) -> None:
+    """Let a name mean one key, and a key have one name: else a removal would remove half.
+
+    Raises:
+        ArchiveError: The name has another key already, or the key another name.
+    """
+    for one in known:
+        has_name = one.pin.name == new.pin.name
+        if has_name != (one.pin.certificate.spki_hash == new.pin.certificate.spki_hash):
+            found = f"{one.pin.name!r} is paired with the key {one.pin.certificate.fingerprint}"
+            raise ArchiveError(
+                f"{new.pin.name!r} was to be paired with the key {new.pin.certificate.fingerprint},"
+                f" and {found}. Remove that pairing first (psp pair remove), or choose"
+                f" {'another name' if has_name else 'that name'}."
+            )
 
 
 def check_peer_name(name: str) -> None:
