@@ -12,6 +12,10 @@ from ._anchor import verify_next_anchor_untrusted as verify_next_anchor_untruste
 from ._ceiling import CEILING_OPERATIONS as CEILING_OPERATIONS
 from ._ceiling import Pairing as Pairing
 from ._ceiling import ceiling as ceiling
+from ._ceremony import PAIRING_NONCE_BYTES as PAIRING_NONCE_BYTES
+from ._ceremony import Ceremony as Ceremony
+from ._ceremony import Introduction as Introduction
+from ._ceremony import Role as Role
 from ._describe import describe as describe
 from ._domain import NOTHING as NOTHING
 from ._domain import Between as Between
@@ -45,6 +49,9 @@ from ._link import Chain as Chain
 from ._link import Link as Link
 from ._link import Seen as Seen
 from ._link import decode_chain_untrusted as decode_chain_untrusted
+from ._pairing_line import LineKind as LineKind
+from ._pairing_line import PairingLine as PairingLine
+from ._pairing_line import pairing_line_untrusted as pairing_line_untrusted
 from ._roots import Roots as Roots
 from ._roots import cosign_untrusted as cosign_untrusted
 from ._roots import roots_of as roots_of

@@ -95,3 +95,14 @@ checked from the archive's id alone. Two a year are sixteen years."""
 # The body with 8 root and 8 anchor keys is 660 bytes, 16 signatures are 1,619.
 ANCHOR_BYTES_MAX: Final = 3 * 1024 + ROTATIONS_MAX * (STATEMENT_BYTES_MAX + 3)
 """The anchor statement of an archive with its rotations; 67 KiB, read once from its own disk."""
+
+PAIRING_CODE_BITS: Final = 30
+"""What two people compare: three groups of ten bits. One who stands between two machines has one
+try, because both ends give up after it: a chance of one in 1,073,741,824. Without the commitments
+he could try in silence until it fits, which takes seconds for six digits."""
+
+PAIRING_NAME_BYTES_MAX: Final = 64
+"""As long as a peer's name in an archive."""
+
+PAIRING_CERTIFICATE_BYTES_MAX: Final = 1024
+"""Ours is some 330 bytes in DER; room for another implementation's names."""

@@ -23,11 +23,15 @@ class Tag(Enum):
     EPOCH = "PSP1.epoch"
     CLOCK = "PSP1.clock"
     REASSERTION = "PSP1.reassertion"
+    PAIRING = "PSP1.pairing"
     # Only hashed.
     ARCHIVE_ID = "PSP1.archive-id"
     CHAIN = "PSP1.chain"
     COMMANDS = "PSP1.commands"
     GRANT_ID = "PSP1.grant-id"
+    PAIRING_CODE = "PSP1.pairing-code"
+    PAIRING_COMMIT = "PSP1.pairing-commit"
+    PAIRING_LINE = "PSP1.pairing-line"
     TEXT_LINE = "PSP1.text-line"
 
 

@@ -18,6 +18,7 @@ from ._key import new as key_new
 from ._key import passphrase, show
 from ._ledger import ledger
 from ._owner import epoch, revoke
+from ._pair import pair
 from ._policy import policy
 from ._totebox import audit, pack, unpack
 from ._trace import trace
@@ -45,6 +46,7 @@ totebox.command(unpack)
 app.command(totebox)
 grant.command(revoke)
 app.command(epoch)
+app.command(pair)
 app.command(up)
 app.command(ask)
 app.command(status)

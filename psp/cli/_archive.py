@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import getpass
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from psp.totebox import (
 )
 from psp.values import Value
 
-from ._common import agreed, err, out, print_json, show_table
+from ._common import agreed, err, operator, out, print_json, show_table
 
 archive = App(name="archive", help="Seal files in one archive, and retract rows.")
 
@@ -85,14 +84,14 @@ def ingest(
                 "ingest",
                 os.fspath(file.absolute()),
                 name,
-                _operator(),
+                operator(),
                 accept_partial,
                 null,
                 sheet,
                 doing="ingesting files",
                 progress=progress,
             )
-        _say_ingested(file, name, facts(done), json=json)
+        _say_ingested(file, name, _facts(done), json=json)
 
 
 @archive.command
@@ -134,13 +133,13 @@ def seal(
             directory,
             "seal",
             os.fspath(file.absolute()),
-            _operator(),
+            operator(),
             kind,
             date,
             counterparty,
             doing="sealing documents",
         )
-        _say_sealed(file, facts(done), json=json)
+        _say_sealed(file, _facts(done), json=json)
 
 
 @archive.command(name="retract")
@@ -170,9 +169,9 @@ def retract_rows(
     several = any(len(one.key) > 1 for one in manifest_of(directory).tables if one.name == table)
     split = [next(csv.reader([key]), [""]) if several else [key] for key in keys]
     done = administer(
-        directory, "retract", table, [*split], _operator(), reason, doing="retracting rows"
+        directory, "retract", table, [*split], operator(), reason, doing="retracting rows"
     )
-    entry = facts(done)["entry"]
+    entry = _facts(done)["entry"]
     if json:
         print_json({"table": table, "retracted": len(keys), "entry": entry})
     else:
@@ -204,18 +203,11 @@ def _add(directory: Path, manifest: Manifest, proposed: Table, file: Path, *, as
                 "the schema was not approved, so nothing was sealed. Say y, or --yes"
             )
     document = cast(Value, table_to_dict(proposed))
-    administer(directory, "add_table", document, _operator(), doing="adding a table")
+    administer(directory, "add_table", document, operator(), doing="adding a table")
 
 
 def _made_name(file: Path) -> str:
     return _NO_NAME.sub("_", file.stem).strip("_")[:60] or "rows"
-
-
-def _operator() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # A user without a name, as in a container.
-        return "owner"
 
 
 def _say_ingested(file: Path, table: str, done: Mapping[str, Any], *, json: bool) -> None:
@@ -250,7 +242,7 @@ def _say_earlier(file: Path, done: Mapping[str, Any]) -> None:
     out().print(neutral(text))
 
 
-def facts(done: Value) -> Mapping[str, Any]:
+def _facts(done: Value) -> Mapping[str, Any]:
     """What an operation has said of itself."""
     assert isinstance(done, Mapping)
     return done

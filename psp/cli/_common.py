@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
@@ -73,6 +74,14 @@ def agreed(question: str) -> bool:
     except EOFError:
         answer = ""
     return answer.strip().lower() in {"y", "yes"}
+
+
+def operator() -> str:
+    """Name the person at this keyboard, for the ledger."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A user without a name, as in a container.
+        return "owner"
 
 
 def print_json(document: object) -> None:

@@ -23,6 +23,11 @@ from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
 from ._local import connect_local as connect_local
 from ._local import serve_local as serve_local
+from ._meeting import Met as Met
+from ._meeting import await_meeting as await_meeting
+from ._meeting import certificate_of as certificate_of
+from ._meeting import introduction as introduction
+from ._meeting import meet as meet
 from ._middleware import CallSeen as CallSeen
 from ._middleware import Middleware as Middleware
 from ._pins import Pins as Pins

@@ -68,3 +68,14 @@ BACKLOG: Final = 512
 LOCAL_CONNECTIONS_MAX: Final = 16
 """Connections to a control socket: commands of one person, who waits for each. Whoever comes next
 waits in the kernel's queue."""
+
+MEETING_FRAMES_S_MAX: Final = 5.0
+"""How long one frame of the pairing ceremony may take: at most 1,200 bytes that are sent at once.
+Five seconds cover the worst link that two people would pair machines over."""
+
+MEETING_PEOPLE_S_MAX: Final = 180.0
+"""How long the two people may take to compare twelve digits, by telephone."""
+
+MEETINGS_GREETED_MAX: Final = 16
+"""Connections that have not said their first frame. One more, and the oldest is cut off, so that
+silent ones cannot keep a machine out whose frame comes at once."""

@@ -29,6 +29,7 @@ from ._pack import Packed as Packed
 from ._pack import pack as pack
 from ._pack import unpack as unpack
 from ._pairing import Pairing as Pairing
+from ._pairing import read_pairings as read_pairings
 from ._read_audit import READS_DIRECTORY as READS_DIRECTORY
 from ._read_audit import reads_origin as reads_origin
 from ._receipts import Read as Read
