@@ -213,3 +213,21 @@ async def test_a_socket_of_a_killed_process_is_replaced(box: Path) -> None:
 async def test_an_archive_that_is_open_and_not_served_says_who_has_it(box: Path) -> None:
     with Archive.open(box, doing="packing it"), pytest.raises(ArchiveInUse, match="packing it"):
         await command(box, "retract", "sales", [["0016"]], "jane", "never sold")
+
+
+async def test_a_caller_that_goes_away_leaves_the_state_before(box: Path, tmp_path: Path) -> None:
+    """As with Ctrl-C; and the next command is taken."""
+    rows = "".join(f"n{n:06},2014-07-01,{n},4\n" for n in range(60_000))
+    large = write(tmp_path / "large.csv", "id,date,price,rooms\n" + rows)
+    async with served(box):
+        async with connect_local(box / "control", archive_id=OWNER.archive_id) as control:
+            assert control is not None
+            sealing = control.bootstrap.call("do", "ingest", [*ingest_arguments(large)])
+            while not [*(box / "assets").glob(".*")]:  # noqa: ASYNC110 It is being copied.
+                await trio.sleep(0.001)
+            sealing.release()
+        done = await command(box, "retract", "sales", [["0016"]], "jane", "never sold")
+        assert done["entry"] == 3
+    with Archive.open(box) as archive:
+        assert len(stored(archive)) == 2
+        assert [*(box / "assets").glob(".*")] == []

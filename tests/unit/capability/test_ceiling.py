@@ -43,3 +43,34 @@ def test_no_pairing_is_a_bulk_export(pairing: Pairing) -> None:
 def test_an_unknown_pairing_is_refused() -> None:
     with pytest.raises(ValueError, match="ROOT"):
         ceiling("ROOT", TABLES, 1)
+
+
+FIGURES = {
+    Operation.META,
+    Operation.COUNT,
+    Operation.SUM,
+    Operation.MEAN,
+    Operation.VARIANCE,
+    Operation.DISTINCT,
+    Operation.HISTOGRAM,
+}
+RECORDS = {Operation.EXISTS, Operation.MIN, Operation.MAX, Operation.READ}
+
+
+@pytest.mark.parametrize(
+    ("pairing", "operations"),
+    [
+        (Pairing.INTERFACE, FIGURES),
+        (Pairing.USER, FIGURES | RECORDS),
+        (Pairing.INPUT, FIGURES | RECORDS | {Operation.APPEND}),
+        (Pairing.ADMIN, set(Operation)),
+    ],
+)
+def test_each_pairing_opens_exactly_what_the_page_says(
+    pairing: Pairing, operations: set[Operation]
+) -> None:
+    """docs/pairing.md, the first table."""
+    rule = ceiling(pairing, TABLES, 10).tables["sales"]
+    assert rule.allowed_operations == operations
+    assert rule.aggregates_only is (pairing is Pairing.INTERFACE)
+    assert rule.floor == 10
