@@ -9,8 +9,7 @@ import pytest
 
 from psp.endpoint import connect
 from psp.errors import Denied
-from psp.totebox import Archive
-from psp.totebox._archive import ledger_origin
+from psp.totebox import Archive, ledger_origin
 from psp.totebox._read_audit import reads_origin
 from psp.totebox._receipts import hash_result, verify_receipt_untrusted
 from psp.transport import MachineKey

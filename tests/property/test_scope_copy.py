@@ -36,7 +36,7 @@ from psp.plan import MEASURE_OPERATIONS, Bucket, Filter, GroupKey, Measure, Plan
 from psp.totebox import Column, ColumnType, Table
 from psp.totebox._described import describe_table
 from psp.totebox._engine import Engine
-from psp.totebox._index import Index
+from psp.totebox._sqlite_index import SQLiteIndex
 from psp.totebox._storage import to_storage
 from psp.values import Value
 
@@ -193,7 +193,7 @@ def admits(rule: TableRule, name: str, value: object) -> bool:
 def opened(shown: Shown, *, entity_floor: int = 1) -> Iterator[Engine]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index"
-        index = Index.open(path, [shown.table], bytes(32), read_only=False)
+        index = SQLiteIndex.open(path, [shown.table], bytes(32), read_only=False)
         stored = [
             (
                 *(to_storage(column, row[column.name]) for column in shown.table.columns),
