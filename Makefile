@@ -18,6 +18,7 @@ test: $(VENV)/dev.done
 # worth keeping and those that break a law land in build/found (docs/testing.md).
 SEEDS  ?= 8000
 FUZZ_S ?= 180
+MUTATIONS ?= 1000000
 soak: $(VENV)/dev.done
 	PSP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(ARGS)
 	@mkdir -p build/found/controller build/found/subject
@@ -25,6 +26,7 @@ soak: $(VENV)/dev.done
 	  $(BIN)/python -m tests.fuzz $$core -max_total_time=$(FUZZ_S) -artifact_prefix=build/found/ \
 	    build/found/$$core tests/fuzz/corpus/$$core || exit 1; \
 	done
+	$(BIN)/python -m tests.property.test_one_file_verifier --mutations $(MUTATIONS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
