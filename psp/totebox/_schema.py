@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, combinations
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations, islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from psp.errors import IntakeRefused
 
@@ -21,7 +21,7 @@ from ._cells import CellRefused, Converter, Unreadable, converter, is_code
 from ._intake import why_not
 from ._manifest import DECIMAL_SCALE_MAX, Column, ColumnType, Table
 from ._readers import open_source
-from ._source import Source
+from ._source import Numbered, Source
 
 KEY_COLUMNS_MAX: Final = 16
 """Columns looked at for a key: 120 pairs. Keys stand at the left of real tables."""
@@ -37,6 +37,11 @@ STRAYS_MAX: Final = 1_000
 
 _FITTED_MAX: Final = 4_096
 """Cells remembered per column, so that a month is looked at twelve times and not once a row."""
+
+_NO_CELLS: Final = (Unreadable, list, dict)
+
+_FIRST_ROWS: Final = 4_096
+"""Most columns repeat within these; a set of all rows is made only of the others."""
 
 # From the narrowest to the widest; a column moves right until every cell fits.
 _WIDER: Final[Mapping[ColumnType, ColumnType]] = {
@@ -94,25 +99,37 @@ def propose_table(
 
 def _look_at(source: Source, guesses: Sequence[_Guess]) -> int:
     rows = 0
-    for line, cells in source.rows:
+    for lines, batch in source.batches:
+        if not _are_readable(batch, len(guesses)):
+            _refuse_first(source.shown_name, zip(lines, batch, strict=True), guesses)
+        rows += len(batch)
+        for guess, cells in zip(guesses, zip(*batch, strict=True), strict=True):
+            guess.look_at(cells)
+    return rows
+
+
+def _are_readable(batch: Sequence[Sequence[object]], width: int) -> bool:
+    if {len(cells) for cells in batch} != {width}:
+        return False
+    kinds = set(map(type, chain.from_iterable(batch)))
+    return not any(issubclass(kind, _NO_CELLS) for kind in kinds)
+
+
+def _refuse_first(name: str, rows: Iterable[Numbered], guesses: Sequence[_Guess]) -> NoReturn:
+    for line, cells in rows:
         if len(cells) != len(guesses):
             raise IntakeRefused(
-                f"{source.shown_name}, line {line}: the row {why_not(cells, len(guesses))}."
-                " Correct the line."
+                f"{name}, line {line}: the row {why_not(cells, len(guesses))}. Correct the line."
             )
-        rows += 1
         for guess, cell in zip(guesses, cells, strict=True):
             if isinstance(cell, Unreadable):
+                raise IntakeRefused(f"{name}, row {line}: the column {guess.name!r} {cell.reason}.")
+            if isinstance(cell, _NO_CELLS):
                 raise IntakeRefused(
-                    f"{source.shown_name}, row {line}: the column {guess.name!r} {cell.reason}."
+                    f"{name}, row {line}: the column {guess.name!r} holds lists or maps; a table"
+                    " holds one value in a cell. Flatten the column."
                 )
-            if isinstance(cell, list | dict):
-                raise IntakeRefused(
-                    f"{source.shown_name}, row {line}: the column {guess.name!r} holds lists or"
-                    " maps; a table holds one value in a cell. Flatten the column."
-                )
-            guess.look_at(cell)
-    return rows
+    raise AssertionError("a row that is refused was among these")
 
 
 class _Guess:
@@ -130,19 +147,23 @@ class _Guess:
         self._fitted: set[object] = set()
         self.hashes: array[int] | None = array("q")
 
-    def look_at(self, cell: object) -> None:
-        if cell is None or cell == self._null:
+    def look_at(self, cells: Sequence[object]) -> None:
+        """Look at the next cells of the column: at each that is new, once."""
+        nulls = cells.count(None) + (0 if self._null is None else cells.count(self._null))
+        if nulls:
             self._nullable, self.hashes = True, None
-            return
-        self._cells += 1
-        if self.hashes is not None and len(self.hashes) < KEY_ROWS_MAX:
-            self.hashes.append(hash(cell))
-        # What fitted once fits for ever: types only widen.
-        if cell in self._fitted:
-            return
+        if self.hashes is not None:
+            self.hashes.extend(map(hash, cells[: KEY_ROWS_MAX - len(self.hashes)]))
+        self._cells += len(cells) - nulls
+        for cell in dict.fromkeys(cells):
+            # What fitted once fits for ever: types only widen.
+            if cell is not None and cell != self._null and cell not in self._fitted:
+                self._look_closer(cell, cells)
+
+    def _look_closer(self, cell: object, cells: Sequence[object]) -> None:
         while not self._accepts(cell):
             if self._is_stray(cell):
-                self._strays += 1
+                self._strays += cells.count(cell)
                 return
             self._move_on(cell)
         if len(self._fitted) < _FITTED_MAX:
@@ -177,7 +198,7 @@ class _Guess:
 
     def _is_stray(self, cell: object) -> bool:
         """Whether this cell would make text of a column that holds numbers, dates or truths."""
-        if not self._fitted or self._strays == STRAYS_MAX or not isinstance(cell, str):
+        if not self._fitted or self._strays >= STRAYS_MAX or not isinstance(cell, str):
             return False  # Nothing to stray from, or too many to be mistakes.
         if is_code(cell):
             return False  # "007" among numbers says that none of them is one.
@@ -255,12 +276,11 @@ def _narrowed(names: tuple[str, ...], hashes: Mapping[str, array[int]]) -> tuple
 
 
 def _tells_apart(names: Sequence[str], hashes: Mapping[str, array[int]]) -> bool:
-    seen: set[int] = set()
-    for row in _hashed(names, hashes):
-        if row in seen:
-            return False
-        seen.add(row)
-    return True
+    rows = len(hashes[names[0]])
+    return all(
+        len(set(islice(_hashed(names, hashes), looked_at))) == looked_at
+        for looked_at in (min(rows, _FIRST_ROWS), rows)
+    )
 
 
 def _hashed(names: Sequence[str], hashes: Mapping[str, array[int]]) -> Iterator[int]:
