@@ -21,6 +21,7 @@ from psp.values import Value
 from ._dialect import SQLITE, Dialect
 from ._disclosure import COUNTED_MAX, Key, Part, Published
 from ._index import PAST_PREFIX
+from ._limits import CELLS_MAX
 from ._listed import listed_keys
 from ._manifest import Column, ColumnType, Table
 from ._storage import (
@@ -36,9 +37,6 @@ from ._storage import (
 SUBJECT: Final = "psp_subject"
 KEY_PREFIX: Final = "psp_key"
 """Names inside the view; a manifest cannot have columns that begin with psp_."""
-
-CELLS_MAX: Final = 100_000
-"""Groups that one query may make in memory, before disclosure control: about 100 MiB of Python."""
 
 Row: TypeAlias = Sequence[SQLValue]
 

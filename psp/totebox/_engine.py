@@ -27,7 +27,6 @@ from psp.values import Value
 
 from ._answer_size import check_size
 from ._compile import (
-    CELLS_MAX,
     Compiled,
     Group,
     Row,
@@ -40,6 +39,7 @@ from ._compile import (
 from ._dialect import SQLITE, Dialect
 from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
 from ._index import PAST_PREFIX
+from ._limits import CELLS_MAX
 from ._manifest import Column, Table
 from ._storage import SQLValue, from_storage, to_storage
 

@@ -92,3 +92,10 @@ for each archive on it. What does not fit goes to a file beside the index."""
 CHANGE_S_MAX: Final = 24 * 3600.0
 """How long a command waits for a change of a served archive: as long as a call may be given. A file
 of a hundred gigabytes takes hours, and its sender can stop waiting at any time."""
+
+CELLS_MAX: Final = 100_000
+"""Groups that one query may make in memory, before disclosure control: about 100 MiB of Python."""
+
+TABLES_OPEN_MAX: Final = 128
+"""Tables that one peer may have open, over all its connections and grants. Each is one or two files
+and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""

@@ -53,6 +53,7 @@ from ._engine_thread import query_in_thread
 from ._engines import open_engine
 from ._granted import Granted, Shared
 from ._invocations import Invocations
+from ._limits import TABLES_OPEN_MAX
 from ._live import LiveGrant
 from ._manifest import Table
 from ._pairing import Pairing
@@ -64,10 +65,6 @@ _PROVE: Final = ("ledger", "prove")
 
 _SIGNED_METHODS: Final = frozenset({"describe", "run", "reads", "receipt"})
 """What may be called on an interactive grant: what gives a value. All else goes through `run`."""
-
-TABLES_OPEN_MAX: Final = 128
-"""Tables that one peer may have open, over all its connections and grants. Each is one or two files
-and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""
 
 
 @dataclass(slots=True)

@@ -27,7 +27,8 @@ from psp.plan import GroupKey, Measure, Plan
 from psp.totebox import Archive, State
 from psp.totebox._clocks import Clocks
 from psp.totebox._founding import ledger_origin
-from psp.totebox._service import TABLES_OPEN_MAX, Desk, GrantObject, TableObject
+from psp.totebox._limits import TABLES_OPEN_MAX
+from psp.totebox._service import Desk, GrantObject, TableObject
 from psp.transport import MachineKey, Peer
 from psp.values import Value
 
