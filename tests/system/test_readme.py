@@ -20,6 +20,6 @@ def test_the_program_that_needs_no_archive_runs() -> None:
 
 
 def test_the_list_of_documents_is_complete_and_every_link_leads_somewhere() -> None:
-    links = set(re.findall(r"\]\(([\w./]+)\)", README))
+    links = set(re.findall(r"\]\(([\w./-]+)\)", README))
     assert {path for path in links if not (ROOT / path).exists()} == set()
     assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= links
