@@ -130,8 +130,10 @@ class Forger:
     def elsewhere(self) -> bytes:
         return self.second(self.first(archive_id=self.other_archive)).encode()
 
-    def another_epoch(self) -> bytes:
-        return self.second(self.first(epoch=self.epoch + 1)).encode()
+    def former_epoch(self) -> bytes:
+        # Not the next one: signed by its anchor, that is how an archive learns that it is a copy
+        # which others have outrun, and it would stop.
+        return self.second(self.first(epoch=self.epoch - 1)).encode()
 
     def own_anchor(self) -> bytes:
         return self.second(self.first(by=self.victim)).encode()

@@ -22,7 +22,7 @@ TOKEN_ATTACKS: Final = (
     TokenAttack("too early", "a token that begins in a minute", Forger.too_early),
     TokenAttack("too long", "a first link of eight days", Forger.too_long),
     TokenAttack("wrong archive", "a token for another archive", Forger.elsewhere),
-    TokenAttack("wrong epoch", "a token of the next epoch", Forger.another_epoch),
+    TokenAttack("wrong epoch", "a token of the epoch before", Forger.former_epoch),
     TokenAttack("own anchor", "a chain that begins with a key of one's own", Forger.own_anchor),
     TokenAttack("splice", "a second link lifted onto another first one", Forger.spliced),
     TokenAttack("dropped link", "a chain without its first link", Forger.dropped),
