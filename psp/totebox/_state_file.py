@@ -4,18 +4,24 @@ SQLite with a write-ahead log and a sync at each commit: one sync makes a commit
 rollback journal takes three, and one that is deleted can come back after a power cut and undo what
 was acknowledged. The archive's lock lets one process in, so SQLite takes its own for good and needs
 no shared memory. After a kill the log stands beside the file and belongs to it.
+
+Every page ends in a checksum (SQLite's checksum VFS): nothing else would notice a flipped bit in a
+count or in a revocation, and nothing else knows what stood there.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Final, TypeAlias
 
 import apsw
+import apsw.sqlite_extra
 
 from psp.errors import ArchiveError
 
@@ -23,6 +29,9 @@ from ._assets import sync_directory
 
 STATE_FILE: Final = "state/grants.db"
 _LAYOUT: Final = 1
+_CHECKSUM_VFS: Final = "cksmvfs"
+_CHECKSUM_BYTES: Final = 8
+"""At the end of each page; the VFS takes a file for one of its own by exactly this number."""
 
 Stored: TypeAlias = "int | str | bytes"
 
@@ -120,8 +129,31 @@ class StateFile:
         self._connection.close()
 
 
+def check_state(archive: Path, archive_id: bytes) -> None:
+    """Read all of an archive's database, and leave it and its log as they are.
+
+    In a copy: opening it would fold the log of a killed process into it.
+
+    Raises:
+        apsw.Error, OSError, ValueError: It is missing, damaged, or another archive's.
+    """
+    with TemporaryDirectory(prefix="psp-audit-") as copies:
+        path = archive / STATE_FILE
+        for one in (path, path.with_name(f"{path.name}-wal")):
+            if one.exists() or one == path:
+                shutil.copyfile(one, Path(copies) / one.name)
+        StateFile(Path(copies) / path.name, archive_id).close()
+
+
 def _connect(path: Path, flags: int) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=flags)
+    if _CHECKSUM_VFS not in apsw.vfs_names():
+        apsw.sqlite_extra.load(apsw.Connection(":memory:"), "cksumvfs")
+    connection = apsw.Connection(str(path), flags=flags, vfs=_CHECKSUM_VFS)
+    if flags & apsw.SQLITE_OPEN_CREATE:
+        connection.reserve_bytes(reserve=_CHECKSUM_BYTES)
+    elif connection.reserve_bytes() != _CHECKSUM_BYTES:
+        connection.close()
+        raise ValueError("its pages have no checksums")
     for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
