@@ -10,11 +10,15 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from psp.capability import (
+    Ceremony,
     Command,
     Grant,
+    Introduction,
     Revokes,
+    Role,
     Roots,
     Seen,
+    SigningKey,
     Tag,
     archive_id_of,
     sign_anchor,
@@ -80,6 +84,31 @@ def token(signer: Recorder) -> bytes:
 
 GRANT: Grant = present(token(Recorder()), KEY, anchor=ANCHOR)
 
+
+def met(signer: SigningKey) -> tuple[Ceremony, Ceremony]:
+    """A caller and a listener that have revealed; the listener is who signs here."""
+    caller, listener = (
+        Ceremony(
+            role,
+            # What stands for a certificate is the bare key.
+            Introduction(name="box", certificate=by.public_bytes, archive_id=ID, port=7001),
+            nonce=bytes([role.value]) * 32,
+            signer=by,
+            read_key=lambda der: der,
+        )
+        for role, by in ((Role.CALLER, key(41)), (Role.LISTENER, signer))
+    )
+    commit = listener.receive_untrusted(caller.start())
+    caller.receive_untrusted(listener.receive_untrusted(caller.receive_untrusted(commit)))
+    return caller, listener
+
+
+def hear(confirmation: bytes) -> bool | None:
+    caller, _ = met(KEY)
+    caller.receive_untrusted(confirmation)
+    return caller.agreed
+
+
 Make = Callable[[Recorder], bytes]
 Check = Callable[[bytes], object]
 TYPES: dict[Tag, tuple[Make, Check]] = {
@@ -115,6 +144,7 @@ TYPES: dict[Tag, tuple[Make, Check]] = {
         lambda by: sign_clock([by], archive_id=ID, number=1, time_s=NOW),
         lambda it: verify_clock_untrusted(it, anchor=ANCHOR, number=0),
     ),
+    Tag.PAIRING: (lambda by: met(by)[1].decide(agreed=True), hear),
     Tag.REASSERTION: (
         lambda by: sign_reassertion(
             [by], archive_id=ID, number=1, audit=Seen(1, bytes(32)), epoch=3
@@ -122,7 +152,10 @@ TYPES: dict[Tag, tuple[Make, Check]] = {
         lambda it: verify_reassertion_untrusted(it, anchor=ANCHOR, number=0, epoch=3),
     ),
 }
-HASHED = {Tag.ARCHIVE_ID, Tag.CHAIN, Tag.COMMANDS, Tag.GRANT_ID, Tag.TEXT_LINE}
+HASHED = {
+    *(Tag.ARCHIVE_ID, Tag.CHAIN, Tag.COMMANDS, Tag.GRANT_ID, Tag.TEXT_LINE),
+    *(Tag.PAIRING_CODE, Tag.PAIRING_COMMIT, Tag.PAIRING_LINE),
+}
 
 
 def message_of(tag: Tag) -> bytes:
