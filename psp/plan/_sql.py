@@ -139,6 +139,8 @@ class _Reader:
                 self.refuse(first, sentence)
         table = self.table(select)
         items: list[Node] = list(select.expressions)
+        if not items:
+            self.source.refuse_at(0, "a question names what it wants after `select`; add count(*)")
         self.keys = [self.group_key(node) for node in self.group_nodes(select, items)]
         if not self.keys and all(class_of(bare(item)) in ("Column", "Star") for item in items):
             self.refuse(

@@ -29,7 +29,7 @@ from ._assets import sync_directory
 
 STATE_FILE: Final = "state/grants.db"
 _LAYOUT: Final = 1
-_CHECKSUM_VFS: Final = "cksmvfs"
+CHECKSUM_VFS: Final = "cksmvfs"
 _CHECKSUM_BYTES: Final = 8
 """At the end of each page; the VFS takes a file for one of its own by exactly this number."""
 
@@ -57,7 +57,7 @@ class StateFile:
             apsw.Error, OSError, ValueError: It is missing, damaged, in use, or another archive's.
         """
         self._lock = Lock()
-        self._connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+        self._connection = _connect(path)
         try:
             if (found := self.execute("PRAGMA integrity_check")) != [("ok",)]:
                 raise ValueError(f"it is damaged: {found[0][0]!r}")
@@ -80,10 +80,11 @@ class StateFile:
         path = archive / STATE_FILE
         draft = path.with_name(f".draft-{os.getpid()}.db")
         draft.unlink(missing_ok=True)
-        connection = _connect(draft, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        # Never readable by others, not even while it is made; its log takes the mode from it.
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        connection = _connect(draft, is_new=True)
         _lay_out(connection, archive_id, facts)
         connection.close()  # Now all of it is in the one file, and the log is gone.
-        draft.chmod(0o600)
         # The log of the older one must not be taken for this one's.
         path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
         draft.rename(path)
@@ -145,11 +146,13 @@ def check_state(archive: Path, archive_id: bytes) -> None:
         StateFile(Path(copies) / path.name, archive_id).close()
 
 
-def _connect(path: Path, flags: int) -> apsw.Connection:
-    if _CHECKSUM_VFS not in apsw.vfs_names():
+def _connect(path: Path, *, is_new: bool = False) -> apsw.Connection:
+    if CHECKSUM_VFS not in (known := apsw.vfs_names()):
         apsw.sqlite_extra.load(apsw.Connection(":memory:"), "cksumvfs")
-    connection = apsw.Connection(str(path), flags=flags, vfs=_CHECKSUM_VFS)
-    if flags & apsw.SQLITE_OPEN_CREATE:
+        # It has made itself the default of the whole process, which is not ours to choose.
+        apsw.set_default_vfs(known[0])
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=CHECKSUM_VFS)
+    if is_new:
         connection.reserve_bytes(reserve=_CHECKSUM_BYTES)
     elif connection.reserve_bytes() != _CHECKSUM_BYTES:
         connection.close()

@@ -17,6 +17,8 @@ from typing import Any
 import apsw
 import pytest
 
+from psp.totebox._state_file import CHECKSUM_VFS
+
 from .disk import Call, Directory, File, Recorder
 
 _JOURNALS = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_WAL
@@ -128,6 +130,7 @@ class WholeRecorder(Recorder):
     def everywhere(self) -> Iterator[None]:
         """Stand for `os` in our modules and in `pathlib`, and for the disk of SQLite."""
         before = apsw.vfs_names()[0]
+        _drop_checksums()
         vfs = _SQLiteDisk(self)
         try:
             with pytest.MonkeyPatch.context() as patch:
@@ -140,7 +143,14 @@ class WholeRecorder(Recorder):
                 yield
         finally:
             apsw.set_default_vfs(before)
+            _drop_checksums()
             vfs.unregister()
+
+
+def _drop_checksums() -> None:
+    """Who next opens a file with checksums puts them over the disk that is SQLite's own then."""
+    if CHECKSUM_VFS in apsw.vfs_names():
+        apsw.unregister_vfs(CHECKSUM_VFS)
 
 
 class _Raw(io.FileIO):

@@ -149,6 +149,7 @@ def test_dates_can_be_grouped_into_buckets(bucket: str, key: Bucket) -> None:
         ("select count(*), ^* from s", "no `*`"),
         ("select ^zip, count(*) from s", "add it to `group by`"),
         ("select ^zip from s group by zip", "at least one figure"),
+        ("^select from s", "names what it wants"),
         ("select sum(a) + ^b from s group by b", "use sum(b)"),
         ("select sum(^a * 2) from s", "calculate outside"),
         ("select count(*) from s group by ^sum(a)", "cannot be grouped by"),

@@ -620,7 +620,7 @@ def test_an_interrupted_engine_answers_the_next_question(engine: Engine) -> None
 
 def test_a_row_is_read_by_its_key_only_where_every_column_of_it_is_a_filter(index: Path) -> None:
     """Whether a key finds a row tells its columns' values, which may be hidden."""
-    engine = Engine(index, SALES, rule(filters=ALL_COLUMNS - {"day"}))
+    engine = engine_on(index, SALES, rule(filters=ALL_COLUMNS - {"day"}))
 
     keys: list[list[Value]] = [["house-1", date(2014, 5, 7)], ["house-2", "2014-05-08"], ["h"]]
     for key in keys:
@@ -630,7 +630,7 @@ def test_a_row_is_read_by_its_key_only_where_every_column_of_it_is_a_filter(inde
 
 
 def test_the_numbers_of_a_row_are_rounded_as_aggregates_are(index: Path) -> None:
-    engine = Engine(index, SALES, rule(rounding=1000, output=frozenset({"id", "price", "area"})))
+    engine = engine_on(index, SALES, rule(rounding=1000, output=frozenset({"id", "price", "area"})))
 
     assert engine.row(["house-10", "2014-06-30"]) == {
         "id": "house-10",
@@ -640,7 +640,7 @@ def test_the_numbers_of_a_row_are_rounded_as_aggregates_are(index: Path) -> None
 
 
 def test_a_row_without_an_output_column_is_there_and_shows_nothing(index: Path) -> None:
-    engine = Engine(index, SALES, rule(output=frozenset()))
+    engine = engine_on(index, SALES, rule(output=frozenset()))
 
     assert engine.row(["house-1", date(2014, 5, 7)]) == {}
     assert engine.row(["house-1", date(2014, 5, 8)]) is None
