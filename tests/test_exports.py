@@ -60,7 +60,7 @@ def test_every_public_name_works_with_the_three_core_packages_alone() -> None:
     ("code", "extra"),
     [
         ("from psp.plan import plan_from_sql; plan_from_sql('select count(*) from t')", "fleet"),
-        ("import psp.cli; psp.cli._load()", "demo"),
+        ("import psp.cli; psp.cli._run()", "demo"),
         ("import psp.console, sys; psp.console.render_answer({}, None)", "console"),
     ],
 )

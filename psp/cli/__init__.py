@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 from psp.errors import MissingExtra, PSPError
 
@@ -11,7 +10,7 @@ from psp.errors import MissingExtra, PSPError
 def main() -> None:
     """Run one command; leave with 0, with 1 and one sentence, or with 130 after Ctrl-C."""
     try:
-        _load()()
+        _run()
     except PSPError as exc:
         # One sentence and a remedy. A traceback is for our own faults, which are not PSPErrors.
         print(f"psp: {exc}", file=sys.stderr)
@@ -23,17 +22,21 @@ def main() -> None:
         sys.exit(141)  # The reader of our output left, as `head` does; nothing is wrong.
 
 
-def _load() -> Callable[[], object]:
-    """The command, with the libraries it draws with.
+def _run() -> None:
+    """Run the command, with the libraries it needs.
 
     Raises:
         MissingExtra: They are not installed.
     """
     try:
-        from ._app import app
-    except ModuleNotFoundError as exc:
-        library = (exc.name or "psp").partition(".")[0]
+        from ._app import run
+
+        run()
+    except ImportError as exc:
+        # A command that is imported late tells of its import, and that of the library's.
+        missing = exc if isinstance(exc, ModuleNotFoundError) else exc.__cause__
+        name = missing.name if isinstance(missing, ModuleNotFoundError) else None
+        library = (name or "psp").partition(".")[0]
         if library == "psp":
             raise
         raise MissingExtra("the command line", library=library, extra="demo") from None
-    return app

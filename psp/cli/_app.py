@@ -1,60 +1,71 @@
-"""The command's tree. Each group of commands lives in a file of its name."""
+"""The command's tree. Each command is imported when it is used, and no other: who looks at a key
+should not wait for the libraries of an archive.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from cyclopts import App
 
 from psp._version import __version__
 
-from ._archive import archive
-from ._ask import ask, status
-from ._attack import attack
-from ._decode import decode
-from ._demo import demo
-from ._estate import new, up
-from ._grant import grant
-from ._grant_sign import issue_command as issue_command
-from ._key import new as key_new
-from ._key import passphrase, show
-from ._ledger import ledger
-from ._owner import epoch, revoke
-from ._pair import pair
-from ._policy import policy
-from ._totebox import audit, pack, unpack
-from ._trace import trace
-from ._verify import verify
+GROUPS: Final = {
+    "estate": "Make an estate from files of your own.",
+    "grant": "Read, check, narrow, issue and take back grants.",
+    "key": "Make and seal the key files of people.",
+    "totebox": "Look after one archive by itself.",
+}
+
+COMMANDS: Final = {
+    "archive": "_archive:archive",
+    "ask": "_ask:ask",
+    "attack": "_attack:attack",
+    "decode": "_decode:decode",
+    "demo": "_demo:demo",
+    "epoch": "_owner:epoch",
+    "estate new": "_estate:new",
+    "grant issue": "_grant_sign:issue_grant",
+    "grant narrow": "_grant_sign:narrow_grant",
+    "grant revoke": "_owner:revoke",
+    "grant show": "_grant:show",
+    "grant verify": "_grant:verify",
+    "key new": "_key:new",
+    "key passphrase": "_key:passphrase",
+    "key show": "_key:show",
+    "ledger": "_ledger:ledger",
+    "pair": "_pair:pair",
+    "policy": "_policy:policy",
+    "status": "_ask:status",
+    "totebox audit": "_totebox:audit",
+    "totebox pack": "_totebox:pack",
+    "totebox unpack": "_totebox:unpack",
+    "trace": "_trace:trace",
+    "up": "_estate:up",
+    "verify": "_verify:verify",
+}
+"""Where each command is, or the tree of a group that has a file to itself."""
+
 
 app = App(
     name="psp",
     version=__version__,
     help="Ask many sovereign archives one question. No record moves.",
 )
-app.command(demo)
-estate = App(name="estate", help="Make an estate from files of your own.")
-estate.command(new)
-app.command(estate)
-app.command(archive)
-key = App(name="key", help="Make and seal the key files of people.")
-key.command(key_new, name="new")
-key.command(show)
-key.command(passphrase)
-app.command(key)
-totebox = App(name="totebox", help="Look after one archive by itself.")
-totebox.command(audit)
-totebox.command(pack)
-totebox.command(unpack)
-app.command(totebox)
-grant.command(revoke)
-app.command(epoch)
-app.command(pair)
-app.command(up)
-app.command(ask)
-app.command(status)
-app.command(attack)
-app.command(decode)
-app.command(trace)
-app.command(ledger)
-app.command(grant)
-app.command(policy)
-app.command(verify)
+_GROUPS: Final = {name: App(name=name, help=text) for name, text in GROUPS.items()}
+for _group in _GROUPS.values():
+    app.command(_group)
+for _words, _place in COMMANDS.items():
+    _above, _, _name = _words.rpartition(" ")
+    _GROUPS.get(_above, app).command(f"psp.cli.{_place}", name=_name)
 app.register_install_completion_command()
+
+
+def run() -> None:
+    """Run what this process was asked for."""
+    words, path, _ = app.parse_commands()
+    shown = path[-2] if words and words[-1] in app.help_flags else path[-1]
+    if shown.default_command is None:
+        # A list of commands has the first words of each, which stand where the commands are.
+        shown.resolved_commands()
+    app()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
@@ -34,8 +34,6 @@ from psp.totebox import AtRest, Pairing, read_at_rest
 from ._common import out, print_json
 from ._qr import show_qr, write_qr
 
-grant = App(name="grant", help="Read, check, narrow, issue and take back grants.")
-
 STEPS: Final = (
     *("size", "decode", "archive", "critical", "chain", "presenter", "time", "epoch"),
     *("signature", "key", "scope"),
@@ -53,7 +51,6 @@ _LABEL: Final = re.compile(r" *(?:[a-z]+(?: [a-z]+)? {2,})?")
 _YEAR_9999_S: Final = 253402300799
 
 
-@grant.command
 def show(
     token: TokenFile,
     /,
@@ -89,7 +86,6 @@ def show(
             _print(line)
 
 
-@grant.command
 def verify(
     token: TokenFile,
     /,

@@ -32,7 +32,7 @@ from psp.totebox import AtRest, read_at_rest
 from psp.transport import MachineKey, PeerCertificate, check_certificate_untrusted
 
 from ._common import err, print_json
-from ._grant import TokenFile, grant, read_token
+from ._grant import TokenFile, read_token
 
 _Names: TypeAlias = Annotated["list[str] | None", Parameter(consume_multiple=True, negative=())]
 
@@ -79,8 +79,7 @@ class Changes:
     floor: int = 1
 
 
-@grant.command(name="narrow")
-def narrow_command(
+def narrow_grant(
     token: TokenFile,
     /,
     *,
@@ -133,8 +132,7 @@ def narrow_command(
     _give(made, json=json)
 
 
-@grant.command(name="issue")
-def issue_command(
+def issue_grant(
     scope: Path,
     /,
     *,

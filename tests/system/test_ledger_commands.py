@@ -37,7 +37,7 @@ def here(
 
     def run(*arguments: str | Path) -> Ran:
         # With its arguments, because under pytest it does not take them from `sys.argv`.
-        monkeypatch.setattr("psp.cli._load", lambda: lambda: app([*map(str, arguments)]))
+        monkeypatch.setattr("psp.cli._run", lambda: app([*map(str, arguments)]))
         status: object = 0
         try:
             main()
