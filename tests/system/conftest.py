@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+
+from . import warm
 
 TOWNS = ("north", "south", "west")
 
@@ -58,16 +61,18 @@ def psp(tmp_path: Path) -> Callable[..., Ran]:
     """Run `psp` with these arguments in `tmp_path`."""
 
     def run(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
-        done = subprocess.run(
-            psp_command(*map(str, arguments)),
-            cwd=tmp_path,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={**os.environ, **environment},
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        with TemporaryDirectory() as place:
+            streams = [Path(place, name) for name in ("in", "out", "err")]
+            for path in streams:
+                path.write_text(stdin if path.name == "in" else "", "utf-8")
+            status = warm.run(
+                [*map(str, arguments)],
+                cwd=tmp_path,
+                streams=streams,
+                environment={**os.environ, **environment},
+            )
+            _, out, err = (path.read_text("utf-8") for path in streams)
+        return Ran(status, out, err)
 
     return run
 
