@@ -6,6 +6,10 @@ from typing import Final
 
 from psp.wire import BODY_BYTES_MAX
 
+TOKENS_REMEMBERED_MAX: Final = 64
+"""Tokens that one connection has verified and need not verify again, some 12 KiB each. One
+connection serves one tenant, who holds a handful; each is shown again when a console renews it."""
+
 READS_BATCH_MAX: Final = 1_024
 """Reads that share one sync of the audit. An entry takes up to 600 bytes, so a batch fills at most
 0.6 of the ledger's journal of 1 MiB, which must hold a batch whole."""

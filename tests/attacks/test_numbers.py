@@ -17,7 +17,6 @@ NUMBERS: Final = range(1, 22)
 
 NOT_YET: Final = {
     11: "nothing but an epoch ends a grant before its time: revocation while an answer streams",
-    14: "there is no cache of verified tokens that could confuse two of them",
     15: "there are no budgets of uses that a hundred calls could race for",
     16: "anchors are signed by one root key, and cannot be rotated",
     20: "there is no second verifier to compare with; unknown extensions are tried already",
