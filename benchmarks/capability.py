@@ -4,8 +4,8 @@ A chain can cost no less than its signatures: OpenSSL checks one in some 60 µs,
 three. So the ratios say what everything else adds. Samples of a pair are taken one after the other,
 since this kind of machine changes its pace; and they are CPU time, which others on it cannot take.
 
-What the library remembers between calls (docs/performance.md, "Grants") it remembers here, too: a
-link's meaning, a meet, a name, a key. Every ratio stands beside without it, as `…_first_time`.
+What the library remembers between calls (docs/capabilities.md, "What it costs") it remembers here,
+too: a link's meaning, a meet, a name, a key. Beside stands each ratio without it: `…_first_time`.
 """
 
 from __future__ import annotations
