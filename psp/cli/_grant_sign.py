@@ -179,7 +179,7 @@ def issue_grant(
     made = issue(
         signer,
         archive_id=box.manifest.archive_id,
-        epoch=box.anchor.epoch,
+        epoch=box.epoch,
         holder=_machine(to, box).public_bytes,
         presenter=_machine(through or to, box).spki_hash,
         scope=wanted,

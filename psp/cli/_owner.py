@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from psp.capability import (
+    TIME_S_MAX,
     Revokes,
     decode_chain_untrusted,
     sign_epoch,
@@ -17,10 +17,11 @@ from psp.capability import (
     token_from_text_untrusted,
 )
 from psp.errors import ArchiveError, EstateError
-from psp.totebox import Archive, hear_untrusted
+from psp.totebox import administer, manifest_of, read_at_rest
 from psp.transport import MachineKey
 
 from ._common import out
+from ._passphrase import Passphrases
 
 epoch = App(name="epoch", help="End every grant of an archive at once.")
 
@@ -29,8 +30,10 @@ _BYTES = 32
 
 
 @epoch.command
-def bump(directory: Path, /, *, root_key: _Key = None) -> None:
+def bump(directory: Path, /, *, root_key: _Key = None, passphrase_fd: int | None = None) -> None:
     """Begin the next epoch of an archive: every grant there is ends, and none comes back.
+
+    If the archive is being served, this goes through its control socket and counts at once.
 
     Parameters
     ----------
@@ -38,12 +41,14 @@ def bump(directory: Path, /, *, root_key: _Key = None) -> None:
         The archive.
     root_key
         One of the owner's root keys; by default the one of the estate that the archive lies in.
+    passphrase_fd
+        Read the key's passphrase from this file descriptor instead of asking.
     """
-    key = _root_key(directory, root_key)
-    with Archive.open(directory, doing="beginning an epoch") as archive:
-        following = archive.memory.epoch + 1
-        statement = sign_epoch(key, archive_id=archive.manifest.archive_id, epoch=following)
-        place = hear_untrusted(archive, "epoch", statement, now=datetime.now(UTC))
+    key = _root_key(directory, root_key, passphrase_fd)
+    box = read_at_rest(directory)
+    following = box.epoch + 1
+    statement = sign_epoch(key, archive_id=box.manifest.archive_id, epoch=following)
+    place = _say(directory, "epoch", statement, doing="beginning an epoch")
     out().print(
         f"epoch {following} has begun by entry {place}; every earlier grant is over", soft_wrap=True
     )
@@ -58,8 +63,12 @@ def revoke(
     key: str | None = None,
     link: int = -1,
     root_key: _Key = None,
+    passphrase_fd: int | None = None,
 ) -> None:
     """Take a grant back with everything narrowed from it, or everything that a key holds or signed.
+
+    If the archive is being served, this goes through its control socket: open connections stop at
+    their next command, and before the next chunk of a stream.
 
     Parameters
     ----------
@@ -76,24 +85,29 @@ def revoke(
         default the last.
     root_key
         One of the owner's root keys; by default the one of the estate that the archive lies in.
+    passphrase_fd
+        Read the key's passphrase from this file descriptor instead of asking.
     """
     if [token, id, key].count(None) != 2:
         raise ArchiveError("what is to be revoked? Name one: a token's file, --id or --key.")
-    signer = _root_key(directory, root_key)
-    with Archive.open(directory, doing="revoking a grant") as archive:
-        archive_id = archive.manifest.archive_id
-        if token is not None:
-            target, until_s = _link_of(token, link)
-            what = Revokes.GRANT
-            statement = sign_revocation(
-                signer, archive_id=archive_id, what=what, target=target, until_s=until_s
-            )
-        else:
-            what = Revokes.KEY if id is None else Revokes.GRANT
-            target = _hexadecimal(id or key or "")
-            statement = sign_revocation(signer, archive_id=archive_id, what=what, target=target)
-        place = hear_untrusted(archive, "revoked", statement, now=datetime.now(UTC))
+    what, until_s = Revokes.KEY if key is not None else Revokes.GRANT, TIME_S_MAX
+    if token is not None:
+        target, until_s = _link_of(token, link)
+    else:
+        target = _hexadecimal(id or key or "")
+    signer = _root_key(directory, root_key, passphrase_fd)
+    archive_id = manifest_of(directory).archive_id
+    statement = sign_revocation(
+        signer, archive_id=archive_id, what=what, target=target, until_s=until_s
+    )
+    place = _say(directory, "revoked", statement, doing="revoking a grant")
     out().print(f"{what.name.lower()} {target.hex()} is revoked by entry {place}", soft_wrap=True)
+
+
+def _say(directory: Path, kind: str, statement: bytes, *, doing: str) -> int:
+    done: Any = administer(directory, "hear", kind, statement, doing=doing)
+    place: int = done["entry"]
+    return place
 
 
 def _link_of(file: Path, link: int) -> tuple[bytes, int]:
@@ -121,5 +135,6 @@ def _hexadecimal(text: str) -> bytes:
     return found
 
 
-def _root_key(directory: Path, given: Path | None) -> MachineKey:
-    return MachineKey.load(given or directory.resolve().parents[1] / "keys" / "root.key")
+def _root_key(directory: Path, given: Path | None, passphrase_fd: int | None) -> MachineKey:
+    path = given or directory.resolve().parents[1] / "keys" / "root.key"
+    return MachineKey.load(path, Passphrases(passphrase_fd))

@@ -1,11 +1,13 @@
 """What an archive's owner says to it: taken back, next epoch, the clock was wrong, I have looked.
 
 Each is a signed statement (capabilities.md, "Owners"). The memory is changed first, and durably,
-the entry follows: what takes away must bite even if the disk fails in between.
+the entry follows: what takes away must bite even if the ledger is busy, or the disk fails in
+between. The memory keeps the entry until then, so a crash loses none.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,10 +26,12 @@ from ._entries import CLOCK, EPOCH, REASSERTED, REVOKED, encode_entry
 
 if TYPE_CHECKING:
     from ._archive import Archive
+    from ._memory import GrantMemory
 
 EPOCH_FILE: Final = "state/epoch"
 
 _Facts: TypeAlias = Mapping[str, object]
+_Entry: TypeAlias = Callable[[_Facts], bytes]
 
 
 def hear_untrusted(archive: Archive, kind: str, statement: bytes, *, now: datetime) -> int:
@@ -39,15 +43,51 @@ def hear_untrusted(archive: Archive, kind: str, statement: bytes, *, now: dateti
     Raises:
         CapabilityError: The owner has not signed it, or it is not the next one.
         ArchiveError: There is no such kind, or the disk refused.
-        LedgerError: It is done, but could not be put on record.
+        LedgerError: It is done, and will be put on record when the archive is next opened.
+    """
+    heed_untrusted(archive, kind, statement, now=now)
+    return record_owed(archive, archive.memory, statement)
+
+
+def heed_untrusted(archive: Archive, kind: str, statement: bytes, *, now: datetime) -> None:
+    """Do what the owner has signed; the entry is owed (`record_owed`).
+
+    Raises:
+        CapabilityError, ArchiveError: As for `hear_untrusted`; nothing was done.
     """
     if (heed := _KINDS.get(kind)) is None:
         raise ArchiveError(f"an owner says {', '.join(_KINDS)}, and not {kind[:40]!r}.")
-    facts = heed(archive, statement)
+    heed(archive, statement, lambda facts: _entry(kind, now, facts, statement))
     # For whoever issues on this machine; whatever it says, the memory decides.
     epoch = f"{archive.memory.epoch}\n".encode()
     write_durably(archive.directory / EPOCH_FILE, epoch)
-    return archive.record(encode_entry(kind, now, {**facts, "statement": statement.hex()}))
+
+
+def record_owed(archive: Archive, memory: GrantMemory, statement: bytes | None = None) -> int:
+    """Put on record what was done and is not yet, and return the place of the last; -1 if nothing.
+
+    A crash may have come between an entry and the note that it is there, so none is made twice.
+
+    Args:
+        statement: Which of them; all by default.
+
+    Raises:
+        LedgerError, ArchiveError: The disk refused. It is still owed.
+    """
+    place = -1
+    for entry in memory.owed():
+        if statement is not None and _statement_of(entry) != statement.hex():
+            continue
+        known = memory.known.tree_size
+        since = list(archive.ledger.entries(known, archive.ledger.checkpoint.tree_size))
+        place = known + since.index(entry) if entry in since else archive.record(entry)
+        memory.settle_entry(entry)
+    return place
+
+
+def is_owed(memory: GrantMemory, statement: bytes) -> bool:
+    """Say whether a statement was done, and is not on record yet."""
+    return statement.hex() in map(_statement_of, memory.owed())
 
 
 def epoch_of(directory: Path) -> int | None:
@@ -58,28 +98,34 @@ def epoch_of(directory: Path) -> int | None:
         return None
 
 
-def _revoke(archive: Archive, statement: bytes) -> _Facts:
+def _entry(kind: str, now: datetime, facts: _Facts, statement: bytes) -> bytes:
+    return encode_entry(kind, now, {**facts, "statement": statement.hex()})
+
+
+def _statement_of(entry: bytes) -> str:
+    return str(json.loads(entry)["statement"])
+
+
+def _revoke(archive: Archive, statement: bytes, entry: _Entry) -> None:
     said = verify_revocation_untrusted(statement, anchor=archive.anchor)
-    archive.memory.revoke(said)
-    return {said.what.name.lower(): said.target.hex(), "until": said.until_s}
+    facts = {said.what.name.lower(): said.target.hex(), "until": said.until_s}
+    archive.memory.revoke(said, entry(facts))
 
 
-def _begin_epoch(archive: Archive, statement: bytes) -> _Facts:
+def _begin_epoch(archive: Archive, statement: bytes, entry: _Entry) -> None:
     memory = archive.memory
     epoch = verify_epoch_untrusted(statement, anchor=archive.anchor, epoch=memory.epoch)
-    memory.begin_epoch(epoch)
-    return {"epoch": epoch}
+    memory.begin_epoch(epoch, entry({"epoch": epoch}))
 
 
-def _reset_clock(archive: Archive, statement: bytes) -> _Facts:
+def _reset_clock(archive: Archive, statement: bytes, entry: _Entry) -> None:
     memory = archive.memory
     number = memory.clock_number
     said = verify_clock_untrusted(statement, anchor=archive.anchor, number=number)
-    memory.set_clock(said)
-    return {"number": said.number, "clock": said.time_s}
+    memory.set_clock(said, entry({"number": said.number, "clock": said.time_s}))
 
 
-def _reassert(archive: Archive, statement: bytes) -> _Facts:
+def _reassert(archive: Archive, statement: bytes, entry: _Entry) -> None:
     memory = archive.memory
     said = verify_reassertion_untrusted(
         statement, anchor=archive.anchor, number=memory.reassertion_number, epoch=memory.epoch
@@ -89,11 +135,11 @@ def _reassert(archive: Archive, statement: bytes) -> _Facts:
             f"the re-assertion is about another ledger: its signer {fault}. Look at"
             " `psp ledger show`, and sign what is there."
         )
-    memory.begin_epoch(said.epoch, said)
-    return {"number": said.number, "epoch": said.epoch, "size": said.audit.tree_size}
+    facts = {"number": said.number, "epoch": said.epoch, "size": said.audit.tree_size}
+    memory.begin_epoch(said.epoch, entry(facts), said)
 
 
-_KINDS: Final[Mapping[str, Callable[[Archive, bytes], _Facts]]] = {
+_KINDS: Final[Mapping[str, Callable[[Archive, bytes, _Entry], None]]] = {
     REVOKED: _revoke,
     EPOCH: _begin_epoch,
     CLOCK: _reset_clock,

@@ -121,6 +121,8 @@ class Shown:
     def _verify(self, peer: Peer, token: bytes, ceiling: Scope, now: Clocks) -> Verified:
         memory = self._memory
         memory.check_open(now.wall_s)
+        # Before: if a thread changes the memory meanwhile, what is found here counts as outdated.
+        generation, epoch = memory.generation, memory.epoch
         grant = verify_untrusted(
             token,
             anchor=self._anchor,
@@ -132,4 +134,4 @@ class Shown:
         )
         memory.remember_seen(grant)
         live = LiveGrant(grant, now, memory)
-        return Verified(grant, live, ceiling, memory.generation, memory.epoch)
+        return Verified(grant, live, ceiling, generation, epoch)

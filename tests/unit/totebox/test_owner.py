@@ -1,0 +1,219 @@
+"""What an owner says counts at once, is recorded once, and is known to whoever looks later."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from psp.capability import Revokes, Seen, decode_chain_untrusted, sign_reassertion
+from psp.cli._grant import _verified
+from psp.cli._owner import bump
+from psp.errors import CapabilityError, Denied
+from psp.totebox import Archive, audit_archive, read_at_rest
+from psp.totebox._changes import Changes
+from psp.totebox._founding import ledger_origin
+from psp.totebox._owner import heed_untrusted
+from psp.totebox._said import said_in
+from psp.totebox._service import Desk
+from psp.totebox._state_file import STATE_FILE
+from psp.transport import Passphrase
+
+from .conftest import NOW, OWNER, machine
+from .live import live_token
+from .test_memory import (
+    USER,
+    House,
+    epoch_statement,
+    is_live,
+    revocation,
+    say,
+    show,
+    token,
+)
+from .test_memory import house as house  # The fixture.
+
+
+def revoked(directory: Path) -> list[bytes]:
+    """Every revocation of a grant that the ledger tells of, in its order."""
+    with Archive.open(directory, read_only=True) as archive:
+        return [*said_in(archive.ledger).revoked[Revokes.GRANT]]
+
+
+def entries(desk: Desk) -> int:
+    return desk.archive.ledger.checkpoint.tree_size
+
+
+async def test_what_is_taken_back_counts_before_the_change_ahead_of_it_is_finished(
+    house: House,
+) -> None:
+    with (
+        house.serving() as desk,
+        closing(Changes(desk, desk.follow_pairings)) as changes,
+    ):
+        grant, size = show(desk), entries(desk)
+        statement = revocation(Revokes.GRANT, grant._grant.grant_id)
+        async with trio.open_nursery() as nursery:
+            await changes._turn.acquire()  # As if a large file were being sealed.
+            nursery.start_soon(changes.do, "hear", ["revoked", statement])
+            await trio.testing.wait_all_tasks_blocked()
+            assert not is_live(grant)
+            assert entries(desk) == size
+            changes._turn.release()
+        assert entries(desk) == size + 1
+        assert desk.memory.owed() == []
+    assert revoked(house.directory) == [grant._grant.grant_id]
+
+
+async def test_what_was_taken_back_is_recorded_although_its_caller_has_gone(house: House) -> None:
+    with (
+        house.serving() as desk,
+        closing(Changes(desk, desk.follow_pairings)) as changes,
+    ):
+        size = entries(desk)
+        async with trio.open_nursery() as nursery:
+            await changes._turn.acquire()
+            nursery.start_soon(changes.do, "hear", ["epoch", epoch_statement(2)])
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            changes._turn.release()
+        assert (entries(desk), desk.memory.owed()) == (size + 1, [])
+
+
+async def test_who_is_not_the_owner_is_refused_through_the_socket_and_nothing_changes(
+    house: House,
+) -> None:
+    with (
+        house.serving() as desk,
+        closing(Changes(desk, desk.follow_pairings)) as changes,
+    ):
+        size = entries(desk)
+        with pytest.raises(CapabilityError):
+            await changes.do("hear", ["epoch", epoch_statement(2, by=OWNER.anchor)])
+        assert (entries(desk), desk.memory.epoch) == (size, 1)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_crash_before_the_entry_is_made_up_for_once(house: House, recorded: bool) -> None:
+    """The second crash comes between the entry and the note that it is there."""
+    with house.serving() as desk:
+        size = entries(desk)
+        heed_untrusted(desk.archive, "revoked", revocation(Revokes.GRANT, b"g" * 32), now=NOW)
+        (entry,) = desk.memory.owed()
+        if recorded:
+            desk.archive.record(entry)
+        shutil.copytree(house.directory, house.directory.with_name("crashed"))
+    for _ in range(2):
+        with House(house.directory.with_name("crashed")).serving() as desk:
+            assert list(desk.archive.ledger.entries(size, entries(desk))) == [entry]
+            assert desk.memory.owed() == []
+            assert b"g" * 32 in desk.memory.revoked[Revokes.GRANT]
+
+
+def keep_a_copy(house: House) -> Path:
+    """Copy what an archive remembers, as a backup would."""
+    return Path(shutil.copy(house.directory / STATE_FILE, house.directory.with_name("old.db")))
+
+
+def test_an_old_copy_of_the_memory_is_noticed_by_the_ledger(house: House) -> None:
+    with house.serving() as desk:
+        grant = show(desk)
+    old = keep_a_copy(house)
+    with house.serving() as desk:
+        say(desk, "revoked", revocation(Revokes.GRANT, grant._grant.grant_id))
+    shutil.copy(old, house.directory / STATE_FILE)
+
+    with house.serving() as desk:
+        assert "is an old copy: entry 3 of the ledger" in desk.memory.alarm
+        with pytest.raises(Denied):
+            show(desk)
+        say(desk, "epoch", epoch_statement(2))
+        assert is_live(show(desk, token(epoch=2)))
+    with house.serving() as desk:
+        assert is_live(show(desk, token(epoch=2)))
+    assert audit_archive(house.directory).findings == []
+
+
+def test_a_copy_from_before_no_word_of_the_owner_is_taken(house: House) -> None:
+    """Nothing was taken back since, so nothing comes back; what was spent does (the page)."""
+    old = keep_a_copy(house)
+    with house.serving() as desk:
+        show(desk)
+        desk.archive.pair("other", machine().certificate_pem, "USER")
+    shutil.copy(old, house.directory / STATE_FILE)
+    with house.serving() as desk:
+        assert desk.memory.alarm == ""
+        assert is_live(show(desk))
+
+
+def test_a_ledger_that_is_older_than_the_memory_stops_grants_until_it_is_reasserted(
+    house: House,
+) -> None:
+    shutil.copytree(house.directory / "ledger", house.directory.with_name("ledger"))
+    with house.serving() as desk:
+        show(desk)
+        desk.archive.pair("other", machine().certificate_pem, "USER")
+    shutil.rmtree(house.directory / "ledger")
+    shutil.copytree(house.directory.with_name("ledger"), house.directory / "ledger")
+
+    with house.serving() as desk:
+        assert (
+            desk.memory.alarm == "this archive itself saw 4 entries in the ledger, and there are 3"
+        )
+        with pytest.raises(Denied):
+            show(desk)
+        now = desk.archive.ledger.checkpoint
+        statement = sign_reassertion(
+            [OWNER.root],
+            archive_id=OWNER.archive_id,
+            number=1,
+            audit=Seen(now.tree_size, now.root_hash),
+            epoch=2,
+        )
+        say(desk, "reasserted", statement)
+        assert is_live(show(desk, token(epoch=2)))
+    with house.serving() as desk:
+        assert is_live(show(desk, token(epoch=2)))
+
+
+@pytest.mark.parametrize("what", ["grant", "key", "epoch", None])
+@pytest.mark.parametrize("served", [False, True])
+def test_a_token_is_checked_against_what_the_ledger_says_was_taken_back(
+    house: House, what: str | None, served: bool
+) -> None:
+    shown = live_token(USER)
+    with house.serving() as desk:
+        (grant_id,) = decode_chain_untrusted(shown).ids()
+        said = {
+            "grant": ("revoked", revocation(Revokes.GRANT, grant_id)),
+            "key": ("revoked", revocation(Revokes.KEY, USER.public_bytes)),
+            "epoch": ("epoch", epoch_statement(2)),
+        }
+        if what is not None:
+            say(desk, *said[what])
+        if served:
+            report = _verified(shown, read_at_rest(house.directory), None)
+    if not served:
+        report = _verified(shown, read_at_rest(house.directory), None)
+    assert report.get("step") == {None: None, "epoch": "epoch"}.get(what, "revoked")
+
+
+def test_an_epoch_is_begun_with_a_root_key_that_is_sealed(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sealed = tmp_path / "root.key"
+    OWNER.root.write_again(sealed, Passphrase("a secret"))
+    reading, writing = os.pipe()
+    os.write(writing, b"a secret\n")
+    os.close(writing)
+
+    bump(house.directory, root_key=sealed, passphrase_fd=reading)
+
+    assert capsys.readouterr().out.startswith("epoch 2 has begun by entry 3;")
+    box = read_at_rest(house.directory)
+    assert (box.epoch, box.said.epoch, box.said.last) == (2, 2, 3)
+    assert box.ledger.checkpoint.origin == ledger_origin(OWNER.archive_id)
