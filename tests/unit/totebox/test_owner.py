@@ -120,6 +120,7 @@ def keep_a_copy(house: House) -> Path:
 
 
 def test_an_old_copy_of_the_memory_is_noticed_by_the_ledger(house: House) -> None:
+    """Attack 11: with what it remembers put back, a revoked grant stays refused."""
     with house.serving() as desk:
         grant = show(desk)
     old = keep_a_copy(house)
@@ -136,6 +137,24 @@ def test_an_old_copy_of_the_memory_is_noticed_by_the_ledger(house: House) -> Non
     with house.serving() as desk:
         assert is_live(show(desk, token(epoch=2)))
     assert audit_archive(house.directory).findings == []
+
+
+def test_an_image_of_the_whole_archive_that_is_put_back_takes_no_grant_once_it_is_outrun(
+    house: House,
+) -> None:
+    """Attack 11: whoever brings a grant of the newer epoch stops the old copy for everybody."""
+    image = house.directory.with_name("image")
+    shutil.copytree(house.directory, image)
+    with house.serving() as desk:
+        say(desk, "epoch", epoch_statement(2))
+    with House(image).serving() as desk:
+        assert is_live(show(desk))  # Nobody can tell it from the archive, and the page says so.
+        with pytest.raises(Denied):
+            show(desk, token(epoch=2))
+        with pytest.raises(Denied):
+            show(desk)
+    with House(image).serving() as desk, pytest.raises(Denied):
+        show(desk)
 
 
 def test_a_copy_from_before_no_word_of_the_owner_is_taken(house: House) -> None:
