@@ -80,9 +80,7 @@ class GrantMemory:
         self.forgotten_s = _int(facts, "forgotten_s")
         self._clock_s: float = _int(facts, "clock_s")
         self.seen = _seen(facts, "seen")
-        self.revoked: dict[Revokes, dict[bytes, int]] = {kind: {} for kind in Revokes}
-        for kind, name, until_s in file.execute("SELECT kind, name, until_s FROM revoked"):
-            self.revoked[Revokes(kind)][name] = until_s  # type: ignore[index,assignment,arg-type]  # STRICT.
+        self.revoked = revoked_in(file)
         self.budgets = Budgets(file)
         self.turn = trio.Lock()
         self.standing = self._make_standing()
@@ -150,9 +148,11 @@ class GrantMemory:
         was_lost = self._found_again is not None
         alarm = "" if reasserted or was_lost else self.alarm
         if self._found_again is not None:
-            # What was lost was about grants of earlier epochs, which are over now.
+            # What was lost was about grants of earlier epochs, which are over now. What a key signs
+            # is of every epoch: the ledger has told which are revoked.
             self._file = self._found_again({})
             self._found_again, self.budgets = None, Budgets(self._file)
+            self.revoked = revoked_in(self._file)
         with self._file.writing():
             self._set(
                 epoch=epoch,
@@ -184,7 +184,7 @@ class GrantMemory:
     @property
     def known(self) -> Seen:
         """The ledger up to where it tells of nothing that this memory has not heard."""
-        return _seen(self._file.facts(), "ledger")
+        return known_in(self._file.facts())
 
     def owed(self) -> list[bytes]:
         """Give the entries that the ledger has yet to take, in their order."""
@@ -322,6 +322,19 @@ class GrantMemory:
     def _set(self, **facts: Stored) -> None:
         for name, value in facts.items():
             self._file.set_fact(name, value)
+
+
+def revoked_in(file: StateFile) -> dict[Revokes, dict[bytes, int]]:
+    """Read until when each revocation counts, by kind and name."""
+    found: dict[Revokes, dict[bytes, int]] = {kind: {} for kind in Revokes}
+    for kind, name, until_s in file.execute("SELECT kind, name, until_s FROM revoked"):
+        found[Revokes(kind)][name] = until_s  # type: ignore[index,assignment,arg-type]  # STRICT.
+    return found
+
+
+def known_in(facts: Mapping[str, Stored]) -> Seen:
+    """Read up to where the ledger was known."""
+    return _seen(facts, "ledger")
 
 
 def owed_in(facts: Mapping[str, Stored]) -> list[bytes]:

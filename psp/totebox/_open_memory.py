@@ -18,6 +18,7 @@ from psp.errors import ArchiveError
 from psp.ledger import Ledger
 
 from ._entries import REMEMBERS, encode_entry
+from ._limits import REVOCATIONS_MAX
 from ._memory import GrantMemory, owed_in
 from ._owner import record_owed
 from ._said import OWNERS_KINDS, facts_of, said_in
@@ -44,7 +45,7 @@ def open_memory(archive: Archive) -> GrantMemory:
                 return _lost(archive, "is gone")
             StateFile.create(archive.directory, archive_id, {"epoch": epoch})
         file = StateFile(path, archive_id)
-        if (place := _unknown(archive.ledger, file)) is not None:
+        if (place := unknown_word(archive.ledger, file)) is not None:
             file.close()
             return _lost(archive, f"is an old copy: entry {place} of the ledger is not in it")
         memory = GrantMemory(file, archive.ledger, epoch=epoch)
@@ -64,7 +65,7 @@ def has_memory(ledger: Ledger) -> bool:
     return any(fact["kind"] == REMEMBERS or "remembers" in fact for _, fact in facts_of(ledger))
 
 
-def _unknown(ledger: Ledger, file: StateFile) -> int | None:
+def unknown_word(ledger: Ledger, file: StateFile) -> int | None:
     """Give the place of an owner's word in the ledger that a memory has never heard.
 
     Entries from the size on that it remembers: few, since it is remembered at each save.
@@ -94,7 +95,11 @@ def _lost(archive: Archive, how: str) -> GrantMemory:
     def found_again(facts: Mapping[str, Stored]) -> StateFile:
         try:
             StateFile.create(archive.directory, archive_id, {**facts, "recorded": 1})
-            return StateFile(archive.directory / STATE_FILE, archive_id)
+            file = StateFile(archive.directory / STATE_FILE, archive_id)
+            with file.writing():
+                for kind, name, until_s in said.newest_revocations(REVOCATIONS_MAX):
+                    file.execute("INSERT INTO revoked VALUES (?, ?, ?)", (int(kind), name, until_s))
+            return file
         except (apsw.Error, OSError, ValueError) as exc:
             raise ArchiveError(
                 f"{STATE_FILE} could not be made anew ({exc}). Free space, and check the directory."

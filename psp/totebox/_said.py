@@ -56,6 +56,11 @@ class Said:
                 target = bytes.fromhex(name)
                 known[target] = max(int(fact["until"]), known.get(target, 0))
 
+    def newest_revocations(self, most: int) -> list[tuple[Revokes, bytes, int]]:
+        """Give each with its kind and its end, at most so many: those that last longest."""
+        every = [(kind, *it) for kind, names in self.revoked.items() for it in names.items()]
+        return sorted(every, key=lambda it: it[2], reverse=True)[:most]
+
     def standing(self, ledger: Ledger, epoch: int) -> Standing:
         """Give what this archive holds against chains, as far as the ledger tells.
 

@@ -157,6 +157,22 @@ def test_an_image_of_the_whole_archive_that_is_put_back_takes_no_grant_once_it_i
         show(desk)
 
 
+def test_a_revoked_key_is_revoked_in_every_epoch_also_after_the_memory_was_lost(
+    house: House,
+) -> None:
+    """Else whoever stole an anchor key would only have to wait until a disk fails."""
+    with house.serving() as desk:
+        say(desk, "revoked", revocation(Revokes.KEY, OWNER.anchor.public_bytes, 2**53 - 1))
+    (house.directory / STATE_FILE).unlink()
+    with house.serving() as desk:
+        say(desk, "epoch", epoch_statement(2))
+        with pytest.raises(Denied):
+            show(desk, token(epoch=2))
+    with house.serving() as desk, pytest.raises(Denied):
+        show(desk, token(epoch=2))
+    assert house.logged[-1] == "a token of user was refused at the check 'revoked'"
+
+
 def test_a_copy_from_before_no_word_of_the_owner_is_taken(house: House) -> None:
     """Nothing was taken back since, so nothing comes back; what was spent does (the page)."""
     old = keep_a_copy(house)
