@@ -6,6 +6,7 @@ Pure: no clock, no entropy, no file, no socket. docs/capabilities.md tells how t
 from ._anchor import Anchor as Anchor
 from ._anchor import archive_id_of as archive_id_of
 from ._anchor import cosign_anchor_untrusted as cosign_anchor_untrusted
+from ._anchor import rotations_in_untrusted as rotations_in_untrusted
 from ._anchor import sign_anchor as sign_anchor
 from ._anchor import verify_anchor_untrusted as verify_anchor_untrusted
 from ._anchor import verify_next_anchor_untrusted as verify_next_anchor_untrusted

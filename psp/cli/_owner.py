@@ -1,8 +1,9 @@
-"""`psp grant revoke` and `psp epoch bump`: the owner takes back what was granted."""
+"""What an owner says to an archive, with the root keys: revoke, epoch, clock, reassert, rotate."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +12,20 @@ from cyclopts import App, Parameter
 from psp.capability import (
     TIME_S_MAX,
     Revokes,
+    Seen,
     decode_chain_untrusted,
+    rotations_in_untrusted,
+    sign_anchor,
+    sign_clock,
     sign_epoch,
+    sign_reassertion,
     sign_revocation,
+    sign_rotation,
     token_from_text_untrusted,
 )
 from psp.errors import ArchiveError, EstateError
 from psp.totebox import administer, manifest_of, read_at_rest
-from psp.transport import MachineKey
+from psp.transport import MachineKey, describe_key_file
 
 from ._common import out
 from ._passphrase import Passphrases
@@ -26,6 +33,8 @@ from ._passphrase import Passphrases
 epoch = App(name="epoch", help="End every grant of an archive at once.")
 
 _Key = Annotated[Path | None, Parameter(name="--root-key")]
+_Keys = Annotated["list[Path] | None", Parameter(name="--root-key", negative=())]
+_Files = Annotated["list[Path] | None", Parameter(consume_multiple=True, negative=())]
 _BYTES = 32
 
 
@@ -104,6 +113,145 @@ def revoke(
     out().print(f"{what.name.lower()} {target.hex()} is revoked by entry {place}", soft_wrap=True)
 
 
+def clock(
+    directory: Path,
+    /,
+    *,
+    to: str = "",
+    root_key: _Keys = None,
+    passphrase_fd: int | None = None,
+) -> None:
+    """Set back the latest time that an archive remembers, after its clock had run ahead.
+
+    Parameters
+    ----------
+    directory
+        The archive.
+    to
+        That time, as 2026-11-22T10:00Z; by default now, by this machine's clock.
+    root_key
+        A root key of the owner; name one after the other until the threshold is met. By default the
+        one of the estate that the archive lies in.
+    passphrase_fd
+        Read the keys' passphrase from this file descriptor instead of asking.
+    """
+    time_s = _time_s(to) if to else int(time.time())
+    keys = _root_keys(directory, root_key, Passphrases(passphrase_fd))
+    box = read_at_rest(directory)
+    statement = sign_clock(
+        keys,
+        archive_id=box.manifest.archive_id,
+        number=box.said.clock_number + 1,
+        time_s=time_s,
+    )
+    place = _say(directory, "clock", statement, doing="setting its clock back")
+    when = datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    out().print(f"the latest time that counts is {when} by entry {place}", soft_wrap=True)
+
+
+def reassert(
+    directory: Path,
+    /,
+    *,
+    keep_epoch: Annotated[bool, Parameter(negative=())] = False,
+    root_key: _Keys = None,
+    passphrase_fd: int | None = None,
+) -> None:
+    """Take an archive as it is after a rollback or a fork: it accepts grants again.
+
+    Look at it first: psp totebox audit. A new epoch begins, since what was revoked in the part that
+    is lost would come back.
+
+    Parameters
+    ----------
+    directory
+        The archive.
+    keep_epoch
+        Begin no new epoch: grants that live go on, those that were revoked in what is lost too.
+    root_key
+        A root key of the owner; name one after the other until the threshold is met. By default the
+        one of the estate that the archive lies in.
+    passphrase_fd
+        Read the keys' passphrase from this file descriptor instead of asking.
+    """
+    keys = _root_keys(directory, root_key, Passphrases(passphrase_fd))
+    box = read_at_rest(directory)
+    seen, epoch = box.ledger.checkpoint, box.epoch if keep_epoch else box.epoch + 1
+    statement = sign_reassertion(
+        keys,
+        archive_id=box.manifest.archive_id,
+        number=box.said.reassertion_number + 1,
+        audit=Seen(seen.tree_size, seen.root_hash),
+        epoch=epoch,
+    )
+    place = _say(directory, "reasserted", statement, doing="being reasserted")
+    out().print(
+        f"taken as it is at {seen.tree_size} entries, in epoch {epoch}, by entry {place}",
+        soft_wrap=True,
+    )
+
+
+def rotate(
+    directory: Path,
+    /,
+    *,
+    root: _Files = None,
+    threshold: int = 1,
+    anchor: _Files = None,
+    root_key: _Keys = None,
+    passphrase_fd: int | None = None,
+) -> None:
+    """Put other root keys, or other anchor keys, in the place of those that an archive believes.
+
+    What an anchor key that is not named any more has signed is over at once.
+
+    Parameters
+    ----------
+    directory
+        The archive.
+    root
+        The files of the new root keys, all of them; as many as the new threshold must sign.
+    threshold
+        How many of the new root keys must sign from then on.
+    anchor
+        The files of the new anchor keys, all of them; their passphrases are not needed.
+    root_key
+        A root key of the owner; name one after the other until the threshold is met. By default the
+        one of the estate that the archive lies in.
+    passphrase_fd
+        Read the keys' passphrase from this file descriptor instead of asking.
+    """
+    if not root and not anchor:
+        raise ArchiveError("what is to be replaced? Name the new keys: --root or --anchor.")
+    source, box = Passphrases(passphrase_fd), read_at_rest(directory)
+    keys, now = _root_keys(directory, root_key, source), box.anchor
+    rotations = rotations_in_untrusted(box.anchor_statement)
+    if root:
+        new = [MachineKey.load(file, source) for file in root]
+        both = {it.public_bytes: it for it in (*keys, *new)}
+        rotation = sign_rotation(
+            [*both.values()],
+            archive_id=now.archive_id,
+            old=now.roots,
+            keys=[it.public_bytes for it in new],
+            threshold=threshold,
+        )
+        keys, rotations = new, (*rotations, rotation)
+    statement = sign_anchor(
+        keys,
+        anchor_keys=[describe_key_file(it)[0] for it in anchor] if anchor else now.anchor_keys,
+        ledger_key=now.ledger_key,
+        epoch=box.epoch,
+        version=now.version + 1,
+        nonce=now.nonce,
+        founders=now.root_sets[0],
+        rotations=rotations,
+    )
+    place = _say(directory, "anchored", statement, doing="changing its keys")
+    changed = " and ".join([*(["root keys"] if root else []), *(["anchor keys"] if anchor else [])])
+    out().print(f"other {changed} are in force by entry {place}", soft_wrap=True)
+
+
 def _say(directory: Path, kind: str, statement: bytes, *, doing: str) -> int:
     done: Any = administer(directory, "hear", kind, statement, doing=doing)
     place: int = done["entry"]
@@ -135,6 +283,19 @@ def _hexadecimal(text: str) -> bytes:
     return found
 
 
+def _time_s(text: str) -> int:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise EstateError(f"--to {text[:40]!r} is no time; write 2026-11-22T10:00Z") from None
+    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+
+
 def _root_key(directory: Path, given: Path | None, passphrase_fd: int | None) -> MachineKey:
-    path = given or directory.resolve().parents[1] / "keys" / "root.key"
-    return MachineKey.load(path, Passphrases(passphrase_fd))
+    (key,) = _root_keys(directory, [given] if given else None, Passphrases(passphrase_fd))
+    return key
+
+
+def _root_keys(directory: Path, given: list[Path] | None, source: Passphrases) -> list[MachineKey]:
+    files = given or [directory.resolve().parents[1] / "keys" / "root.key"]
+    return [MachineKey.load(file, source) for file in files]

@@ -32,6 +32,7 @@ class AtRest:
 
     manifest: Manifest
     anchor: Anchor
+    anchor_statement: bytes
     pairings: tuple[Pairing, ...]
     ledger: Ledger
     said: Said
@@ -97,4 +98,5 @@ def read_at_rest(directory: Path) -> AtRest:
     said = said_in(ledger)
     # An epoch is in this file before it is in the ledger, which may be busy.
     epoch = max(anchor.epoch, said.epoch, epoch_of(directory) or 0)
-    return AtRest(manifest, anchor, tuple(read_pairings(directory)), ledger, said, epoch)
+    pairings = tuple(read_pairings(directory))
+    return AtRest(manifest, anchor, statement, pairings, ledger, said, epoch)

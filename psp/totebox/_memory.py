@@ -18,6 +18,7 @@ import trio
 from psp.capability import (
     NEVER_SEEN,
     OWN_LINKS,
+    Anchor,
     ClockReset,
     Grant,
     Reassertion,
@@ -58,13 +59,13 @@ class GrantMemory:
         file: StateFile,
         ledger: Ledger,
         *,
-        epoch: int,
+        anchor: Anchor,
         found_again: Callable[[Mapping[str, Stored]], StateFile] | None = None,
     ) -> None:
         """Read what is remembered.
 
         Args:
-            epoch: Of the anchor statement: the archive's is not below it.
+            anchor: Says which keys may sign first links; the epoch is not below its own.
             found_again: Makes a new file, where `file` only stands for one that is lost.
         """
         self.generation = 0
@@ -73,7 +74,8 @@ class GrantMemory:
         self._found_again = found_again
         self._roots: OrderedDict[Seen, str | None] = OrderedDict()
         facts = file.facts()
-        self.epoch = max(epoch, _int(facts, "epoch"))
+        self.epoch = max(anchor.epoch, _int(facts, "epoch"))
+        self.anchor_keys = anchor.anchor_keys
         self.clock_number = _int(facts, "clock_number")
         self.reassertion_number = _int(facts, "reassertion_number")
         self.alarm = str(facts.get("alarm", ""))
@@ -185,6 +187,22 @@ class GrantMemory:
     def known(self) -> Seen:
         """The ledger up to where it tells of nothing that this memory has not heard."""
         return known_in(self._file.facts())
+
+    def take_anchor(self, anchor: Anchor, statement: bytes, entry: bytes) -> None:
+        """Let other anchor keys sign first links. What those that are gone have signed is over.
+
+        The statement is kept here until it is in its own file, which a crash may come before.
+
+        Raises:
+            ArchiveError: The disk refused, or what revocations there were is lost.
+        """
+        if self._found_again is not None:
+            raise ArchiveError(f"the anchor keys cannot be changed: {self.alarm}")
+        with self._file.writing():
+            self._set(epoch=max(anchor.epoch, self.epoch), anchor_statement=statement)
+            self._owe(entry)
+        self.epoch, self.anchor_keys = max(anchor.epoch, self.epoch), anchor.anchor_keys
+        self._changed()
 
     def owed(self) -> list[bytes]:
         """Give the entries that the ledger has yet to take, in their order."""
@@ -316,6 +334,7 @@ class GrantMemory:
             revoked_ids=self.revoked[Revokes.GRANT],
             revoked_keys=self.revoked[Revokes.KEY],
             forgotten_s=self.forgotten_s,
+            anchor_keys=self.anchor_keys,
             contradicts=self.contradicts,
         )
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from psp.errors import ArchiveError
+from psp.errors import ArchiveError, CapabilityError
 from psp.ledger import Ledger
 
 from ._entries import REMEMBERS, encode_entry
 from ._limits import REVOCATIONS_MAX
 from ._memory import GrantMemory, owed_in
-from ._owner import record_owed
+from ._owner import install_anchor, record_owed
 from ._said import OWNERS_KINDS, facts_of, said_in
 from ._state_file import STATE_FILE, StateFile, Stored
 
@@ -38,18 +38,21 @@ def open_memory(archive: Archive) -> GrantMemory:
         LedgerError: The ledger cannot be read, or not be written.
     """
     path, archive_id = archive.directory / STATE_FILE, archive.manifest.archive_id
-    epoch = archive.anchor.epoch
     try:
         if not path.exists():
             if has_memory(archive.ledger):
                 return _lost(archive, "is gone")
-            StateFile.create(archive.directory, archive_id, {"epoch": epoch})
+            StateFile.create(archive.directory, archive_id, {"epoch": archive.anchor.epoch})
         file = StateFile(path, archive_id)
         if (place := unknown_word(archive.ledger, file)) is not None:
             file.close()
             return _lost(archive, f"is an old copy: entry {place} of the ledger is not in it")
-        memory = GrantMemory(file, archive.ledger, epoch=epoch)
-    except (apsw.Error, OSError, ValueError) as exc:
+        newest = file.facts().get("anchor_statement", b"")
+        if isinstance(newest, bytes) and newest not in (b"", archive.anchor_statement):
+            # A crash came before it was in its own file, or somebody has put the old one back.
+            install_anchor(archive, newest)
+        memory = GrantMemory(file, archive.ledger, anchor=archive.anchor)
+    except (apsw.Error, OSError, ValueError, CapabilityError) as exc:
         return _lost(archive, f"cannot be read ({exc})")
     if "recorded" not in file.facts():
         if not has_memory(archive.ledger):
@@ -108,6 +111,6 @@ def _lost(archive: Archive, how: str) -> GrantMemory:
     return GrantMemory(
         StateFile.stand_in(archive_id, facts),
         archive.ledger,
-        epoch=archive.anchor.epoch,
+        anchor=archive.anchor,
         found_again=found_again,
     )

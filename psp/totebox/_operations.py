@@ -109,7 +109,7 @@ class Operations(Exposed):
 
     @method(inline=False)
     def hear(self, kind: str, statement: bytes) -> dict[str, Value]:
-        """Do what the owner has signed: `revoked`, `epoch`, `clock`, `reasserted`."""
+        """Do what the owner has signed: `revoked`, `epoch`, `clock`, `reasserted`, `anchored`."""
         memory = self._archive.memory
         if not is_owed(memory, statement):  # In a served archive it was done at once.
             heed_untrusted(self._archive, kind, statement, now=_now())

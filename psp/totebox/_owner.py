@@ -1,4 +1,4 @@
-"""What an archive's owner says to it: taken back, next epoch, the clock was wrong, I have looked.
+"""What an archive's owner says to it: taken back, next epoch, wrong clock, I have looked, new keys.
 
 Each is a signed statement (capabilities.md, "Owners"). The memory is changed first, and durably,
 the entry follows: what takes away must bite even if the ledger is busy, or the disk fails in
@@ -7,6 +7,7 @@ between. The memory keeps the entry until then, so a crash loses none.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -14,15 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from psp.capability import (
+    verify_anchor_untrusted,
     verify_clock_untrusted,
     verify_epoch_untrusted,
+    verify_next_anchor_untrusted,
     verify_reassertion_untrusted,
     verify_revocation_untrusted,
 )
 from psp.errors import ArchiveError
 
 from ._assets import write_durably
-from ._entries import CLOCK, EPOCH, REASSERTED, REVOKED, encode_entry
+from ._entries import ANCHORED, CLOCK, EPOCH, REASSERTED, REVOKED, encode_entry
+from ._limits import STATEMENT_IN_ENTRY_BYTES_MAX
 
 if TYPE_CHECKING:
     from ._archive import Archive
@@ -38,7 +42,7 @@ def hear_untrusted(archive: Archive, kind: str, statement: bytes, *, now: dateti
     """Do what the owner has signed, and return the ledger entry that tells of it.
 
     Args:
-        kind: What it is: `revoked`, `epoch`, `clock` or `reasserted`.
+        kind: What it is: `revoked`, `epoch`, `clock`, `reasserted` or `anchored`.
 
     Raises:
         CapabilityError: The owner has not signed it, or it is not the next one.
@@ -58,6 +62,8 @@ def heed_untrusted(archive: Archive, kind: str, statement: bytes, *, now: dateti
     if (heed := _KINDS.get(kind)) is None:
         raise ArchiveError(f"an owner says {', '.join(_KINDS)}, and not {kind[:40]!r}.")
     heed(archive, statement, lambda facts: _entry(kind, now, facts, statement))
+    if kind == ANCHORED:
+        install_anchor(archive, statement)
     # For whoever issues on this machine; whatever it says, the memory decides.
     epoch = f"{archive.memory.epoch}\n".encode()
     write_durably(archive.directory / EPOCH_FILE, epoch)
@@ -76,7 +82,7 @@ def record_owed(archive: Archive, memory: GrantMemory, statement: bytes | None =
     """
     place = -1
     for entry in memory.owed():
-        if statement is not None and _statement_of(entry) != statement.hex():
+        if statement is not None and _statement_of(entry) != _as_recorded(statement):
             continue
         known = memory.known.tree_size
         since = list(archive.ledger.entries(known, archive.ledger.checkpoint.tree_size))
@@ -87,7 +93,7 @@ def record_owed(archive: Archive, memory: GrantMemory, statement: bytes | None =
 
 def is_owed(memory: GrantMemory, statement: bytes) -> bool:
     """Say whether a statement was done, and is not on record yet."""
-    return statement.hex() in map(_statement_of, memory.owed())
+    return _as_recorded(statement) in map(_statement_of, memory.owed())
 
 
 def epoch_of(directory: Path) -> int | None:
@@ -99,7 +105,13 @@ def epoch_of(directory: Path) -> int | None:
 
 
 def _entry(kind: str, now: datetime, facts: _Facts, statement: bytes) -> bytes:
-    return encode_entry(kind, now, {**facts, "statement": statement.hex()})
+    return encode_entry(kind, now, {**facts, "statement": _as_recorded(statement)})
+
+
+def _as_recorded(statement: bytes) -> str:
+    # An anchor statement with many rotations is longer than an entry; it has a file of its own.
+    is_short = len(statement) <= STATEMENT_IN_ENTRY_BYTES_MAX
+    return statement.hex() if is_short else "sha256:" + hashlib.sha256(statement).hexdigest()
 
 
 def _statement_of(entry: bytes) -> str:
@@ -139,9 +151,29 @@ def _reassert(archive: Archive, statement: bytes, entry: _Entry) -> None:
     memory.begin_epoch(said.epoch, entry(facts), said)
 
 
+def _anchor(archive: Archive, statement: bytes, entry: _Entry) -> None:
+    said = verify_next_anchor_untrusted(
+        statement, current=archive.anchor, epoch=archive.memory.epoch
+    )
+    facts = {
+        "anchor": hashlib.sha256(statement).hexdigest(),
+        "version": said.version,
+        "epoch": said.epoch,
+    }
+    archive.memory.take_anchor(said, statement, entry(facts))
+
+
+def install_anchor(archive: Archive, statement: bytes) -> None:
+    """Put an anchor statement in force, which was taken before."""
+    write_durably(archive.directory / "keys" / "anchor", statement)
+    archive.anchor_statement = statement
+    archive.anchor = verify_anchor_untrusted(statement, archive_id=archive.manifest.archive_id)
+
+
 _KINDS: Final[Mapping[str, Callable[[Archive, bytes, _Entry], None]]] = {
     REVOKED: _revoke,
     EPOCH: _begin_epoch,
     CLOCK: _reset_clock,
     REASSERTED: _reassert,
+    ANCHORED: _anchor,
 }

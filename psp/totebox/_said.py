@@ -15,9 +15,9 @@ from psp.capability import Revokes, Seen, Standing
 from psp.errors import LedgerError
 from psp.ledger import Ledger
 
-from ._entries import CLOCK, EPOCH, REASSERTED, REVOKED
+from ._entries import ANCHORED, CLOCK, EPOCH, REASSERTED, REVOKED
 
-OWNERS_KINDS: Final = frozenset({REVOKED, EPOCH, CLOCK, REASSERTED})
+OWNERS_KINDS: Final = frozenset({REVOKED, EPOCH, CLOCK, REASSERTED, ANCHORED})
 _SCANNED_AT_A_TIME: Final = 1_024
 
 
@@ -44,7 +44,7 @@ class Said:
         if (kind := fact["kind"]) not in OWNERS_KINDS:
             return
         self.last = place
-        if kind in (EPOCH, REASSERTED):
+        if kind in (EPOCH, REASSERTED, ANCHORED):
             self.epoch = int(fact["epoch"])
         if kind == CLOCK:
             self.clock_number = int(fact["number"])

@@ -85,7 +85,7 @@ class Desk(Shared):
 
     def __post_init__(self) -> None:
         super(Desk, self).__post_init__()
-        self.shown = Shown(self.archive.anchor, self.memory)
+        self.shown = Shown(self.archive, self.memory)
         self._invocations = Invocations(self.archive.manifest.archive_id, int(self.clocks().wall_s))
         self._pairings = {one.pin.certificate.spki_hash: one for one in self.archive.pairings()}
         self.pins = Pins([one.pin for one in self._pairings.values()])

@@ -12,10 +12,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from psp.capability import Anchor, Grant, Scope, Verifier, verify_signature, verify_untrusted
+from psp.capability import Grant, Scope, Verifier, verify_signature, verify_untrusted
 from psp.errors import Denied, Expired
 from psp.transport import Peer
 
+from ._archive import Archive
 from ._clocks import Clocks
 from ._limits import TOKENS_REMEMBERED_MAX
 from ._live import LiveGrant
@@ -81,9 +82,9 @@ class Shown:
         verifier: Checks one signature. An attribute, so that a test can count.
     """
 
-    def __init__(self, anchor: Anchor, memory: GrantMemory) -> None:
+    def __init__(self, archive: Archive, memory: GrantMemory) -> None:
         self.verifier: Verifier = verify_signature
-        self._anchor = anchor
+        self._archive = archive
         self._memory = memory
         # By the object, not by what it says: two connections of one machine share nothing.
         self._by_connection: WeakValueDictionary[int, ConnectionTokens] = WeakValueDictionary()
@@ -125,7 +126,7 @@ class Shown:
         generation, epoch = memory.generation, memory.epoch
         grant = verify_untrusted(
             token,
-            anchor=self._anchor,
+            anchor=self._archive.anchor,  # Which the owner may change while it is served.
             presenter=peer.spki_hash,
             ceiling=ceiling,
             now_s=int(now.wall_s),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
 
-from psp.capability import Revokes, Seen, decode_chain_untrusted, sign_reassertion
+from psp.capability import (
+    Revokes,
+    Seen,
+    decode_chain_untrusted,
+    sign_anchor,
+    sign_reassertion,
+    token_from_text_untrusted,
+)
 from psp.cli._grant import _verified
-from psp.cli._owner import bump
-from psp.errors import CapabilityError, Denied
+from psp.cli._grant_sign import issue_grant, narrow_grant
+from psp.cli._owner import bump, clock, reassert, rotate
+from psp.errors import ArchiveError, CapabilityError, Denied, EstateError
 from psp.totebox import Archive, audit_archive, read_at_rest
 from psp.totebox._changes import Changes
 from psp.totebox._founding import ledger_origin
@@ -21,11 +31,12 @@ from psp.totebox._owner import heed_untrusted
 from psp.totebox._said import said_in
 from psp.totebox._service import Desk
 from psp.totebox._state_file import STATE_FILE
-from psp.transport import Passphrase
+from psp.transport import MachineKey, Passphrase
 
 from .conftest import NOW, OWNER, machine
 from .live import live_token
 from .test_memory import (
+    START_S,
     USER,
     House,
     epoch_statement,
@@ -242,13 +253,166 @@ def test_an_epoch_is_begun_with_a_root_key_that_is_sealed(
 ) -> None:
     sealed = tmp_path / "root.key"
     OWNER.root.write_again(sealed, Passphrase("a secret"))
-    reading, writing = os.pipe()
-    os.write(writing, b"a secret\n")
-    os.close(writing)
-
-    bump(house.directory, root_key=sealed, passphrase_fd=reading)
+    bump(house.directory, root_key=sealed, passphrase_fd=typed("a secret"))
 
     assert capsys.readouterr().out.startswith("epoch 2 has begun by entry 3;")
     box = read_at_rest(house.directory)
     assert (box.epoch, box.said.epoch, box.said.last) == (2, 2, 3)
     assert box.ledger.checkpoint.origin == ledger_origin(OWNER.archive_id)
+
+
+class Keys:
+    """Key files of an owner, as they lie in a drawer."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def file(self, name: str, key: MachineKey) -> Path:
+        key.write_again(self.place / f"{name}.key", None)
+        return self.place / f"{name}.key"
+
+    @property
+    def root(self) -> list[Path]:
+        return [self.file("root", OWNER.root)]
+
+
+@pytest.fixture
+def drawer(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+def test_a_clock_that_ran_ahead_is_set_back_by_a_command(house: House, drawer: Keys) -> None:
+    house.wall_s += 3600
+    with house.serving() as desk:
+        show(desk)
+    house.wall_s -= 3600
+    with house.serving() as desk, pytest.raises(Denied, match="clock is behind"):
+        show(desk)
+
+    clock(house.directory, to=f"{datetime.fromtimestamp(START_S, UTC)}", root_key=drawer.root)
+    with house.serving() as desk:
+        assert is_live(show(desk))
+    clock(house.directory, root_key=drawer.root)
+    assert read_at_rest(house.directory).said.clock_number == 2
+    with pytest.raises(EstateError, match="is no time"):
+        clock(house.directory, to="noon", root_key=drawer.root)
+
+
+@pytest.mark.parametrize("keep_epoch", [False, True])
+def test_an_archive_that_stopped_is_taken_as_it_is_by_a_command(
+    house: House, drawer: Keys, keep_epoch: bool
+) -> None:
+    with house.serving() as desk:
+        desk.memory.raise_alarm("a doubt")
+    reassert(house.directory, keep_epoch=keep_epoch, root_key=drawer.root)
+    with house.serving() as desk:
+        assert desk.memory.alarm == ""
+        assert is_live(show(desk, token(epoch=1 if keep_epoch else 2)))
+
+
+def test_another_anchor_key_ends_what_the_one_before_has_signed(house: House, drawer: Keys) -> None:
+    new = machine()
+    with house.serving() as desk:
+        live = show(desk)
+        statement = sign_anchor(
+            OWNER.root,
+            anchor_keys=[new.public_bytes],
+            ledger_key=OWNER.ledger.public_bytes,
+            epoch=1,
+            version=2,
+            nonce=bytes(16),
+        )
+        say(desk, "anchored", statement)
+        assert not is_live(live)
+        with pytest.raises(Denied):
+            show(desk)
+        with pytest.raises(CapabilityError, match="only 3 can follow"):
+            say(desk, "anchored", statement)
+    rotate(house.directory, anchor=[drawer.file("anchor", OWNER.anchor)], root_key=drawer.root)
+    with house.serving() as desk:
+        assert is_live(show(desk))
+    assert audit_archive(house.directory).findings == []
+
+
+def test_two_of_three_take_the_place_of_one_root_key(house: House, drawer: Keys) -> None:
+    """Attack 16: afterwards the old key says nothing, nor one of the new ones what two must."""
+    three = [machine() for _ in range(3)]
+    files = [drawer.file(f"root{at}", one) for at, one in enumerate(three)]
+    with pytest.raises(CapabilityError, match="have signed"):
+        rotate(house.directory, root=files, threshold=2, root_key=files[:2])
+    rotate(house.directory, root=files, threshold=2, root_key=drawer.root)
+
+    assert read_at_rest(house.directory).anchor.roots.version == 2
+    with pytest.raises(CapabilityError):
+        bump(house.directory, root_key=drawer.root[0])
+    with pytest.raises(CapabilityError):
+        clock(house.directory, root_key=files[:1])
+    clock(house.directory, root_key=files[1:])
+    bump(house.directory, root_key=files[2])
+    rotate(house.directory, root=drawer.root, root_key=files[:2])
+    box = read_at_rest(house.directory)
+    assert (box.anchor.roots.version, box.anchor.version, box.epoch) == (3, 3, 2)
+    assert audit_archive(house.directory).findings == []
+    with house.serving() as desk:
+        assert is_live(show(desk, token(epoch=2)))
+    with pytest.raises(ArchiveError, match="Name the new keys"):
+        rotate(house.directory, root_key=drawer.root)
+
+
+def test_an_old_anchor_statement_that_is_put_back_is_not_in_force(
+    house: House, drawer: Keys
+) -> None:
+    """Attack 16: nor is it after a crash that came before the new one was in its file."""
+    file = house.directory / "keys" / "anchor"
+    old, new = file.read_bytes(), drawer.file("new", machine())
+    rotate(house.directory, anchor=[new], root_key=drawer.root)
+    newest = file.read_bytes()
+    file.write_bytes(old)
+    with house.serving() as desk, pytest.raises(Denied):
+        show(desk)
+    assert file.read_bytes() == newest
+
+
+def test_a_statement_too_long_for_an_entry_is_named_by_its_hash(house: House, drawer: Keys) -> None:
+    files = [drawer.file(f"root{at}", machine()) for at in range(8)]
+    rotate(house.directory, root=files, threshold=8, root_key=drawer.root)
+    statement = (house.directory / "keys" / "anchor").read_bytes()
+    assert len(statement) > 2_048
+    with Archive.open(house.directory, read_only=True) as archive:
+        (entry,) = archive.ledger.entries(3, 4)
+    assert f"sha256:{hashlib.sha256(statement).hexdigest()}" in entry.decode()
+    with house.serving() as desk:
+        assert desk.memory.alarm == ""
+
+
+def test_grants_are_issued_and_narrowed_with_keys_that_are_sealed(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchor, user, scope = tmp_path / "anchor.key", tmp_path / "user.key", tmp_path / "scope.toml"
+    OWNER.anchor.write_again(anchor, Passphrase("a secret"))
+    USER.write_again(user, Passphrase("a secret"))
+    scope.write_text('[tables.sales]\noperations = ["count"]\n', "utf-8")
+    (tmp_path / "to.pem").write_text(machine().certificate_pem, "ascii")
+
+    issue_grant(
+        scope,
+        archive=house.directory,
+        key=anchor,
+        to="user",
+        depth=1,
+        passphrase_fd=typed("a secret"),
+    )
+    (tmp_path / "grant.token").write_text(capsys.readouterr().out, "ascii")
+    narrow_grant(
+        tmp_path / "grant.token", key=user, to=tmp_path / "to.pem", passphrase_fd=typed("a secret")
+    )
+    narrowed = token_from_text_untrusted(capsys.readouterr().out)
+    assert len(decode_chain_untrusted(narrowed).links) == 2
+
+
+def typed(passphrase: str) -> int:
+    """Give a descriptor from which a passphrase is read."""
+    reading, writing = os.pipe()
+    os.write(writing, f"{passphrase}\n".encode())
+    os.close(writing)
+    return reading
