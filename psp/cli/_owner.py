@@ -196,7 +196,7 @@ def rotate(
     /,
     *,
     root: _Files = None,
-    threshold: int = 1,
+    threshold: int | None = None,
     anchor: _Files = None,
     root_key: _Keys = None,
     passphrase_fd: int | None = None,
@@ -212,7 +212,7 @@ def rotate(
     root
         The files of the new root keys, all of them; as many as the new threshold must sign.
     threshold
-        How many of the new root keys must sign from then on.
+        How many of the new root keys must sign from then on; to be said where there are several.
     anchor
         The files of the new anchor keys, all of them; their passphrases are not needed.
     root_key
@@ -223,6 +223,8 @@ def rotate(
     """
     if not root and not anchor:
         raise ArchiveError("what is to be replaced? Name the new keys: --root or --anchor.")
+    if root and len(root) > 1 and threshold is None:
+        raise ArchiveError(f"how many of the {len(root)} root keys must sign? Say --threshold.")
     source, box = Passphrases(passphrase_fd), read_at_rest(directory)
     keys, now = _root_keys(directory, root_key, source), box.anchor
     rotations = rotations_in_untrusted(box.anchor_statement)
@@ -234,7 +236,7 @@ def rotate(
             archive_id=now.archive_id,
             old=now.roots,
             keys=[it.public_bytes for it in new],
-            threshold=threshold,
+            threshold=threshold or 1,
         )
         keys, rotations = new, (*rotations, rotation)
     statement = sign_anchor(

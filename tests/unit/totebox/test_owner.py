@@ -355,6 +355,8 @@ def test_two_of_three_take_the_place_of_one_root_key(house: House, drawer: Keys)
     assert audit_archive(house.directory).findings == []
     with house.serving() as desk:
         assert is_live(show(desk, token(epoch=2)))
+    with pytest.raises(ArchiveError, match="how many of the 3"):
+        rotate(house.directory, root=files, root_key=drawer.root)
     with pytest.raises(ArchiveError, match="Name the new keys"):
         rotate(house.directory, root_key=drawer.root)
 
