@@ -45,6 +45,7 @@ from ._keys import fingerprint as fingerprint
 from ._keys import spki_hash_of as spki_hash_of
 from ._keys import verify_signature as verify_signature
 from ._limits import TIME_S_MAX as TIME_S_MAX
+from ._limits import TOKEN_BYTES_MAX as TOKEN_BYTES_MAX
 from ._limits import UNLIMITED as UNLIMITED
 from ._link import NEVER_SEEN as NEVER_SEEN
 from ._link import Chain as Chain

@@ -12,7 +12,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from psp.capability import Grant, Scope, Verifier, verify_signature, verify_untrusted
+from psp.capability import (
+    TOKEN_BYTES_MAX,
+    Grant,
+    Scope,
+    Verifier,
+    verify_signature,
+    verify_untrusted,
+)
 from psp.errors import Denied, Expired
 from psp.transport import Peer
 
@@ -106,7 +113,7 @@ class Shown:
             Denied: The archive accepts no grants now. What the connection knew is forgotten.
         """
         tokens = self._by_connection.get(id(peer))
-        if tokens is None:
+        if tokens is None or len(token) > TOKEN_BYTES_MAX:  # Not even a hash for such a one.
             return self._verify(peer, token, ceiling, now)
         name = hashlib.sha256(token).digest()
         try:
