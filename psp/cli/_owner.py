@@ -251,7 +251,10 @@ def rotate(
     )
     place = _say(directory, "anchored", statement, doing="changing its keys")
     changed = " and ".join([*(["root keys"] if root else []), *(["anchor keys"] if anchor else [])])
-    out().print(f"other {changed} are in force by entry {place}", soft_wrap=True)
+    out().print(
+        f"other {changed} are in force by entry {place}; put their files where the old ones lie",
+        soft_wrap=True,
+    )
 
 
 def _say(directory: Path, kind: str, statement: bytes, *, doing: str) -> int:
