@@ -6,6 +6,7 @@ Pure: no clock, no entropy, no file, no socket. docs/capabilities.md tells how t
 from ._anchor import Anchor as Anchor
 from ._anchor import archive_id_of as archive_id_of
 from ._anchor import cosign_anchor_untrusted as cosign_anchor_untrusted
+from ._anchor import rotations_in_untrusted as rotations_in_untrusted
 from ._anchor import sign_anchor as sign_anchor
 from ._anchor import verify_anchor_untrusted as verify_anchor_untrusted
 from ._anchor import verify_next_anchor_untrusted as verify_next_anchor_untrusted
@@ -43,6 +44,8 @@ from ._keys import check_public_key as check_public_key
 from ._keys import fingerprint as fingerprint
 from ._keys import spki_hash_of as spki_hash_of
 from ._keys import verify_signature as verify_signature
+from ._limits import TIME_S_MAX as TIME_S_MAX
+from ._limits import TOKEN_BYTES_MAX as TOKEN_BYTES_MAX
 from ._limits import UNLIMITED as UNLIMITED
 from ._link import NEVER_SEEN as NEVER_SEEN
 from ._link import Chain as Chain

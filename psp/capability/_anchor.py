@@ -138,6 +138,18 @@ def cosign_anchor_untrusted(statement: bytes, signer: SigningKey) -> bytes:
     return _envelope_of(cosign_untrusted(Tag.ANCHOR, signed, signer), rotations)
 
 
+def rotations_in_untrusted(statement: bytes) -> tuple[bytes, ...]:
+    """Give the key rotations that an anchor statement carries, for the one that follows it.
+
+    Raises:
+        CapabilityError: It cannot be read. Nothing else is raised.
+    """
+    try:
+        return tuple(_read_envelope(statement)[2])
+    except ValueError as exc:
+        raise CapabilityError(f"the anchor statement cannot be read: {exc}") from None
+
+
 def verify_anchor_untrusted(
     statement: bytes, *, archive_id: bytes, verifier: Verifier = verify_signature
 ) -> Anchor:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from psp.errors import CapabilityError
 
-from ._limits import KEY_BYTES
+from ._limits import KEY_BYTES, KEYS_REMEMBERED_MAX
 
 Verifier: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 """(public key, message, signature) -> whether it is good. An argument, so that a test can count."""
@@ -56,10 +56,15 @@ _SPKI_PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
 def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Check one signature; the default `Verifier`. The key has been through `check_public_key`."""
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        _loaded(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(maxsize=KEYS_REMEMBERED_MAX)  # An object of OpenSSL for each key, the same for ever.
+def _loaded(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key)
 
 
 def spki_hash_of(public_key: bytes) -> bytes:
@@ -94,7 +99,7 @@ def check_public_key(key: bytes) -> bytes:
     return key
 
 
-@lru_cache(maxsize=1024)  # A fleet presents the same few keys again and again.
+@lru_cache(maxsize=KEYS_REMEMBERED_MAX)  # A fleet presents the same few keys again and again.
 def check_prime_order(key: bytes) -> bytes:
     """Return the key if it is a point of the large prime order; no better can be shown of a key.
 

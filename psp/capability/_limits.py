@@ -20,6 +20,13 @@ DECODED_LINKS_MAX: Final = 256
 """Bodies whose reading is remembered: some 10 KiB each with their scope. A console and its archives
 see the same few again at every renewal and reconnection; a stranger can only push them out."""
 
+KEYS_REMEMBERED_MAX: Final = 1024
+"""Keys that were found sound, or are ready to verify with: a fleet and its people, under 2 MiB."""
+
+MEETS_REMEMBERED_MAX: Final = 512
+"""Meets of two scopes whose result is remembered, some 4 KiB each: two for each body above. Also
+only ever pushed out, never wrong: a meet depends on nothing but the two."""
+
 SIGNATURE_BYTES: Final = 64
 KEY_BYTES: Final = 32
 HASH_BYTES: Final = 32

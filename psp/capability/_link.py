@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from psp.errors import CapabilityError, GrantRefused
@@ -22,6 +23,7 @@ from ._limits import (
     HASH_BYTES,
     KEY_BYTES,
     LINKS_MAX,
+    MEETS_REMEMBERED_MAX,
     NONCE_BYTES,
     SIGNATURE_BYTES,
     TIME_S_MAX,
@@ -131,10 +133,10 @@ class Chain:
     """A token that could be read: one to four links, root first. Nothing is verified."""
 
     signed: tuple[SignedLink, ...]
+    links: tuple[Link, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def links(self) -> tuple[Link, ...]:
-        return tuple(it.link for it in self.signed)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "links", tuple(it.link for it in self.signed))
 
     @property
     def leaf(self) -> Link:
@@ -157,11 +159,11 @@ class Chain:
         Every message names the link before it *with* its signature: a link cannot be lifted into
         another chain, not even into one with the same content.
         """
+        messages = [_message(ZERO_HASH, it.body) for it in self.signed[:1]]
         previous = ZERO_HASH
-        messages = []
-        for it in self.signed:
+        for parent, it in pairwise(self.signed):
+            previous = digest(Tag.CHAIN, previous, parent.body, parent.signature)
             messages.append(_message(previous, it.body))
-            previous = digest(Tag.CHAIN, previous, it.body, it.signature)
         return tuple(messages)
 
     def encode(self) -> bytes:
@@ -234,7 +236,13 @@ EMPTY_CHAIN: Final = Chain(())
 
 def met_scope(links: Sequence[Link], ceiling: Scope | None = None) -> Scope:
     """Return what all links allow together, under the pairing's ceiling if there is one."""
-    scope = links[0].scope if ceiling is None else ceiling.meet(links[0].scope)
+    scope = links[0].scope if ceiling is None else _meet(ceiling, links[0].scope)
     for link in links[1:]:
-        scope = scope.meet(link.scope)
+        scope = _meet(scope, link.scope)
     return scope
+
+
+# As with reading: what two scopes have in common depends on nothing else, and neither can change.
+@lru_cache(maxsize=MEETS_REMEMBERED_MAX)
+def _meet(left: Scope, right: Scope) -> Scope:
+    return left.meet(right)

@@ -10,11 +10,12 @@ object without methods look like things that do not exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import and_, attrgetter, or_
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, cast
 
 from ._domain import RowDomain
 from ._limits import UNLIMITED
@@ -101,6 +102,9 @@ class TableRule:
         object.__setattr__(self, "rows", MappingProxyType(dict(sorted(self.rows.items()))))
         for name in self.columns:
             check_name(name)
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if self.rounding not in ROUNDING_LADDER:
             raise ValueError(f"rounding to {self.rounding}; choose one of {ROUNDING_LADDER}")
         for word in ("floor", *_CEILINGS):
@@ -110,7 +114,9 @@ class TableRule:
             raise ValueError("a rule that grants `read` must set rows_max: records per call")
 
     def __hash__(self) -> int:
-        return hash((self.operations, self.output, self.filters, self.groups, self.floor))
+        # All of it: grants of one table often differ in nothing but the rows, or a number.
+        named = (self.operations, self.output, self.filters, self.groups, *self.rows.items())
+        return hash((named, self.floor, self.rounding, *(getattr(self, it) for it in _CEILINGS)))
 
     @property
     def columns(self) -> frozenset[str]:
@@ -151,23 +157,12 @@ class TableRule:
 
     def meet(self, other: TableRule) -> TableRule:
         """Return the rule that allows exactly what both allow."""
-        return TableRule(
-            operations=self.operations & other.operations,
-            output=self.output & other.output,
-            filters=self.filters & other.filters,
-            groups=self.groups & other.groups,
-            rows=_meet_rows(self.rows, other.rows),
-            aggregates_only=self.aggregates_only or other.aggregates_only,
-            floor=max(self.floor, other.floor),
-            rounding=max(self.rounding, other.rounding),
-            rows_max=min(self.rows_max, other.rows_max),
-            groups_max=min(self.groups_max, other.groups_max),
-            bytes_max=min(self.bytes_max, other.bytes_max),
-            uses_total=min(self.uses_total, other.uses_total),
-            rows_total=min(self.rows_total, other.rows_total),
-            bytes_total=min(self.bytes_total, other.bytes_total),
-            local=self.local and other.local,
-        )
+        # Not through the constructor: of two rules that were checked, every part of the meet is
+        # one that was checked. tests/property/test_scope_laws.py checks that, too.
+        met = object.__new__(TableRule)
+        for get, place, met_of in _PLACES:
+            place(met, met_of(get(self), get(other)))
+        return met
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +175,8 @@ class Scope:
 
     tables: Mapping[str, TableRule] = field(default_factory=dict)
     objects: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    # Asked for at every meet, and long to say: kept from the first time on.
+    _hash: int | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         tables = {check_name(k): it for k, it in sorted(self.tables.items()) if not it.is_empty}
@@ -190,7 +187,10 @@ class Scope:
         object.__setattr__(self, "objects", MappingProxyType(objects))
 
     def __hash__(self) -> int:
-        return hash((frozenset(self.tables.items()), frozenset(self.objects.items())))
+        if self._hash is None:
+            named = hash((*self.tables.items(), *self.objects.items()))
+            object.__setattr__(self, "_hash", named)
+        return cast("int", self._hash)
 
     def __str__(self) -> str:
         from ._sentence import scope_sentence  # Printing knows scopes; scopes need no printing.
@@ -251,11 +251,32 @@ class Scope:
 def _meet_rows(
     left: Mapping[str, RowDomain], right: Mapping[str, RowDomain]
 ) -> Mapping[str, RowDomain]:
+    if not left or not right:
+        return left or right
     met = {**left, **right}  # A column named on one side only keeps that side's domain.
     for column in left.keys() & right.keys():
         met[column] = left[column].meet(right[column])
-    return met
+    return MappingProxyType(dict(sorted(met.items())))
 
+
+_MEETS: Final[Mapping[str, Callable[[Any, Any], object]]] = {
+    "operations": and_,
+    "output": and_,
+    "filters": and_,
+    "groups": and_,
+    "rows": _meet_rows,
+    "aggregates_only": or_,
+    "floor": max,
+    "rounding": max,
+    **dict.fromkeys(_CEILINGS, min),
+    "local": and_,
+}
+"""How each part of a rule is met."""
+
+# Where each stands in a rule. A rule is frozen for everybody else.
+_PLACES: Final = tuple(
+    (attrgetter(name), getattr(TableRule, name).__set__, met) for name, met in _MEETS.items()
+)
 
 _AGGREGATES_ONLY_BIT: Final = 1
 _LOCAL_BIT: Final = 2

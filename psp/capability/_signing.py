@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from enum import Enum
+from struct import Struct
+from typing import Final
 
 
 class Tag(Enum):
@@ -34,6 +36,12 @@ class Tag(Enum):
     PAIRING_LINE = "PSP1.pairing-line"
     TEXT_LINE = "PSP1.text-line"
 
+    def __init__(self, text: str) -> None:
+        self.encoded = text.encode()
+
+
+_le64: Final = Struct("<Q").pack
+
 
 def pae(*parts: bytes) -> bytes:
     """Join parts so that they can be told apart again: their number, then each with its length.
@@ -43,18 +51,17 @@ def pae(*parts: bytes) -> bytes:
     CertificateVerify (64 times 0x20) nor a certificate (0x30): a machine key that signs both
     cannot be made to sign one as the other.
     """
-    return b"".join([_le64(len(parts)), *(_le64(len(part)) + part for part in parts)])
+    joined = [_le64(len(parts))]
+    for part in parts:
+        joined += _le64(len(part)), part
+    return b"".join(joined)
 
 
 def tagged(tag: Tag, *parts: bytes) -> bytes:
     """Give the message of one type: what a signer of that type signs."""
-    return pae(tag.value.encode(), *parts)
+    return pae(tag.encoded, *parts)
 
 
 def digest(tag: Tag, *parts: bytes) -> bytes:
     """Give the 32-byte hash of one type."""
-    return hashlib.sha256(tagged(tag, *parts)).digest()
-
-
-def _le64(number: int) -> bytes:
-    return number.to_bytes(8, "little")
+    return hashlib.sha256(pae(tag.encoded, *parts)).digest()

@@ -38,6 +38,7 @@ class Standing:
         revoked_keys: Of holders and issuers.
         forgotten_s: A link that ends by then may have been revoked and forgotten since. It is over,
             unless somebody has set the clock back.
+        anchor_keys: That may sign first links now; None where the anchor itself is at hand.
         contradicts: Says how this archive's ledger differs from what a signer saw; None if it
             extends that.
     """
@@ -46,6 +47,7 @@ class Standing:
     revoked_ids: Container[bytes] = frozenset()
     revoked_keys: Container[bytes] = frozenset()
     forgotten_s: int = 0
+    anchor_keys: Container[bytes] | None = None
     contradicts: Callable[[Seen], str | None] = _believe
 
     def check(self, links: Sequence[Link], ids: Sequence[bytes]) -> None:
@@ -54,6 +56,8 @@ class Standing:
         Raises:
             GrantRefused: At the step "epoch" or "revoked".
         """
+        if self.anchor_keys is not None and links[0].issuer not in self.anchor_keys:
+            raise GrantRefused("revoked", "its first issuer is an anchor key no more.")
         for index, (link, grant_id) in enumerate(zip(links, ids, strict=True)):
             if link.epoch < self.epoch:
                 raise GrantRefused(

@@ -32,6 +32,7 @@ class Grant:
         links: The links themselves, for what is looked at again while the grant is used.
         leaf_holder: The last holder's public key.
         leaf_presenter: SHA-256 of the SPKI of the TLS key that presented it.
+        is_interactive: Every call needs an invocation: TLS has not proven the holder's key.
     """
 
     scope: Scope
@@ -42,16 +43,12 @@ class Grant:
     leaf_holder: bytes
     leaf_presenter: bytes
     archive_id: bytes
+    is_interactive: bool
 
     @property
     def grant_id(self) -> bytes:
         """The 32 bytes that name this grant in ledgers and logs."""
         return self.ids[-1]
-
-    @property
-    def is_interactive(self) -> bool:
-        """Whether every call needs an invocation: TLS has not proven the holder's key."""
-        return spki_hash_of(self.leaf_holder) != self.leaf_presenter
 
 
 def verify_untrusted(
@@ -99,6 +96,7 @@ def verify_untrusted(
         leaf_holder=chain.leaf.holder,
         leaf_presenter=presenter,
         archive_id=anchor.archive_id,
+        is_interactive=spki_hash_of(chain.leaf.holder) != presenter,
     )
 
 

@@ -17,6 +17,7 @@ from psp.errors import EstateError, PSPError
 from psp.estate import Estate
 
 from ._common import err, find_estate, out, print_json
+from ._passphrase import Passphrases
 
 _STYLES: Final = {Verdict.HELD: "green", Verdict.BREACH: "bold red", Verdict.UNCLEAR: "yellow"}
 
@@ -26,6 +27,7 @@ def attack(
     all: Annotated[bool, Parameter(negative=())] = False,
     estate: Path | None = None,
     tenant: str | None = None,
+    passphrase_fd: int | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Attack archives that are served, with the estate's own keys, and change nothing there.
@@ -43,10 +45,12 @@ def attack(
         The estate's directory.
     tenant
         Whose machine the attacker has; by default the estate's first tenant.
+    passphrase_fd
+        Read the passphrase of the keys that grant from this file descriptor instead of asking.
     json
         Print one JSON object for each member.
     """
-    opened = Estate.open(find_estate(estate))
+    opened = Estate.open(find_estate(estate), Passphrases(passphrase_fd))
     names = members or tuple(one.name for one in opened.roster.members) if all else members
     if not names:
         raise EstateError("nobody was named. Say which member to attack, or --all")

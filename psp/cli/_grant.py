@@ -35,8 +35,8 @@ from ._common import out, print_json
 from ._qr import show_qr, write_qr
 
 STEPS: Final = (
-    *("size", "decode", "archive", "critical", "chain", "presenter", "time", "epoch"),
-    *("signature", "key", "scope"),
+    *("size", "decode", "archive", "critical", "chain", "presenter", "time", "epoch", "revoked"),
+    *("signature", "key", "rollback", "seen", "scope"),
 )
 """In the order of docs/capabilities.md, "Checks"."""
 
@@ -149,6 +149,7 @@ def _verified(data: bytes, box: AtRest, named: str | None) -> dict[str, object]:
             presenter=pairing.pin.certificate.spki_hash,
             ceiling=box.ceiling_of(pairing),
             now_s=int(time.time()),
+            standing=box.standing,
         )
     except GrantRefused as exc:
         # Its sentence begins with the step, which the report has already.

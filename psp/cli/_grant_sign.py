@@ -33,6 +33,7 @@ from psp.transport import MachineKey, PeerCertificate, check_certificate_untrust
 
 from ._common import err, print_json
 from ._grant import TokenFile, read_token
+from ._passphrase import Passphrases
 
 _Names: TypeAlias = Annotated["list[str] | None", Parameter(consume_multiple=True, negative=())]
 
@@ -89,6 +90,7 @@ def narrow_grant(
     changes: Changes | None = None,
     until: str = "",
     depth: int = 0,
+    passphrase_fd: int | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Sign a narrower grant from one that you hold. No archive is asked, and none has to agree.
@@ -111,6 +113,8 @@ def narrow_grant(
         or the end of your own grant.
     depth
         How many further links may follow.
+    passphrase_fd
+        Read the key's passphrase from this file descriptor instead of asking.
     json
         Print one JSON object.
     """
@@ -120,7 +124,7 @@ def narrow_grant(
     now_s, ends_s = int(time.time()), min(link.not_after_s for link in links)
     made = narrow(
         data,
-        MachineKey.load(key),
+        MachineKey.load(key, Passphrases(passphrase_fd)),
         holder=_certificate(to).public_bytes,
         presenter=_certificate(through or to).spki_hash,
         scope=_changed(effective_scope(layers), changes or Changes()),
@@ -142,6 +146,7 @@ def issue_grant(
     through: str | None = None,
     until: str = "",
     depth: int = 0,
+    passphrase_fd: int | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Sign the first link of a grant with an anchor key of an archive.
@@ -164,10 +169,12 @@ def issue_grant(
         The end: 90s, 15m, 2h, 7d from now, or 2026-11-22T10:00Z. By default 15 minutes from now.
     depth
         How many further links may follow.
+    passphrase_fd
+        Read the key's passphrase from this file descriptor instead of asking.
     json
         Print one JSON object.
     """
-    box, signer = read_at_rest(archive), MachineKey.load(key)
+    box, signer = read_at_rest(archive), MachineKey.load(key, Passphrases(passphrase_fd))
     if signer.public_bytes not in box.anchor.anchor_keys:
         raise CapabilityError(
             f"{key.name} is no anchor key of {box.manifest.name!r}, so the archive would refuse"
@@ -179,7 +186,7 @@ def issue_grant(
     made = issue(
         signer,
         archive_id=box.manifest.archive_id,
-        epoch=box.anchor.epoch,
+        epoch=box.epoch,
         holder=_machine(to, box).public_bytes,
         presenter=_machine(through or to, box).spki_hash,
         scope=wanted,

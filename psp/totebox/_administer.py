@@ -90,7 +90,9 @@ async def _through_socket(
     assert isinstance(reply, dict)
     if "refused" in reply:
         kind = getattr(errors, str(reply["kind"]), ArchiveError)
-        is_known = isinstance(kind, type) and issubclass(kind, (ArchiveError, errors.EstateError))
+        is_known = kind is errors.CapabilityError or (
+            isinstance(kind, type) and issubclass(kind, (ArchiveError, errors.EstateError))
+        )
         raise (kind if is_known else ArchiveError)(str(reply["refused"]))
     done: Value = reply["done"]
     return done

@@ -8,22 +8,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from psp.capability import Anchor, Scope, ceiling, verify_anchor_untrusted
+from psp.capability import Anchor, Scope, Standing, ceiling, verify_anchor_untrusted
 from psp.errors import ArchiveError, CapabilityError
+from psp.ledger import Ledger
 
+from ._founding import ledger_origin
 from ._manifest import Manifest
 from ._manifest_file import read_manifest
+from ._owner import epoch_of
 from ._pairing import Pairing, read_pairings
+from ._said import Said, said_in
 from ._storage import holds_kind_of
 
 
 @dataclass(frozen=True, slots=True)
 class AtRest:
-    """An archive's own statements about itself."""
+    """An archive's own statements about itself, and what its owner has said since.
+
+    Attributes:
+        said: As far as the ledger tells. The memory of an archive that is served cannot be read.
+        epoch: In force; whoever issues has to name it.
+    """
 
     manifest: Manifest
     anchor: Anchor
+    anchor_statement: bytes
     pairings: tuple[Pairing, ...]
+    ledger: Ledger
+    said: Said
+    epoch: int
+
+    @property
+    def standing(self) -> Standing:
+        """What the archive holds against chains; budgets that are spent are not among it."""
+        return self.said.standing(self.ledger, self.epoch)
 
     def ceiling_of(self, pairing: Pairing) -> Scope:
         """Give the most that a grant can open for a paired machine."""
@@ -60,10 +78,11 @@ class AtRest:
 
 
 def read_at_rest(directory: Path) -> AtRest:
-    """Read an archive's manifest, anchor statement and pairings.
+    """Read an archive's manifest, anchor statement, pairings, and its owner's words in the ledger.
 
     Raises:
         ArchiveError: They are not there, or not readable.
+        LedgerError: The ledger is damaged, or not signed by its key.
         CapabilityError: The anchor statement is not this archive's.
     """
     try:
@@ -74,4 +93,10 @@ def read_at_rest(directory: Path) -> AtRest:
             f"{directory} is no archive that can be read ({exc}). Check the path."
         ) from exc
     anchor = verify_anchor_untrusted(statement, archive_id=manifest.archive_id)
-    return AtRest(manifest, anchor, tuple(read_pairings(directory)))
+    origin = ledger_origin(manifest.archive_id)
+    ledger = Ledger.open(directory / "ledger", origin=origin, public_key=anchor.ledger_key)
+    said = said_in(ledger)
+    # An epoch is in this file before it is in the ledger, which may be busy.
+    epoch = max(anchor.epoch, said.epoch, epoch_of(directory) or 0)
+    pairings = tuple(read_pairings(directory))
+    return AtRest(manifest, anchor, statement, pairings, ledger, said, epoch)

@@ -17,9 +17,11 @@ from ._granted import Shared, refuse_signed
 class Bootstrap(Exposed):
     """What a paired machine can ask without a grant: how the archive is, and what it is called."""
 
-    def __init__(self, desk: Shared, scope: Scope) -> None:
+    def __init__(self, desk: Shared, scope: Scope, kept: object) -> None:
+        """Take what is to be held as long as the connection lasts, too: `kept`."""
         self._desk = desk
         self._scope = scope
+        self._kept = kept
 
     def check(self, call: CallReady) -> None:
         refuse_signed(call)

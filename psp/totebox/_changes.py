@@ -61,9 +61,18 @@ class Changes:
                 " or use the release that serves it."
             )
         operation.check_arguments(arguments)
-        if (at_once := AT_ONCE.get(name)) is not None:
-            at_once(self._desk.archive.directory, arguments)
-            self._on_pins()
+        if (at_once := AT_ONCE.get(name)) is None:
+            return await self._in_turn(name, arguments)
+        async with self._desk.memory.turn:
+            # In the thread where grants are verified: none is verified half before, half after.
+            at_once(self._desk.archive, arguments)
+        self._on_pins()
+        with trio.CancelScope(shield=True):  # It is done, so it is recorded, whoever has gone.
+            result = await self._in_turn(name, arguments)
+        return result
+
+    async def _in_turn(self, name: str, arguments: list[Any]) -> Value:
+        operation = Operations.psp_methods[name]
         async with self._turn:
             self._check_sound()
             archive = self._desk.archive

@@ -26,6 +26,7 @@ REVOKED: Final = "revoked"
 EPOCH: Final = "epoch"
 CLOCK: Final = "clock"
 REASSERTED: Final = "reasserted"
+ANCHORED: Final = "anchored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

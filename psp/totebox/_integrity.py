@@ -25,20 +25,19 @@ from psp.ledger import Checkpoint, Ledger, check_ledger, verify_consistency
 from psp.transport import MachineKey
 
 from ._assets import Assets, write_durably
+from ._audit_memory import memory_harms
 from ._engines import index_file, is_sound, open_index, read_tables
 from ._entries import PAIRED, UNPAIRED, decode_change
 from ._index import Built
 from ._lock import DirectoryLock
 from ._manifest import Manifest
 from ._manifest_file import read_manifest
-from ._open_memory import has_memory
 from ._pairing import read_pairings
 from ._read_audit import READS_DIRECTORY, has_reads, reads_origin
 from ._receipts import decode_read_untrusted
 from ._replay import replay
 from ._report import Finding, Report, Severity
 from ._rounds import ROUND_FILE, draw, read_round
-from ._state_file import STATE_FILE, check_state
 
 _ENTRIES_AT_A_TIME: Final = 1_024
 
@@ -80,7 +79,9 @@ class _Audit:
         self._reads(ledger, anchor)
         self._assets(facts, sample)
         self._pins(facts)
-        self._state(manifest, ledger)
+        for harm in memory_harms(self.directory, manifest.archive_id, anchor, ledger):
+            next_ = harm.next_.replace("DIR", shlex.quote(str(self.directory)))
+            self.say("state", harm.severity, harm.what, next_)
         self._index(manifest, ledger, compare=sample is None)
 
     def say(
@@ -262,18 +263,6 @@ class _Audit:
             if name == "ledger.key" and anchor and key.public_bytes != anchor.ledger_key:
                 what = "keys/ledger.key is not the key that the owner's anchor statement names"
                 self.say("keys", Severity.DAMAGE, what, self._restore(f"keys/{name}"))
-
-    def _state(self, manifest: Manifest, ledger: Ledger) -> None:
-        """What was derived from nothing can be compared with nothing: only read, whole."""
-        path = self.directory / STATE_FILE
-        if not path.exists() and not has_memory(ledger):
-            return  # An archive of an earlier release; it gets one when it is served.
-        try:
-            check_state(self.directory, manifest.archive_id)
-        except (apsw.Error, OSError, ValueError) as exc:
-            what = f"{STATE_FILE}, which counts what grants spent and what was revoked, cannot be"
-            what += f" used ({exc}); until a new epoch begins, no grant is accepted"
-            self.say("state", Severity.DAMAGE, what, self._shell("psp epoch bump", "."))
 
     def _index(self, manifest: Manifest, ledger: Ledger, *, compare: bool) -> None:
         name = index_file(manifest.engine)

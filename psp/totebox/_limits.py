@@ -6,6 +6,14 @@ from typing import Final
 
 from psp.wire import BODY_BYTES_MAX
 
+STATEMENT_IN_ENTRY_BYTES_MAX: Final = 2_048
+"""What an owner says stands in its ledger entry, in hexadecimal: all but an anchor statement with
+rotations has less. A longer one is named by its hash."""
+
+TOKENS_REMEMBERED_MAX: Final = 64
+"""Tokens that one connection has verified and need not verify again, some 12 KiB each. One
+connection serves one tenant, who holds a handful; each is shown again when a console renews it."""
+
 READS_BATCH_MAX: Final = 1_024
 """Reads that share one sync of the audit. An entry takes up to 600 bytes, so a batch fills at most
 0.6 of the ledger's journal of 1 MiB, which must hold a batch whole."""

@@ -16,7 +16,8 @@ class LiveGrant:
         self._grant = grant
         self._time = GrantTime(grant, verified)
         self._memory = memory
-        self._generation = memory.generation
+        # None yet: whatever changed between the verification and now is looked at, too.
+        self._generation = -1
 
     def check(self, now: Clocks) -> None:
         """Refuse when the grant is over. Two comparisons of numbers while nothing has changed.

@@ -9,6 +9,7 @@ notice at their next command or chunk that they have to look again.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,6 +18,7 @@ import trio
 from psp.capability import (
     NEVER_SEEN,
     OWN_LINKS,
+    Anchor,
     ClockReset,
     Grant,
     Reassertion,
@@ -25,7 +27,7 @@ from psp.capability import (
     Seen,
     Standing,
 )
-from psp.errors import ArchiveError, Denied, LedgerError
+from psp.errors import ArchiveError, Denied
 from psp.ledger import Ledger
 
 from ._budgets import Budgets, Limit, Spend, claim_of
@@ -37,6 +39,7 @@ from ._limits import (
     REVOCATIONS_MAX,
     STATE_SAVED_EVERY_S,
 )
+from ._said import contradiction
 from ._state_file import StateFile, Stored
 
 
@@ -56,13 +59,13 @@ class GrantMemory:
         file: StateFile,
         ledger: Ledger,
         *,
-        epoch: int,
+        anchor: Anchor,
         found_again: Callable[[Mapping[str, Stored]], StateFile] | None = None,
     ) -> None:
         """Read what is remembered.
 
         Args:
-            epoch: Of the anchor statement: the archive's is not below it.
+            anchor: Says which keys may sign first links; the epoch is not below its own.
             found_again: Makes a new file, where `file` only stands for one that is lost.
         """
         self.generation = 0
@@ -71,21 +74,21 @@ class GrantMemory:
         self._found_again = found_again
         self._roots: OrderedDict[Seen, str | None] = OrderedDict()
         facts = file.facts()
-        self.epoch = max(epoch, _int(facts, "epoch"))
+        self.epoch = max(anchor.epoch, _int(facts, "epoch"))
+        self.anchor_keys = anchor.anchor_keys
         self.clock_number = _int(facts, "clock_number")
         self.reassertion_number = _int(facts, "reassertion_number")
         self.alarm = str(facts.get("alarm", ""))
         self.forgotten_s = _int(facts, "forgotten_s")
         self._clock_s: float = _int(facts, "clock_s")
-        self.seen = _seen(facts)
-        self.revoked: dict[Revokes, dict[bytes, int]] = {kind: {} for kind in Revokes}
-        for kind, name, until_s in file.execute("SELECT kind, name, until_s FROM revoked"):
-            self.revoked[Revokes(kind)][name] = until_s  # type: ignore[index,assignment,arg-type]  # STRICT.
+        self.seen = _seen(facts, "seen")
+        self.revoked = revoked_in(file)
         self.budgets = Budgets(file)
         self.turn = trio.Lock()
         self.standing = self._make_standing()
-        if not self.alarm and (fault := self.contradicts(self.seen)) is not None:
-            self.raise_alarm(f"the owner {fault}")
+        for who, seen in (("the owner", self.seen), ("this archive itself", self.known)):
+            if not self.alarm and (fault := self.contradicts(seen)) is not None:
+                self.raise_alarm(f"{who} {fault}")
 
     # What is asked at every command: comparisons, and nothing else.
 
@@ -106,9 +109,10 @@ class GrantMemory:
         """Say whether the clock stands too far behind the latest time it ever showed."""
         return wall_s < self._clock_s - CLOCK_BACK_S_MAX
 
-    # What its owner changes. Each is durable on return.
+    # What its owner changes. Each is durable on return, together with the `entry` that tells of it
+    # and may have to wait until the ledger can take it.
 
-    def revoke(self, said: Revocation) -> None:
+    def revoke(self, said: Revocation, entry: bytes) -> None:
         """Take a grant back with all that was narrowed from it, or all that a key holds or signed.
 
         Raises:
@@ -128,10 +132,11 @@ class GrantMemory:
                 "INSERT OR REPLACE INTO revoked VALUES (?, ?, ?)",
                 (int(said.what), said.target, until_s),
             )
+            self._owe(entry)
         known[said.target] = until_s
         self._changed()
 
-    def begin_epoch(self, epoch: int, reasserted: Reassertion | None = None) -> None:
+    def begin_epoch(self, epoch: int, entry: bytes, reasserted: Reassertion | None = None) -> None:
         """End every grant of an earlier epoch.
 
         An alarm ends only with what the threshold has signed; or where the memory was lost, with
@@ -142,23 +147,29 @@ class GrantMemory:
         """
         number = reasserted.number if reasserted else self.reassertion_number
         seen = reasserted.audit if reasserted else self.seen
-        alarm = "" if reasserted or self._found_again is not None else self.alarm
+        was_lost = self._found_again is not None
+        alarm = "" if reasserted or was_lost else self.alarm
         if self._found_again is not None:
-            # What was lost was about grants of earlier epochs, which are over now.
+            # What was lost was about grants of earlier epochs, which are over now. What a key signs
+            # is of every epoch: the ledger has told which are revoked.
             self._file = self._found_again({})
             self._found_again, self.budgets = None, Budgets(self._file)
+            self.revoked = revoked_in(self._file)
         with self._file.writing():
             self._set(
                 epoch=epoch,
                 alarm=alarm,
                 clock_number=self.clock_number,
                 reassertion_number=number,
-                **_seen_facts(seen),
+                **_seen_facts(seen, "seen"),
             )
+            if reasserted or was_lost:
+                self._remember_ledger()
+            self._owe(entry)
         self.epoch, self.alarm, self.seen, self.reassertion_number = epoch, alarm, seen, number
         self._changed()
 
-    def set_clock(self, reset: ClockReset) -> None:
+    def set_clock(self, reset: ClockReset, entry: bytes) -> None:
         """Believe an earlier time again, because the owner says that the later one was wrong.
 
         What was forgotten by the wrong time stays refused (`Standing.forgotten_s`).
@@ -168,8 +179,44 @@ class GrantMemory:
         """
         with self._file.writing():
             self._set(clock_s=reset.time_s, clock_number=reset.number)
+            self._owe(entry)
         self._clock_s, self.clock_number = reset.time_s, reset.number
         self._changed()
+
+    @property
+    def known(self) -> Seen:
+        """The ledger up to where it tells of nothing that this memory has not heard."""
+        return known_in(self._file.facts())
+
+    def take_anchor(self, anchor: Anchor, statement: bytes, entry: bytes) -> None:
+        """Let other anchor keys sign first links. What those that are gone have signed is over.
+
+        The statement is kept here until it is in its own file, which a crash may come before.
+
+        Raises:
+            ArchiveError: The disk refused, or what revocations there were is lost.
+        """
+        if self._found_again is not None:
+            raise ArchiveError(f"the anchor keys cannot be changed: {self.alarm}")
+        with self._file.writing():
+            self._set(epoch=max(anchor.epoch, self.epoch), anchor_statement=statement)
+            self._owe(entry)
+        self.epoch, self.anchor_keys = max(anchor.epoch, self.epoch), anchor.anchor_keys
+        self._changed()
+
+    def owed(self) -> list[bytes]:
+        """Give the entries that the ledger has yet to take, in their order."""
+        return owed_in(self._file.facts())
+
+    def settle_entry(self, entry: bytes) -> None:
+        """Owe an entry no longer: the ledger has it.
+
+        Raises:
+            ArchiveError: The disk refused.
+        """
+        with self._file.writing():
+            self._set(owed=json.dumps([it.decode() for it in self.owed() if it != entry]))
+            self._remember_ledger()
 
     def raise_alarm(self, why: str) -> None:
         """Accept no grant until the owner has spoken: this archive is not its newest copy.
@@ -192,7 +239,7 @@ class GrantMemory:
         if seen.tree_size > size:
             return f"saw {seen.tree_size} entries in the ledger, and there are {size}"
         if seen not in self._roots:
-            self._roots[seen] = self._compare(seen)
+            self._roots[seen] = contradiction(self._ledger, seen)
             if len(self._roots) > LEDGER_ROOTS_KEPT:
                 self._roots.popitem(last=False)
         return self._roots[seen]
@@ -248,8 +295,9 @@ class GrantMemory:
             self._set(
                 clock_s=int(max(self._clock_s, wall_s)),
                 forgotten_s=forgotten_s,
-                **_seen_facts(self.seen),
+                **_seen_facts(self.seen, "seen"),
             )
+            self._remember_ledger()
         for kind, name, _ in gone:
             del self.revoked[kind][name]
         if forgotten_s != self.forgotten_s:
@@ -262,15 +310,19 @@ class GrantMemory:
             with self._file.writing():
                 self.budgets.settle()
                 self._set(clock_s=int(self._clock_s))
+                self._remember_ledger()
         finally:
             self._file.close()
 
-    def _compare(self, seen: Seen) -> str | None:
-        try:
-            root = self._ledger.root_hash(seen.tree_size)
-        except LedgerError as exc:
-            return f"saw {seen.tree_size} entries, which cannot be read here: {exc}"
-        return None if root == seen.root_hash else f"saw other first {seen.tree_size} entries"
+    def _owe(self, entry: bytes) -> None:
+        """Inside `writing`."""
+        self._set(owed=json.dumps([it.decode() for it in (*self.owed(), entry)]))
+
+    def _remember_ledger(self) -> None:
+        # What is owed may be in the ledger already, above the size that is remembered.
+        if not self.owed():
+            now = self._ledger.checkpoint
+            self._set(**_seen_facts(Seen(now.tree_size, now.root_hash), "ledger"))
 
     def _changed(self) -> None:
         self.standing = self._make_standing()
@@ -282,12 +334,31 @@ class GrantMemory:
             revoked_ids=self.revoked[Revokes.GRANT],
             revoked_keys=self.revoked[Revokes.KEY],
             forgotten_s=self.forgotten_s,
+            anchor_keys=self.anchor_keys,
             contradicts=self.contradicts,
         )
 
     def _set(self, **facts: Stored) -> None:
         for name, value in facts.items():
             self._file.set_fact(name, value)
+
+
+def revoked_in(file: StateFile) -> dict[Revokes, dict[bytes, int]]:
+    """Read until when each revocation counts, by kind and name."""
+    found: dict[Revokes, dict[bytes, int]] = {kind: {} for kind in Revokes}
+    for kind, name, until_s in file.execute("SELECT kind, name, until_s FROM revoked"):
+        found[Revokes(kind)][name] = until_s  # type: ignore[index,assignment,arg-type]  # STRICT.
+    return found
+
+
+def known_in(facts: Mapping[str, Stored]) -> Seen:
+    """Read up to where the ledger was known."""
+    return _seen(facts, "ledger")
+
+
+def owed_in(facts: Mapping[str, Stored]) -> list[bytes]:
+    """Read the entries that a ledger has yet to take."""
+    return [it.encode() for it in json.loads(str(facts.get("owed", "[]")))]
 
 
 def _int(facts: Mapping[str, Stored], name: str) -> int:
@@ -297,12 +368,12 @@ def _int(facts: Mapping[str, Stored], name: str) -> int:
     return value
 
 
-def _seen(facts: Mapping[str, Stored]) -> Seen:
-    root = facts.get("seen_root", NEVER_SEEN.root_hash)
+def _seen(facts: Mapping[str, Stored], of: str) -> Seen:
+    root = facts.get(f"{of}_root", NEVER_SEEN.root_hash)
     if not isinstance(root, bytes):
-        raise ValueError("its seen_root is not bytes")
-    return Seen(_int(facts, "seen_size"), root)
+        raise ValueError(f"its {of}_root is not bytes")
+    return Seen(_int(facts, f"{of}_size"), root)
 
 
-def _seen_facts(seen: Seen) -> dict[str, Stored]:
-    return {"seen_size": seen.tree_size, "seen_root": seen.root_hash}
+def _seen_facts(seen: Seen, of: str) -> dict[str, Stored]:
+    return {f"{of}_size": seen.tree_size, f"{of}_root": seen.root_hash}

@@ -21,6 +21,7 @@ from ._corrections import retract
 from ._documents import seal_document
 from ._ingest import Progress
 from ._manifest_file import table_from_dict
+from ._owner import heed_untrusted, is_owed, record_owed
 from ._pairing import check_pairing, check_unambiguous
 from ._unpair import shut_out, unpair
 
@@ -106,12 +107,21 @@ class Operations(Exposed):
         done = unpair(self._archive, name, operator=operator)
         return {"peer": name, "entry": done.first_index}
 
+    @method(inline=False)
+    def hear(self, kind: str, statement: bytes) -> dict[str, Value]:
+        """Do what the owner has signed: `revoked`, `epoch`, `clock`, `reasserted`, `anchored`."""
+        memory = self._archive.memory
+        if not is_owed(memory, statement):  # In a served archive it was done at once.
+            heed_untrusted(self._archive, kind, statement, now=_now())
+        return {"entry": record_owed(self._archive, memory, statement)}
 
-AT_ONCE: dict[str, Callable[[Path, list[Any]], None]] = {
-    "unpair": lambda directory, arguments: shut_out(directory, arguments[0]),
+
+AT_ONCE: dict[str, Callable[[Archive, list[Any]], None]] = {
+    "unpair": lambda archive, arguments: shut_out(archive.directory, arguments[0]),
+    "hear": lambda archive, arguments: heed_untrusted(archive, *arguments, now=_now()),
 }
 """What takes effect in a served archive before its turn comes: a machine that is to be out must not
-stay in until a large file is sealed."""
+stay in until a large file is sealed, nor a grant last that was taken back."""
 
 
 def _now() -> datetime:

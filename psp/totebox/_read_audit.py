@@ -248,7 +248,7 @@ class Reader:
     audit: ReadAudit
     grant: Grant
     clocks: ReadClocks
-    recent: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT_READS_MAX))
+    recent: list[int] = field(default_factory=list)
 
     def admit(self) -> None:
         """Let a read begin; see `ReadAudit.admit`."""
@@ -291,6 +291,7 @@ class Reader:
         )
         index = await self.audit.record(read.encode(), now.boot_s)
         self.recent.append(index)
+        del self.recent[:-RECENT_READS_MAX]
         return index, len(packed)
 
     async def receipt(self, index: int) -> dict[str, Value]:

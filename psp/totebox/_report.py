@@ -28,7 +28,8 @@ class Finding:
     """One thing that is not as it should be.
 
     Attributes:
-        part: `manifest`, `anchor`, `ledger`, `reads`, `assets`, `index`, `keys` or `pins`.
+        part: `manifest`, `anchor`, `ledger`, `reads`, `assets`, `index`, `keys`, `pins` or
+            `state`.
         since: The ledger state since which it can have happened; None if nothing says.
         next: What to type.
     """

@@ -32,7 +32,6 @@ from psp.capability import (
     Scope,
     TableRule,
     ceiling,
-    verify_untrusted,
 )
 from psp.endpoint import Pins, method
 from psp.errors import ArchiveError, Denied, GrantRefused, Invalid, Overloaded
@@ -59,6 +58,7 @@ from ._manifest import Table
 from ._pairing import Pairing
 from ._read_audit import Reader
 from ._rows import OriginalObject, RowObject, RowReads
+from ._shown import Shown
 from ._storage import to_storage
 
 _PROVE: Final = ("ledger", "prove")
@@ -71,6 +71,7 @@ _SIGNED_METHODS: Final = frozenset({"describe", "run", "reads", "receipt"})
 class Desk(Shared):
     """Where peers of one served archive come to, and are let in."""
 
+    shown: Shown = field(init=False)
     _invocations: Invocations = field(init=False)
     # All three by the key that the handshake proves, never by a name.
     pins: Pins = field(init=False)
@@ -84,6 +85,7 @@ class Desk(Shared):
 
     def __post_init__(self) -> None:
         super(Desk, self).__post_init__()
+        self.shown = Shown(self.archive, self.memory)
         self._invocations = Invocations(self.archive.manifest.archive_id, int(self.clocks().wall_s))
         self._pairings = {one.pin.certificate.spki_hash: one for one in self.archive.pairings()}
         self.pins = Pins([one.pin for one in self._pairings.values()])
@@ -117,8 +119,8 @@ class Desk(Shared):
             nursery.start_soon(self.memory.keep, self.clocks)
 
     def bootstrap(self, peer: Peer) -> Bootstrap:
-        """Make what a peer can call by its pairing alone."""
-        return Bootstrap(self, self._ceilings[peer.spki_hash])
+        """Make what a peer can call by its pairing alone: once for each connection."""
+        return Bootstrap(self, self._ceilings[peer.spki_hash], self.shown.begin(peer))
 
     def present(self, peer: Peer, token: bytes) -> GrantObject:
         """Verify a token and make what it grants.
@@ -126,25 +128,15 @@ class Desk(Shared):
         Raises:
             Denied: Whatever is wrong with it; the reason goes to the owner's log.
         """
-        now = self.clocks()
+        ceiling = self._ceilings[peer.spki_hash]
         try:
-            self.memory.check_open(now.wall_s)
-            grant = verify_untrusted(
-                token,
-                anchor=self.archive.anchor,
-                presenter=peer.spki_hash,
-                ceiling=self._ceilings[peer.spki_hash],
-                now_s=int(now.wall_s),
-                standing=self.memory.standing,
-            )
+            known = self.shown.verify(peer, token, ceiling, self.clocks())
         except GrantRefused as exc:
             self.log(f"a token of {peer.name} was refused at the check {exc.step!r}")
             if exc.step == ROLLBACK:
                 self._stop_grants(str(exc))
             raise Denied from None
-        self.memory.remember_seen(grant)
-        live = LiveGrant(grant, now, self.memory)
-        return GrantObject(self, grant, live, self._open[peer.spki_hash])
+        return GrantObject(self, known.grant, known.live, self._open[peer.spki_hash])
 
     def _stop_grants(self, why: str) -> None:
         """Accept no grant any more: the owner's own people have seen a newer copy of this."""

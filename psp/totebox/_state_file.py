@@ -12,11 +12,9 @@ count or in a revocation, and nothing else knows what stood there.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Final, TypeAlias
 
@@ -128,22 +126,6 @@ class StateFile:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def check_state(archive: Path, archive_id: bytes) -> None:
-    """Read all of an archive's database, and leave it and its log as they are.
-
-    In a copy: opening it would fold the log of a killed process into it.
-
-    Raises:
-        apsw.Error, OSError, ValueError: It is missing, damaged, or another archive's.
-    """
-    with TemporaryDirectory(prefix="psp-audit-") as copies:
-        path = archive / STATE_FILE
-        for one in (path, path.with_name(f"{path.name}-wal")):
-            if one.exists() or one == path:
-                shutil.copyfile(one, Path(copies) / one.name)
-        StateFile(Path(copies) / path.name, archive_id).close()
 
 
 def _connect(path: Path, *, is_new: bool = False) -> apsw.Connection:

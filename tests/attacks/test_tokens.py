@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,6 +16,7 @@ from psp.capability import (
     Command,
     Operation,
     Scope,
+    Standing,
     TableRule,
     archive_id_of,
     ceiling,
@@ -29,20 +29,21 @@ from psp.capability import (
     sign_invocation,
     verify_anchor_untrusted,
     verify_invocation_untrusted,
+    verify_signature,
+    verify_untrusted,
 )
-from psp.capability._keys import _L
-from psp.capability._signing import Tag, digest, tagged
-from psp.capability._wire import encode
-from psp.errors import CapabilityError, CheckpointRejected, EstateError, GrantRefused
+from psp.capability._keys import _L, _P, _decompress, _multiply
+from psp.capability._signing import Tag
+from psp.errors import CapabilityError, CheckpointRejected, GrantRefused
 from psp.ledger import Checkpoint, sign_checkpoint, verify_checkpoint_untrusted
-from psp.transport import MachineKey, check_certificate_untrusted
+from psp.transport import MachineKey
 from tests.unit.capability.actors import (
     AGGREGATOR,
     ANCHOR_KEY,
     ARCHIVE,
+    CEILING,
     COLUMNS,
     HOUR,
-    LEDGER,
     NOW,
     OPERATOR,
     OWNER,
@@ -53,8 +54,7 @@ from tests.unit.capability.actors import (
     next_token,
     present,
 )
-from tests.unit.capability.test_keys import SMALL_ORDER
-from tests.unit.capability.test_verify import MIXED_ORDER, sign_freely, step_of
+from tests.unit.capability.test_verify import sign_freely, step_of
 
 from .measure import MIB, peak_bytes
 
@@ -247,57 +247,66 @@ def test_a_signature_of_one_type_is_good_for_no_other(name: str) -> None:
             TYPES[name](Pen(KEY, instead=message))
 
 
-# Weak keys, in every place where a key may stand.
-
-WEAK = [*SMALL_ORDER, (2**255 - 19 + 4).to_bytes(32, "little"), MIXED_ORDER]
-
-
-def statement_with(place: str, weak: bytes) -> bytes:
-    root, anchor, ledger = OWNER.public_bytes, ANCHOR_KEY.public_bytes, LEDGER.public_bytes
-    keys = {"root": root, "anchor": anchor, "ledger": ledger} | {place: weak}
-    body = encode([1, keys["root"], NONCE, [keys["anchor"]], keys["ledger"], 1, 1])
-    return encode([body, OWNER.sign(tagged(Tag.ANCHOR, body))])
-
-
-@pytest.mark.parametrize("weak", WEAK, ids=lambda key: key.hex()[:6] + key.hex()[-2:])
-def test_a_weak_key_gets_in_nowhere(weak: bytes) -> None:
-    """Attack 6: at pairing, in each place of an anchor, as issuer and as holder of a link.
-
-    A presenter is a hash of a key: a weak one would have to be paired first.
-    """
-    with pytest.raises(CapabilityError):
-        archive_id_of(weak, NONCE)
-    for place in ("root", "anchor", "ledger"):
-        founder = weak if place == "root" else OWNER.public_bytes
-        id_ = digest(Tag.ARCHIVE_ID, founder, NONCE)
-        with pytest.raises(CapabilityError):
-            verify_anchor_untrusted(statement_with(place, weak), archive_id=id_)
-    chain = decode_chain_untrusted(first_token())
-    for changes in ({"issuer": weak}, {"holder": weak, "presenter": AGGREGATOR.spki_hash}):
-        link = replace(chain.leaf, depth=0, **changes)  # type: ignore[arg-type]
-        signed = Chain(()).extend(link, ANCHOR_KEY).encode()
-        assert step_of(signed) in {"decode", "chain", "key"}
-    with pytest.raises(EstateError):
-        check_certificate_untrusted(certificate_of(weak))
-
-
-def certificate_of(weak: bytes) -> str:
-    """A certificate of that key, signed as well as anybody can: see the neutral point."""
-    der = ssl.PEM_cert_to_DER_cert(TENANT.certificate_pem).replace(TENANT.public_bytes, weak)
-    forged = (1).to_bytes(32, "little") + bytes(32)
-    return ssl.DER_cert_to_PEM_cert(der[:-64] + forged)
+# Weak keys, in every place where a key may stand: tests/unit/capability/test_weak_keys.py.
 
 
 def test_a_malleable_signature_is_refused_and_would_name_the_same_grant() -> None:
     """Attack 7: S + L verifies in careless libraries, and must not be a second token."""
     chain = decode_chain_untrusted(next_token(first_token(), OPERATOR, AGGREGATOR))
     last = chain.signed[-1]
-    high = int.from_bytes(last.signature[32:], "little") + _L
-    other = replace(last, signature=last.signature[:32] + high.to_bytes(32, "little"))
+    other = replace(last, signature=with_order_added(last.signature))
     again = Chain((*chain.signed[:-1], other))
 
     assert again.ids() == chain.ids()
     assert step_of(again.encode()) == "signature"
+
+
+def signed_otherwise(by: MachineKey, message: bytes) -> bytes:
+    """Sign as RFC 8032, section 5.1.6, but with a number of one's own: a second good signature."""
+    hashed = hashlib.sha512(by.private.private_bytes_raw()).digest()
+    secret = int.from_bytes(hashed[:32], "little") & ~7 & (1 << 254) - 1 | 1 << 254
+    base = _decompress((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
+    assert base is not None
+    x, y, z, _ = _multiply(12_345, base)
+    inverse = pow(z, -1, _P)
+    point = (y * inverse % _P | (x * inverse % _P & 1) << 255).to_bytes(32, "little")
+    challenge = hashlib.sha512(point + by.public_bytes + message).digest()
+    scalar = (12_345 + int.from_bytes(challenge, "little") * secret) % _L
+    return point + scalar.to_bytes(32, "little")
+
+
+def with_order_added(signature: bytes) -> bytes:
+    high = int.from_bytes(signature[32:], "little") + _L
+    return signature[:32] + high.to_bytes(32, "little")
+
+
+@pytest.mark.parametrize("revoked", [0, 1])
+@pytest.mark.parametrize("how", ["order added", "signed again"])
+def test_what_was_revoked_stays_revoked_under_another_signature(revoked: int, how: str) -> None:
+    """Attack 7: S + L, and a body that its issuer signs anew: one id, and no signature is asked."""
+    chain = decode_chain_untrusted(next_token(first_token(), OPERATOR, AGGREGATOR))
+    last, message = chain.signed[-1], chain.messages()[-1]
+    other = signed_otherwise(OPERATOR, message)
+    assert verify_signature(OPERATOR.public_bytes, message, other)
+    assert other != last.signature
+    if how == "order added":
+        other = with_order_added(last.signature)
+    again = Chain((*chain.signed[:-1], replace(last, signature=other)))
+    standing = Standing(epoch=ARCHIVE.epoch, revoked_ids={chain.ids()[revoked]})
+    verifier = CountingVerifier()
+
+    with pytest.raises(GrantRefused) as refused:
+        verify_untrusted(
+            again.encode(),
+            anchor=ARCHIVE,
+            presenter=AGGREGATOR.spki_hash,
+            ceiling=CEILING,
+            now_s=NOW,
+            standing=standing,
+            verifier=verifier,
+        )
+    assert (refused.value.step, verifier.count) == ("revoked", 0)
+    assert again.ids() == chain.ids()
 
 
 # Amplification.

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import trio
 
-from psp.capability import Operation
+from psp.capability import Operation, token_to_text
+from psp.cli._owner import bump, revoke
 from psp.endpoint import connect, connect_local
-from psp.errors import ArchiveInUse, EstateError, IntakeRefused, Invalid
+from psp.errors import ArchiveInUse, Denied, EstateError, IntakeRefused, Invalid, Revoked
 from psp.plan import Measure, Plan
 from psp.totebox import Archive, administer
 from psp.transport import MachineKey, check_same_user, dial_locally, listening_locally
@@ -68,6 +69,30 @@ async def test_rows_are_retracted_while_the_archive_is_served(box: Path, user: M
         await command(box, "retract", "sales", [["0016"]], "jane", "never sold")
         after: Any = await table.call("query", COUNT.to_wire())
     assert after["cells"] == [[[], [2]]]
+
+
+@pytest.mark.parametrize("what", ["grant", "epoch"])
+async def test_a_live_connection_ends_with_what_the_owner_takes_back(
+    box: Path, tmp_path: Path, user: MachineKey, what: str
+) -> None:
+    root, file, shown = tmp_path / "root.key", tmp_path / "grant.token", token(user)
+    OWNER.root.write_again(root, None)
+    file.write_text(token_to_text(shown), "ascii")
+    async with served(box) as address, connect(address, key=user) as connection:
+        table = connection.present(shown).call("table", "sales")
+        await table.call("query", COUNT.to_wire())
+
+        if what == "grant":
+            await trio.to_thread.run_sync(lambda: revoke(box, file, root_key=root))
+        else:
+            await trio.to_thread.run_sync(lambda: bump(box, root_key=root))
+
+        with pytest.raises(Revoked):
+            await table.call("query", COUNT.to_wire())
+        with pytest.raises(Denied):
+            await connection.present(shown).call("describe")
+    with Archive.open(box, read_only=True) as archive:
+        assert archive.ledger.checkpoint.tree_size == 4
 
 
 async def test_a_refusal_has_the_words_of_the_other_door(box: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Attack 11 of the study: what is taken back while an answer streams stops its next chunk."""
+"""What is taken back while an answer streams stops its next chunk."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ class Pages(Granted):
 
 @pytest.mark.parametrize("what", ["link 0", "link 1", "link 2", "holder", "epoch"])
 async def test_the_next_chunk_stops(what: str, tmp_path: Path) -> None:
+    """Attack 11: each link, a holder, and the epoch, in the middle of an answer of three chunks."""
     with OWNER.found(tmp_path / "box") as archive:
         desk, now = Desk(archive, lambda _text: None), read_clocks()
         grant = verify_untrusted(

@@ -238,6 +238,7 @@ def they_agree(random: Random, count: int) -> Counter[bool]:
 
 
 def test_they_agree_about_thousands_of_changed_tokens() -> None:
+    """Attack 20: a million of them with the command above."""
     told = they_agree(Random(1), MUTATIONS)
 
     assert told[False] > MUTATIONS / 2

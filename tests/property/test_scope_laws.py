@@ -87,6 +87,15 @@ def test_every_number_and_switch_of_a_met_rule_is_the_stricter_one(
     assert met.local <= min(left.local, right.local)
 
 
+@given(rules, rules)
+def test_a_met_rule_is_one_that_could_have_been_written(left: TableRule, right: TableRule) -> None:
+    """A meet does not go through the constructor, whose checks each of the two has passed."""
+    met = left.meet(right)
+    written = TableRule(**{it.name: getattr(met, it.name) for it in fields(TableRule)})
+
+    assert (met, hash(met), list(met.rows)) == (written, hash(written), list(written.rows))
+
+
 NUMBERS = [it.name for it in fields(TableRule) if it.name.endswith(("_max", "_total"))]
 
 

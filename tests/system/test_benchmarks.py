@@ -39,6 +39,12 @@ LEDGER_KEYS = {
     "open_10m_vs_1m",
     *INGEST_KEYS,
 }
+CAPABILITY_KEYS = {
+    "chain3_verify_vs_3_raw_verifies",
+    "cached_present_vs_raw_verify",
+    "reject_wrong_presenter_vs_raw_verify",
+}
+BISCUIT_KEYS = {"biscuit_2block_verify_vs_ours"} if find_spec("biscuit_auth") else set()
 WAN_KEYS = {"chain10_round_trips", "cold_round_trips", "cold_round_trips_interactive"}
 
 # A process that starts a hall, says who is in it, and waits.
@@ -122,6 +128,18 @@ def test_a_ledger_is_compared_with_hashing_and_one_sync() -> None:
     assert result["ratios"]["fsyncs_per_batch"] == 1
     assert set(result["figures"]["growth"]) == {"1000", "10000", "100000"}
     assert "100,000 and 10,000" in result["limits"]["quick"]
+
+
+@pytest.mark.slow
+def test_grants_are_compared_with_bare_signatures_and_biscuit() -> None:
+    result = quick("capability")
+
+    assert set(result["ratios"]) == CAPABILITY_KEYS | BISCUIT_KEYS
+    assert set(result["limits"]["bars"]) == CAPABILITY_KEYS | {"biscuit_2block_verify_vs_ours"}
+    figures = result["figures"]
+    assert "chain3_first_time" in figures["ratios_beside"]
+    assert figures["bytes"]["per link"] > 0
+    assert figures["per_second"]["meets"][0] > 0
 
 
 @pytest.mark.slow

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from ._grants import ANCHOR, ARCHIVE, CHAINS, EPOCH, MEETS, REFUSALS
 from ._invalid import INVALID
 from ._live import LIVE_CONTROLLER, LIVE_SUBJECT
 from ._sessions import SESSIONS
 from ._valid import VALID
 
+GRANTS: Final = Path(__file__).parent / "grants.json"
 HOME: Final = Path(__file__).parents[2] / "psp" / "conformance" / "cases"
 
 ABOUT: Final[dict[str, tuple[str, list[dict[str, Any]]]]] = {
@@ -52,6 +54,25 @@ def write() -> None:
         # One case a line: a change of one is a change of one line.
         text = f'{{"about": {json.dumps(about)},\n"cases": [\n' + ",\n".join(lines) + "\n]}\n"
         (HOME / f"{name}.json").write_text(text, encoding="ascii")
+    GRANTS.write_text(grants(), encoding="ascii")
+
+
+def grants() -> str:
+    """Write the cases of grants, which are no part of the protocol between peers."""
+    facts = {
+        "about": "Tokens that an archive accepts, meets of two scopes, and tokens that it refuses"
+        " at a check (docs/capabilities.md). Bytes are in hex; times are seconds since 1970.",
+        "anchor_key": ANCHOR.key.hex(),
+        "archive": ARCHIVE.hex(),
+        "epoch": EPOCH,
+    }
+    parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in facts.items()]
+    for name, cases in (("chains", CHAINS), ("meets", MEETS), ("refusals", REFUSALS)):
+        lines = [
+            json.dumps({"number": number, **case}) for number, case in enumerate(cases, start=1)
+        ]
+        parts.append(f'"{name}": [\n' + ",\n".join(lines) + "\n]")
+    return "{" + ",\n".join(parts) + "}\n"
 
 
 if __name__ == "__main__":

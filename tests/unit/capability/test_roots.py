@@ -87,6 +87,7 @@ def test_the_threshold_of_the_old_set_and_of_the_new_one_rotate() -> None:
     "signers", [(A, D), (A, B), (A, B, D), (D, E), (C, D), (A, C)], ids=lambda it: str(len(it))
 )
 def test_fewer_than_either_threshold_do_not(signers: tuple[MachineKey, ...]) -> None:
+    """Attack 16: only keepers of the old set, only of the new one, and too few of both."""
     with pytest.raises(CapabilityError, match="have signed and 2 must"):
         rotated(rotation(*signers))
 
@@ -102,7 +103,7 @@ def test_an_owner_of_one_key_becomes_two_of_three() -> None:
 
 @pytest.mark.parametrize("version", [1, 3, 2**32 - 1])
 def test_a_version_that_is_not_the_next_is_refused(version: int) -> None:
-    """A jump to the last version would be the last word for ever (TUF's fast-forward attack)."""
+    """Attack 16: a jump to the last version would be the last word for ever (TUF: fast-forward)."""
     body = encode([1, ID, version, 2, sorted(NEW.keys)])
     with pytest.raises(CapabilityError, match=r"Only version 2|cannot be read"):
         rotated(sign_body(Tag.KEY_ROTATION, body, [A, B, D, E]))
@@ -115,6 +116,7 @@ def test_a_rotation_cannot_be_said_twice() -> None:
 
 
 def test_one_key_counts_once() -> None:
+    """Attack 16: a signer twice, and one key with two signatures."""
     with pytest.raises(CapabilityError, match="each once"):
         rotation(A, A, D, E)
     signature = A.sign(b"")
@@ -127,6 +129,7 @@ def test_one_key_counts_once() -> None:
 
 @pytest.mark.parametrize("keys", [[A, A, B], [B, A]])
 def test_a_set_with_a_key_twice_or_out_of_order_is_no_set(keys: list[MachineKey]) -> None:
+    """Attack 16: one key under two places of a set."""
     in_order = sorted(it.public_bytes for it in keys)
     body = encode([1, ID, 2, 2, in_order if len(keys) == 3 else in_order[::-1]])
     with pytest.raises(CapabilityError, match="rising order, each once"):

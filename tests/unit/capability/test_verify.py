@@ -182,7 +182,7 @@ def test_a_grant_of_another_epoch_is_refused() -> None:
 
 
 def test_an_unknown_critical_extension_is_refused() -> None:
-    """Attack 20, in part: a restriction that is not understood is never skipped."""
+    """Attack 20: a restriction that is not understood is never skipped."""
     token = sign_freely(
         first_token(), OPERATOR, critical=(7,), depth=0, presenter=AGGREGATOR.spki_hash
     )

@@ -108,7 +108,7 @@ async def asked(bench: Bench, tokens: Sequence[bytes]) -> int:  # noqa: F811
 async def test_a_hundred_calls_at_once_over_ten_narrower_grants_share_one_budget(
     paired: Bench,
 ) -> None:
-    """Attack 15 of the study: a race must not multiply a budget, nor sub-issuing."""
+    """Attack 15: a race must not multiply a budget, nor sub-issuing."""
     token = first(replace(RULE, uses_total=37))
     narrower = [further(token, replace(RULE, uses_total=30), nonce=number) for number in range(10)]
 

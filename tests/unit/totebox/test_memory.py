@@ -146,6 +146,7 @@ def test_nothing_that_was_not_touched_is_checked_again(house: House) -> None:
 
 
 def test_a_new_epoch_ends_every_grant_for_good(house: House) -> None:
+    """Attack 11: a grant of the epoch before, at once and after a restart."""
     with house.serving() as desk:
         grant = show(desk)
         say(desk, "epoch", epoch_statement(2))
@@ -214,6 +215,7 @@ def test_a_wrong_clock_cannot_bring_a_revoked_grant_back(house: House) -> None:
 
 
 def test_a_clock_that_was_set_back_stops_grants_until_the_owner_speaks(house: House) -> None:
+    """Attack 12: at the start, and in the middle of a connection."""
     with house.serving() as desk:
         grant = show(desk)
         house.wall_s += 3600
