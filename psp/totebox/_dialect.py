@@ -26,6 +26,8 @@ class Dialect:
         row: What numbers the rows of a table; and those of its past, in numbers of their own.
         few: The distinct values of a group, as a JSON text or as a list.
         whole_sum: Parts of the exact sum of 64-bit integers: one, or the high and the low halves.
+        whole_squares: Parts of the exact sum of the squares of 64-bit integers, and what each is to
+            be multiplied by.
         float_sum: The sum of floats.
     """
 
@@ -33,6 +35,7 @@ class Dialect:
     row: tuple[str, str]
     few: str
     whole_sum: tuple[str, ...]
+    whole_squares: tuple[tuple[str, int], ...]
     float_sum: str
     buckets: Mapping[Bucket, str]
 
@@ -44,6 +47,17 @@ SQLITE: Final = Dialect(
     # SQLite's sum() of integers fails past 64 bits, and total() rounds. The two halves of each
     # number are added apart: 2^31 rows fit, and Python puts them together exactly.
     whole_sum=("sum({0} >> 32)", "sum({0} & 4294967295)"),
+    # x = h·2^32 + l and l = a·2^16 + b, so x² = h²·2^64 + 2·h·l·2^32 + (a²·2^32 + 2·a·b·2^16 + b²).
+    # No product passes 63 bits; h² and h·l come near, so these are added in halves as well.
+    whole_squares=(
+        ("sum((({0} >> 32) * ({0} >> 32)) >> 32)", 2**96),
+        ("sum((({0} >> 32) * ({0} >> 32)) & 4294967295)", 2**64),
+        ("sum((({0} >> 32) * ({0} & 4294967295)) >> 32)", 2**65),
+        ("sum((({0} >> 32) * ({0} & 4294967295)) & 4294967295)", 2**33),
+        ("sum((({0} >> 16) & 65535) * (({0} >> 16) & 65535))", 2**32),
+        ("sum((({0} >> 16) & 65535) * ({0} & 65535))", 2**17),
+        ("sum(({0} & 65535) * ({0} & 65535))", 1),
+    ),
     float_sum="sum({0})",
     buckets={
         Bucket.YEAR: "substr({0}, 1, 4)",
@@ -72,6 +86,11 @@ DUCKDB: Final = Dialect(
     row=("rowid", "-1 - rowid"),  # Its rows begin at 0.
     few="list(DISTINCT {0})",
     whole_sum=("sum({0})",),  # In 128 bits.
+    # One square fits into 127 bits, two may not: they are added in halves.
+    whole_squares=(
+        ("sum(CAST({0} AS HUGEINT) * {0} // 18446744073709551616)", 2**64),
+        ("sum(CAST({0} AS HUGEINT) * {0} % 18446744073709551616)", 1),
+    ),
     # Compensated, as SQLite's own is: the order of the rows must not show in the last digits.
     float_sum="fsum({0})",
     buckets={

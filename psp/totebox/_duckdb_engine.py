@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from psp.capability import TableRule
 from psp.errors import PSPError
 
-from ._compile import Row, compile_view
+from ._compile import compile_view
 from ._dialect import DUCKDB, Dialect
 from ._duckdb import import_duckdb
 from ._engine import Engine
+from ._figurings import Row
 from ._manifest import Table
 from ._storage import SQLValue
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _AGGREGATES: Final = ("count_star", "count", "sum", "fsum", "min", "max", "list")
-_FUNCTIONS: Final = {*_AGGREGATES, "substr", "lpad", "isoyear", "week", "+", "*", "//", "||"}
+_FUNCTIONS: Final = {*_AGGREGATES, "substr", "lpad", "isoyear", "week", "+", "*", "//", "%", "||"}
 """What the compiler uses."""
 
 _PASSED_MAX: Final = 256

@@ -29,15 +29,26 @@ from ._answer_size import check_size
 from ._compile import (
     Compiled,
     Group,
-    Row,
     compile_emptiness,
+    compile_exists,
     compile_query,
     compile_row,
     compile_view,
     output_columns,
 )
 from ._dialect import SQLITE, Dialect
-from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
+from ._disclosure import (
+    Cell,
+    Decision,
+    Key,
+    Part,
+    decide,
+    round_figure,
+    round_measure,
+    too_few,
+)
+from ._figurings import Row
+from ._histogram import counting, gather, histogram_in, with_bins
 from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
@@ -122,6 +133,8 @@ class Engine:
             raise Invalid(f"the plan asks {plan.table!r}, and this is {self._table.name!r}.")
         if plan.as_of != self._as_of:
             raise Invalid(f"the plan asks for the state {plan.as_of}; this is {self._as_of}.")
+        if plan.measures[0].operation is Operation.EXISTS:
+            return self._within_limits(0, self._answer(plan, self._found(plan)))
         compiled = compile_query(
             plan,
             self._table,
@@ -138,9 +151,11 @@ class Engine:
             decide(
                 cells,
                 floor=self._floor,
-                measures=plan.measures,
+                measures=counting(plan).measures,
                 published=compiled.published,
-                listed=compiled.listed,
+                listed=compiled.listed
+                if compiled.binned is None or self._floor <= 1
+                else with_bins(cells, compiled.listed, compiled.binned),
             )
             if cells
             else Decision((), None, (), 0)
@@ -232,6 +247,15 @@ class Engine:
             parts[key].append(part)
         return parts
 
+    def _found(self, plan: Plan) -> Decision:
+        """Say whether a row is there: to those whose grant names `exists`, whatever the floor."""
+        sql, parameters = compile_exists(
+            plan, self._table, self._rule, view=self._view, dialect=self.dialect
+        )
+        with self._snapshot():
+            is_there = bool(self._run(sql, parameters))
+        return Decision((Cell((), int(is_there), (is_there,), ()),), None, (), 0)
+
     def _may_say_empty(self) -> bool:
         return (
             self._floor <= 1
@@ -268,13 +292,21 @@ class Engine:
         base = self._rule.rounding
 
         def rounded(figures: Sequence[Figure]) -> list[Value]:
-            return [round_figure(figure, base) for figure in figures]
+            return [
+                round_measure(measure.operation, figure, base)
+                for measure, figure in zip(plan.measures, figures, strict=True)
+            ]
 
+        shown = [(cell.key, cell.figures) for cell in decision.shown]
+        other, hidden = decision.other, decision.hidden
+        if (binned := histogram_in(plan)) is not None:
+            # A hidden bin is a null in its group's histogram, and has no line of its own.
+            shown, other, hidden = *gather(decision, binned), ()
         return {
             "group": [key.name for key in plan.group],
-            "cells": [[list(cell.key), rounded(cell.figures)] for cell in decision.shown],
-            "other": None if decision.other is None else rounded(decision.other),
-            "hidden": [[*key, str(rule)] for key, rule in decision.hidden],
+            "cells": [[list(key), rounded(figures)] for key, figures in shown],
+            "other": None if other is None else rounded(other),
+            "hidden": [[*key, str(rule)] for key, rule in hidden],
             "hidden_count": decision.hidden_count,
             "floor": self._floor,
         }
