@@ -168,9 +168,29 @@ class Engine:
         Raises:
             Denied: The scope does not allow reading rows.
         """
+        rows = self._by_key(key, Operation.READ, "reading a row")
+        if not rows:
+            return None
+        columns = output_columns(self._table, self._rule)
+        values = {
+            column.name: self._shown(column, from_storage(column, value))
+            for column, value in zip(columns, rows[0][1:], strict=True)
+        }
+        return self._within_limits(0, values)
+
+    def shows_document(self, key: Sequence[Value]) -> bool:
+        """Say whether the scope shows the document with this key.
+
+        Raises:
+            Denied: The scope does not allow reading documents.
+        """
+        return bool(self._by_key(key, Operation.ASSET, "reading a document"))
+
+    def _by_key(self, key: Sequence[Value], operation: Operation, doing: str) -> list[Row]:
+        """Give the row of a key as `compile_row` has it, or nothing."""
         rule = self._rule
-        if Operation.READ not in rule.allowed_operations:
-            raise Denied("this grant does not allow reading a row; ask for counts and sums.")
+        if operation not in rule.allowed_operations:
+            raise Denied(f"this grant does not allow {doing}; ask for counts and sums.")
         # A key is a filter: whether a row answers to it tells the value of every key column. Which
         # columns those are is not said, for they may be hidden.
         if not rule.filters.issuperset(self._table.key):
@@ -188,15 +208,7 @@ class Engine:
             for name, value in zip(self._table.key, key, strict=True)
         ]
         with self._snapshot():
-            rows = self._run(compile_row(self._table, rule, self._view), stored)
-        if not rows:
-            return None
-        columns = output_columns(self._table, rule)
-        values = {
-            column.name: self._shown(column, from_storage(column, value))
-            for column, value in zip(columns, rows[0][1:], strict=True)
-        }
-        return self._within_limits(0, values)
+            return self._run(compile_row(self._table, rule, self._view), stored)
 
     def table_is_empty(self) -> bool:
         """Say whether the scope shows no row at all."""

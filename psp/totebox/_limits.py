@@ -99,3 +99,7 @@ CELLS_MAX: Final = 100_000
 TABLES_OPEN_MAX: Final = 128
 """Tables that one peer may have open, over all its connections and grants. Each is one or two files
 and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""
+
+ASSET_RANGE_BYTES_MAX: Final = 192 * 1024
+"""Bytes of a document in one call: with its names around it, a range fits one RETURN, so that the
+record of reads has the hash of what was shown."""

@@ -3,7 +3,8 @@
     Bootstrap ── health, describe           follows from the pairing alone
     GrantObject ── describe, table, run     what one verified grant shows
       │            reads, receipt           what it has read, and the proof that it is on record
-      TableObject ── describe, query, row
+      TableObject ── describe, query, row, asset
+        AssetObject ── range                needs `asset`
         RowObject ── values, original       needs `read`
           OriginalObject ── info, proof     needs the object `ledger`, method `prove`
 
@@ -42,6 +43,7 @@ from psp.transport import Peer
 from psp.values import Value
 
 from ._answer_size import check_size
+from ._asset_object import AssetObject, find_document
 from ._bootstrap import Bootstrap
 from ._budgets import Spend
 from ._clocks import Clocks, instant
@@ -59,7 +61,6 @@ from ._manifest import Table
 from ._pairing import Pairing
 from ._read_audit import Reader
 from ._rows import OriginalObject, RowObject, RowReads
-from ._storage import to_storage
 
 _PROVE: Final = ("ledger", "prove")
 
@@ -334,25 +335,24 @@ class TableObject(Granted):
             raise Denied
         return RowObject(self._row_reads(key), values, self.original_of)
 
+    @method
+    async def asset(self, key: list[Value]) -> AssetObject:
+        """Give the sealed document with this key, if the grant shows it and lets it be read."""
+        return await find_document(self._row_reads(key, "asset"), self._table, self._open_engine)
+
     def original_of(self, key: Sequence[Value]) -> OriginalObject:
         """Find the sealed file that the row of a key stands in."""
         if not self._may_prove:
             raise Denied
-        archive = self._desk.archive
-        stored = [
-            to_storage(self._table.column(name), value)
-            for name, value in zip(self._table.key, key, strict=True)
-        ]
-        if (found := archive.index.locate(self._table, stored)) is None:
-            raise Denied
-        return OriginalObject(self._row_reads(key), *found)
+        reads = self._row_reads(key)
+        return OriginalObject(reads, *reads.locate(self._table))
 
     @property
     def _command(self) -> Command:
         return "table", [self._table.name]
 
-    def _row_reads(self, key: Sequence[Value]) -> RowReads:
-        commands = [self._command, ("row", [[*key]])]
+    def _row_reads(self, key: Sequence[Value], method: str = "row") -> RowReads:
+        commands = [self._command, (method, [[*key]])]
         data = self._desk.data
         return RowReads(
             self._desk, self._time, self._reader, self._rule, key, commands, data, self._spend
