@@ -19,6 +19,7 @@ from ._integrity import audit_archive as audit_archive
 from ._manifest import Column as Column
 from ._manifest import ColumnType as ColumnType
 from ._manifest import Manifest as Manifest
+from ._manifest import ReadPolicy as ReadPolicy
 from ._manifest import State as State
 from ._manifest import Table as Table
 from ._manifest_file import read_manifest as read_manifest

@@ -35,7 +35,8 @@ from ._manifest_file import read_manifest
 from ._memory import GrantMemory
 from ._open_memory import open_memory
 from ._pairing import Pairing, check_pairing, peer_file, read_pairings, write_pairing
-from ._read_audit import ReadAudit, free_bytes_at, open_reads
+from ._rates import FreeBytes
+from ._read_audit import ReadAudit, open_reads
 from ._replay import extends, replay
 from ._state_file import StateFile
 
@@ -173,7 +174,7 @@ class Archive:
             self._reads = ReadAudit(
                 open_reads(self.directory, self.ledger, self.anchor.ledger_key),
                 self.manifest.reads,
-                free_bytes=lambda: free_bytes_at(self.directory),
+                free_bytes=FreeBytes(self.directory),
             )
             self._opened.callback(self._reads.close)
         return self._reads

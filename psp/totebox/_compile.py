@@ -15,15 +15,15 @@ from typing import Final, cast
 
 from psp.capability import Operation, TableRule
 from psp.errors import Denied, Invalid, LimitExceeded
-from psp.plan import Figure, GroupKey, Measure, Plan
+from psp.plan import GroupKey, Measure, Plan
 from psp.values import Value
 
 from ._dialect import SQLITE, Dialect
 from ._disclosure import COUNTED_MAX, Key, Part, Published
-from ._figurings import FIGURINGS, Figuring, Row, integer
+from ._figurings import FIGURINGS, Figuring, Group, Row, integer
 from ._histogram import bin_sql, counting, histogram_in
 from ._index import PAST_PREFIX
-from ._limits import CELLS_MAX
+from ._limits import CELLS_MAX, NARROWED_MAX
 from ._listed import listed_keys
 from ._manifest import Column, ColumnType, Table
 from ._storage import (
@@ -43,34 +43,21 @@ _COUNTING: Final = (Operation.COUNT, Operation.MEAN, Operation.VARIANCE, Operati
 """What tells how many values there are; a count of distinct ones does where no two are alike."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One row of `Compiled.cells`: a group as SQL saw it.
-
-    Attributes:
-        values: How many rows have a value, for each nullable column.
-    """
-
-    key: Key
-    rows: int
-    subjects: int
-    values: tuple[int, ...]
-    figures: tuple[Figure, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """One plan, ready to run on one view.
 
     Attributes:
         cells: One row for each group; `read_group` reads it.
-        parts: One row for each group and pattern of nulls; `read_part` reads it.
+        parts: One row for each group and pattern of nulls, in two halves between which a condition
+            on keys fits; `parts_of` joins them, `read_part` reads it.
         nullable: The measured columns that may be null, in the order of the pattern's bits.
         binned: The histogram whose bins are the last group key; None for all other plans.
     """
 
     cells: str
-    parts: str
+    parts: tuple[str, str]
+    key_sql: tuple[str, ...]
     parameters: tuple[SQLValue, ...]
     keys: tuple[tuple[GroupKey, Column], ...]
     figurings: tuple[Figuring, ...]
@@ -84,6 +71,7 @@ class Compiled:
         cells = iter(row)
         return Group(
             key=self._read_key(cells),
+            stored=row[: len(self.key_sql)],
             rows=integer(next(cells)),
             subjects=integer(next(cells)),
             values=tuple(integer(next(cells)) for _ in self.nullable),
@@ -92,6 +80,26 @@ class Compiled:
                 for figuring in self.figurings
             ),
         )
+
+    def parts_of(self, groups: Sequence[Group]) -> tuple[str, tuple[SQLValue, ...]]:
+        """Make the query for the parts of these groups, and perhaps of some others.
+
+        Where they are few this spares a second scan of everything for the sake of what is hidden.
+        """
+        begin, end = self.parts
+        if not self.key_sql or len(groups) > NARROWED_MAX:
+            return begin + end, self.parameters
+        conditions, parameters = [], list(self.parameters)
+        # Key by key: of (1, a) and (2, b) this lets (1, b) through as well, and whole.
+        for at, sql in enumerate(self.key_sql):
+            values = dict.fromkeys(group.stored[at] for group in groups)
+            known = [value for value in values if value is not None]
+            either = [f"{sql} IN ({', '.join('?' * len(known))})"] if known else []
+            conditions.append(
+                " OR ".join([*either, *([f"{sql} IS NULL"] if None in values else [])])
+            )
+            parameters += known
+        return f"{begin} AND ({') AND ('.join(conditions)}){end}", tuple(parameters)
 
     def read_part(self, row: Row) -> tuple[Key, Part]:
         """Read (group key…, pattern of nulls, rows, subjects if they are few)."""
@@ -131,10 +139,7 @@ def compile_view(
     """
     columns = [quoted(column.name) for column in visible_columns(table, rule)]
     keys = [f"{quoted(key)} AS {KEY_PREFIX}{at}" for at, key in enumerate(table.key)]
-    # A key is never null, so this lets every row through. It is there because SQLite reports a read
-    # of no column at all, as in count(*) over an unrestricted view, outside of the view's context,
-    # where the authorizer must refuse it. (IS NOT NULL would be optimised away.)
-    where = [f"{quoted(table.key[0])} = {quoted(table.key[0])}"]
+    where = [dialect.every_row.format(quoted(table.key[0]))]
     for column, domain in sorted(rule.rows.items()):
         # A domain on a column that is not there lets nothing through.
         known = column in table.column_names
@@ -211,10 +216,12 @@ def compile_query(
     parameters: list[SQLValue] = []
     where = scope.where(plan, parameters, binned)
     by = ", ".join(str(at + 1) for at in range(len(key_sql)))
+    # Where each row is a subject of its own, they need not be told apart, which takes the longest.
+    subjects = f"count(DISTINCT {SUBJECT})" if table.subject else "count(*)"
     selected = [
         *key_sql,
         "count(*)",
-        f"count(DISTINCT {SUBJECT})",
+        subjects,
         *(f"count({quoted(name)})" for name in nullable),
         *(sql for figuring in figurings for sql in figuring.expressions),
     ]
@@ -228,12 +235,16 @@ def compile_query(
             ),
         ]
     )
-    few = f"CASE WHEN count(DISTINCT {SUBJECT}) < {floor:d} THEN {dialect.few.format(SUBJECT)} END"
+    few = f"CASE WHEN {subjects} < {floor:d} THEN {dialect.few.format(SUBJECT)} END"
     return Compiled(
         cells=f"SELECT {', '.join(selected)} FROM {quoted(view)}{where}{grouped}"
         f" LIMIT {CELLS_MAX + 1}",
-        parts=f"SELECT {', '.join([*key_sql, mask])}, count(*), {few} FROM {quoted(view)}{where}"
-        f" GROUP BY {', '.join(str(at + 1) for at in range(len(key_sql) + 1))}",
+        parts=(
+            f"SELECT {', '.join([*key_sql, mask])}, count(*), {few} FROM {quoted(view)}"
+            f"{where or ' WHERE TRUE'}",
+            f" GROUP BY {', '.join(str(at + 1) for at in range(len(key_sql) + 1))}",
+        ),
+        key_sql=tuple(key_sql),
         parameters=tuple(parameters),
         keys=keys,
         figurings=figurings,

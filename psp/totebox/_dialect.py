@@ -23,6 +23,7 @@ class Dialect:
 
     Attributes:
         literal: Writes a value into a view, which takes no parameters.
+        every_row: A condition that lets every row of a view through; of a column of the key.
         row: What numbers the rows of a table; and those of its past, in numbers of their own.
         few: The distinct values of a group, as a JSON text or as a list.
         whole_sum: Parts of the exact sum of 64-bit integers: one, or the high and the low halves.
@@ -32,6 +33,7 @@ class Dialect:
     """
 
     literal: Callable[[Stored], str]
+    every_row: str
     row: tuple[str, str]
     few: str
     whole_sum: tuple[str, ...]
@@ -42,6 +44,10 @@ class Dialect:
 
 SQLITE: Final = Dialect(
     literal=apsw.format_sql_value,
+    # A key is never null. It is there because SQLite reports a read of no column at all, as in
+    # count(*) over an unrestricted view, outside of the view's context, where the authorizer must
+    # refuse it. (IS NOT NULL would be optimised away.)
+    every_row="{0} = {0}",
     row=("rowid", "-rowid"),
     few="json_group_array(DISTINCT {0})",
     # SQLite's sum() of integers fails past 64 bits, and total() rounds. The two halves of each
@@ -83,6 +89,7 @@ def _duckdb_literal(value: Stored) -> str:
 
 DUCKDB: Final = Dialect(
     literal=_duckdb_literal,
+    every_row="TRUE",
     row=("rowid", "-1 - rowid"),  # Its rows begin at 0.
     few="list(DISTINCT {0})",
     whole_sum=("sum({0})",),  # In 128 bits.

@@ -14,7 +14,7 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from psp.capability import TableRule
@@ -74,6 +74,9 @@ class DuckEngine(Engine):
 
     def close(self) -> None:
         self._duck.close()
+
+    def _for_one_statement(self) -> AbstractContextManager[object]:
+        return self._snapshot()  # Alone it would run in a transaction that can write.
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:

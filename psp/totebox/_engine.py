@@ -13,8 +13,8 @@ import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -28,7 +28,6 @@ from psp.values import Value
 from ._answer_size import check_size
 from ._compile import (
     Compiled,
-    Group,
     compile_emptiness,
     compile_exists,
     compile_query,
@@ -47,7 +46,7 @@ from ._disclosure import (
     round_measure,
     too_few,
 )
-from ._figurings import Row
+from ._figurings import Group, Row
 from ._histogram import counting, gather, histogram_in, with_bins
 from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
@@ -65,6 +64,8 @@ _FUNCTIONS: Final = frozenset(
 # The authorizer is not told about WITH, and names a common table expression just as it names a
 # view. Quoted names and texts are taken out first: a column may be called "with".
 _QUOTED: Final = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
+_LOOKED_AT_MAX: Final = 256
+"""Statements remembered as having no WITH, some 200 KiB: a row's is the same at every read."""
 _WITH: Final = re.compile(r"\bwith\b", re.IGNORECASE)
 
 
@@ -207,8 +208,12 @@ class Engine:
             to_storage(self._table.column(name), value)
             for name, value in zip(self._table.key, key, strict=True)
         ]
-        with self._snapshot():
-            return self._run(compile_row(self._table, rule, self._view), stored)
+        with self._for_one_statement():
+            return self._run(self._by_key_sql, stored)
+
+    @cached_property
+    def _by_key_sql(self) -> str:
+        return compile_row(self._table, self._rule, self._view)
 
     def table_is_empty(self) -> bool:
         """Say whether the scope shows no row at all."""
@@ -233,7 +238,7 @@ class Engine:
             )
         # Without a group key SQL answers with one row, also about nothing.
         groups = [group for group in map(compiled.read_group, rows) if group.rows]
-        parts = self._parts(compiled) if self._needs_parts(groups) else {}
+        parts = self._parts(compiled, [group for group in groups if self._has_parts(group)])
         # Where every group has enough subjects and no nulls, one large part is all there is.
         whole = frozenset(compiled.nullable)
         return [
@@ -246,15 +251,14 @@ class Engine:
             for group in groups
         ]
 
-    def _needs_parts(self, groups: Sequence[Group]) -> bool:
-        return self._floor > 1 and any(
+    def _has_parts(self, group: Group) -> bool:
+        return self._floor > 1 and (
             group.subjects < self._floor or min(group.values, default=group.rows) < group.rows
-            for group in groups
         )
 
-    def _parts(self, compiled: Compiled) -> dict[Key, list[Part]]:
+    def _parts(self, compiled: Compiled, groups: Sequence[Group]) -> dict[Key, list[Part]]:
         parts: dict[Key, list[Part]] = defaultdict(list)
-        for row in self._run(compiled.parts, compiled.parameters):
+        for row in self._run(*compiled.parts_of(groups)) if groups else ():
             key, part = compiled.read_part(row)
             parts[key].append(part)
         return parts
@@ -278,6 +282,9 @@ class Engine:
     def _is_empty(self) -> bool:
         return not self._run(compile_emptiness(self._view), ())
 
+    def _for_one_statement(self) -> AbstractContextManager[object]:
+        return self._turn  # Alone it is a snapshot by itself.
+
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         """One state of the index for all statements of an answer, whatever is written meanwhile."""
@@ -291,12 +298,8 @@ class Engine:
                     self._connection.execute("ROLLBACK")
 
     def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
-        self._refuse_with(sql)
+        _refuse_with(sql)
         return list(self._connection.execute(sql, tuple(parameters)).fetchall())
-
-    def _refuse_with(self, sql: str) -> None:
-        if _WITH.search(_QUOTED.sub("", sql)):
-            raise apsw.AuthError("WITH is not allowed: no lock can see through it")
 
     # What is said
 
@@ -335,6 +338,12 @@ class Engine:
             )
         check_size(answer, self._rule)
         return answer
+
+
+@lru_cache(maxsize=_LOOKED_AT_MAX)
+def _refuse_with(sql: str) -> None:
+    if _WITH.search(_QUOTED.sub("", sql)):
+        raise apsw.AuthError("WITH is not allowed: no lock can see through it")
 
 
 def _authorize(

@@ -10,6 +10,7 @@ from psp.capability import Operation
 from psp.plan import Figure
 
 from ._dialect import Dialect
+from ._disclosure import Key
 from ._manifest import Column, ColumnType
 from ._storage import SQLValue, from_storage, quoted, scaled_down
 
@@ -25,6 +26,23 @@ class Figuring:
 
     expressions: tuple[str, ...]
     read: Callable[[Row], Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row of a compiled plan's cells: a group as SQL saw it.
+
+    Attributes:
+        stored: The key as SQL has it.
+        values: How many rows have a value, for each nullable column.
+    """
+
+    key: Key
+    stored: Row
+    rows: int
+    subjects: int
+    values: tuple[int, ...]
+    figures: tuple[Figure, ...]
 
 
 def _count(column: Column, _dialect: Dialect) -> Figuring:

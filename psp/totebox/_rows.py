@@ -16,7 +16,7 @@ from ._answer_size import check_size
 from ._budgets import Spend
 from ._granted import Granted, Shared
 from ._live import LiveGrant
-from ._manifest import Table
+from ._manifest import ReadPolicy, Table
 from ._read_audit import Reader
 from ._storage import to_storage
 
@@ -69,6 +69,19 @@ class RowReads:
         self.desk.counters.record_bytes += size_bytes
         return result
 
+    @property
+    def is_prompt(self) -> bool:
+        """Nothing has to be waited for before a result may leave."""
+        return self.spend is None and self.reader.audit.policy is ReadPolicy.WITHIN_1S
+
+    def put_on_record(self, step: Command, result: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Do as `on_record`, where `is_prompt`."""
+        check_size(result, self.rule)
+        self.desk.counters.record_bytes += self.reader.put(
+            [*self.commands, step], result, self.data, rows=1
+        )
+        return result
+
 
 class RowObject(Granted):
     """One row, as it was when it was asked for."""
@@ -92,6 +105,18 @@ class RowObject(Granted):
     @method
     def original(self) -> OriginalObject:
         return self._original_of(self._reads.key)
+
+
+class PromptRow(RowObject):
+    """A row whose result waits for nothing: it is told in the reader.
+
+    Another class, and not a question at every row: whatever may wait costs a task of its own.
+    """
+
+    @method
+    def values(self) -> Mapping[str, Value]:  # type: ignore[override]
+        self._reads.reader.admit()
+        return self._reads.put_on_record(_VALUES, self._values)
 
 
 class OriginalObject(Granted):

@@ -60,7 +60,7 @@ from ._live import LiveGrant
 from ._manifest import Table
 from ._pairing import Pairing
 from ._read_audit import Reader
-from ._rows import OriginalObject, RowObject, RowReads
+from ._rows import OriginalObject, PromptRow, RowObject, RowReads
 
 _PROVE: Final = ("ledger", "prove")
 
@@ -333,7 +333,9 @@ class TableObject(Granted):
                 values = engine.row(key)
         if values is None:
             raise Denied
-        return RowObject(self._row_reads(key), values, self.original_of)
+        reads = self._row_reads(key)
+        kind = PromptRow if reads.is_prompt else RowObject
+        return kind(reads, values, self.original_of)
 
     @method
     async def asset(self, key: list[Value]) -> AssetObject:
