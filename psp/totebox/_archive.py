@@ -29,6 +29,7 @@ from ._entries import PAIRED, DocumentEntry, IngestEntry, decode_change, encode_
 from ._founding import begin_ledger, lay_out, ledger_origin
 from ._index import Built, Index
 from ._ingest import Ingested, Progress, Request, disk_errors, seal
+from ._lifecycle import finish_transition
 from ._lock import DirectoryLock
 from ._manifest import Manifest, State, Table
 from ._manifest_file import read_manifest
@@ -67,6 +68,7 @@ class Archive:
             )
             opened.callback(self.ledger.close)
             self.manifest = finish_table(directory, self.manifest, self.ledger, read_only)
+            self.manifest = finish_transition(directory, self.manifest, self.ledger, read_only)
             self.assets = Assets(directory / "assets")
             self.index = self._open_index()
             opened.callback(self.index.close)

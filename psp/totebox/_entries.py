@@ -26,6 +26,7 @@ REVOKED: Final = "revoked"
 EPOCH: Final = "epoch"
 CLOCK: Final = "clock"
 REASSERTED: Final = "reasserted"
+STATE: Final = "state"
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -70,11 +70,15 @@ class Granted(Exposed):
         self.check_open()
         refuse_signed(call)
 
+    def check_time(self) -> None:
+        """Refuse when the grant is over."""
+        self._time.check(self._desk.clocks())
+
     def check_open(self) -> None:
         """Refuse when the grant is over, or the archive answers nobody."""
-        self._time.check(self._desk.clocks())
+        self.check_time()
         if (state := self._desk.archive.manifest.state) is not State.ACTIVE:
-            raise Denied(f"this archive is {state.value}: it answers health only")
+            raise Denied(f"this archive is {state.value}: it answers health and proofs only")
 
 
 def refuse_signed(call: CallReady) -> None:

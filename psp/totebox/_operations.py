@@ -20,6 +20,7 @@ from ._archive import Archive
 from ._corrections import retract
 from ._documents import seal_document
 from ._ingest import Progress
+from ._lifecycle import change_state_untrusted
 from ._manifest_file import table_from_dict
 from ._pairing import check_pairing, check_unambiguous
 from ._unpair import shut_out, unpair
@@ -105,6 +106,12 @@ class Operations(Exposed):
         """End a pairing. In a served archive the machine's connections are closed by now."""
         done = unpair(self._archive, name, operator=operator)
         return {"peer": name, "entry": done.first_index}
+
+    @method(inline=False)
+    def change_state(self, statement: bytes, operator: str) -> dict[str, Value]:
+        """Suspend, resume or close the archive, as an administrator has signed it."""
+        place = change_state_untrusted(self._archive, statement, operator=operator, now=_now())
+        return {"state": self._archive.manifest.state.value, "entry": place}
 
 
 AT_ONCE: dict[str, Callable[[Path, list[Any]], None]] = {

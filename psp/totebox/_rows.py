@@ -119,6 +119,15 @@ class PromptRow(RowObject):
         return self._reads.put_on_record(_VALUES, self._values)
 
 
+def row_object(
+    reads: RowReads,
+    values: Mapping[str, Value],
+    original_of: Callable[[Sequence[Value]], OriginalObject],
+) -> RowObject:
+    """Make what is given out for a row that was found."""
+    return (PromptRow if reads.is_prompt else RowObject)(reads, values, original_of)
+
+
 class OriginalObject(Granted):
     """The sealed file that a row came with, and the proof that the ledger holds it."""
 
