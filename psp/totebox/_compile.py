@@ -226,22 +226,13 @@ def compile_query(
         *(sql for figuring in figurings for sql in figuring.expressions),
     ]
     grouped = f" GROUP BY {by} ORDER BY {by}" if key_sql else ""
-    mask = " + ".join(
-        [
-            "0",
-            *(
-                f"CAST({quoted(name)} IS NOT NULL AS INTEGER) * {1 << at}"
-                for at, name in enumerate(nullable)
-            ),
-        ]
-    )
     few = f"CASE WHEN {subjects} < {floor:d} THEN {dialect.few.format(SUBJECT)} END"
     return Compiled(
         cells=f"SELECT {', '.join(selected)} FROM {quoted(view)}{where}{grouped}"
         f" LIMIT {CELLS_MAX + 1}",
         parts=(
-            f"SELECT {', '.join([*key_sql, mask])}, count(*), {few} FROM {quoted(view)}"
-            f"{where or ' WHERE TRUE'}",
+            f"SELECT {', '.join([*key_sql, _pattern(nullable)])}, count(*), {few}"
+            f" FROM {quoted(view)}{where or ' WHERE TRUE'}",
             f" GROUP BY {', '.join(str(at + 1) for at in range(len(key_sql) + 1))}",
         ),
         key_sql=tuple(key_sql),
@@ -253,6 +244,14 @@ def compile_query(
         listed=scope.listed(plan),
         binned=binned,
     )
+
+
+def _pattern(nullable: Sequence[str]) -> str:
+    """Give the number whose bits say which of these columns have a value."""
+    bits = (
+        f"CAST({quoted(it)} IS NOT NULL AS INTEGER) * {1 << at}" for at, it in enumerate(nullable)
+    )
+    return " + ".join(["0", *bits])
 
 
 def compile_exists(
