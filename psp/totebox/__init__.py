@@ -8,6 +8,9 @@ from ._administer import manifest_of as manifest_of
 from ._archive import Archive as Archive
 from ._at_rest import AtRest as AtRest
 from ._at_rest import read_at_rest as read_at_rest
+from ._confinement import Confinement as Confinement
+from ._confinement import confine as confine
+from ._confinement import numeric_host as numeric_host
 from ._corrections import retract as retract
 from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument

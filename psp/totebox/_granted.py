@@ -37,6 +37,7 @@ class Shared:
         log: For the owner alone: it names the check at which a token was refused.
         reads: The record of reads.
         memory: What the archive remembers about grants.
+        confinement: What holds the process, in the words of health.
         settled: The state that answers stay at while a change is ahead of it in the ledger.
     """
 
@@ -46,6 +47,7 @@ class Shared:
     counters: Counters = field(default_factory=Counters)
     reads: ReadAudit = field(init=False)
     memory: GrantMemory = field(init=False)
+    confinement: str = "not confined (embedded in a program)"
     settled: Checkpoint | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:

@@ -114,6 +114,10 @@ class Operations(Exposed):
         return {"state": self._archive.manifest.state.value, "entry": place}
 
 
+TAKE_A_FILE = frozenset({"ingest", "seal"})
+"""Operations whose first argument is a file, which the process that does them has to be able to
+read."""
+
 AT_ONCE: dict[str, Callable[[Path, list[Any]], None]] = {
     "unpair": lambda directory, arguments: shut_out(directory, arguments[0]),
 }

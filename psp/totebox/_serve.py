@@ -17,6 +17,7 @@ from psp.transport import Tap
 from ._administer import CONTROL_DIRECTORY
 from ._archive import Archive
 from ._changes import Changes, Control
+from ._confinement import Confinement
 from ._granted import Log
 from ._service import Desk
 
@@ -30,6 +31,7 @@ async def serve_archive(
     port: int,
     tap: Tap | None = None,
     log: Log = _logger.warning,
+    confinement: Confinement | None = None,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve one archive until cancelled. Meanwhile nobody else can write it.
@@ -38,6 +40,7 @@ async def serve_archive(
         port: 0 for any; `task_status` gives the address that was bound.
         tap: Sees every byte in the clear.
         log: Takes one text for each refusal and fault; it is for the owner alone.
+        confinement: What `confine` gave, for health to tell; None if nothing holds this process.
 
     Raises:
         ArchiveError: No archive is here, it is in use, or its parts disagree.
@@ -46,6 +49,8 @@ async def serve_archive(
     """
     with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
         desk = Desk(archive, log)
+        if confinement is not None:
+            desk.confinement = str(confinement)
         with closing(Changes(desk, desk.follow_pairings)) as changes:
             await _beside(
                 partial(_run_parts, desk, changes),
