@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "totebox audit": "_totebox:audit",
     "totebox pack": "_totebox:pack",
     "totebox resume": "_lifecycle:resume",
+    "totebox serve": "_serve:serve",
     "totebox suspend": "_lifecycle:suspend",
     "totebox unpack": "_totebox:unpack",
     "trace": "_trace:trace",

@@ -36,6 +36,7 @@ from ._pairing import Pairing as Pairing
 from ._pairing import read_pairings as read_pairings
 from ._read_audit import READS_DIRECTORY as READS_DIRECTORY
 from ._read_audit import reads_origin as reads_origin
+from ._readiness import Readiness as Readiness
 from ._receipts import Read as Read
 from ._receipts import Receipt as Receipt
 from ._receipts import decode_read_untrusted as decode_read_untrusted

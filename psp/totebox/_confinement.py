@@ -18,7 +18,7 @@ import platform
 import socket
 import struct
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -86,11 +86,11 @@ class Confinement:
         return f"not confined ({'; '.join(missing)})" if missing else "confined"
 
 
-def confine(directory: Path, port: int) -> Confinement:
-    """Shut this process in, for good: its archive, and one port to listen on.
+def confine(directory: Path, *ports: int) -> Confinement:
+    """Shut this process in, for good: its archive, and the ports to listen on.
 
     Args:
-        port: 0 for any that the kernel chooses.
+        ports: 0 for any that the kernel chooses.
 
     Raises:
         EstateError: Another thread runs already, which would stay outside; or the kernel, which
@@ -107,7 +107,7 @@ def confine(directory: Path, port: int) -> Confinement:
     _done(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     abi = max(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ABI_QUESTION), 0)
     if abi:
-        _lock_files(libc, abi, directory, port)
+        _lock_files(libc, abi, directory, ports)
     machine = _MACHINES.get(platform.machine())
     if machine is not None:
         _filter_calls(libc, machine)
@@ -127,7 +127,7 @@ def numeric_host(host: str, port: int) -> str:
     return str(found[0][4][0])
 
 
-def _lock_files(libc: ctypes.CDLL, abi: int, directory: Path, port: int) -> None:
+def _lock_files(libc: ctypes.CDLL, abi: int, directory: Path, ports: Sequence[int]) -> None:
     every = sum(rights for since, rights in _FS_OF_ABI.items() if since <= abi)
     net = _BIND_TCP | _CONNECT_TCP if abi >= _NET_ABI else 0
     attributes = struct.pack("=QQQ", every, net, _SCOPES if abi >= _SCOPE_ABI else 0)
@@ -137,7 +137,7 @@ def _lock_files(libc: ctypes.CDLL, abi: int, directory: Path, port: int) -> None
         # Nothing may be executed, not even in the own directory.
         for path, rights in [(directory, every & ~_EXECUTE), *_readable()]:
             _allow(libc, ruleset, path, rights)
-        if net:
+        for port in ports if net else ():
             rule = struct.pack("=QQ", _BIND_TCP, port)
             _done(libc.syscall(_ADD_RULE, ruleset, _RULE_PORT, rule, 0))
         _done(libc.syscall(_RESTRICT_SELF, ruleset, 0))

@@ -65,7 +65,7 @@ class ReadAudit:
         self.failure: str | None = None
         self.log: Callable[[str], None] = lambda text: None
         self._ledger = ledger
-        self._free_bytes = free_bytes
+        self.free_bytes = free_bytes
         self._rates = Rates()
         # Taken for every use of the ledger: it is written in a thread, one at a time.
         self._turn = trio.Lock()
@@ -80,6 +80,11 @@ class ReadAudit:
     def recorded(self) -> int:
         """How many reads are durable."""
         return self._sealed
+
+    @property
+    def waiting(self) -> int:
+        """How many reads are not durable yet."""
+        return len(self._waiting)
 
     @property
     def state(self) -> str:
@@ -101,7 +106,7 @@ class ReadAudit:
             raise Overloaded(f"{READS_WAITING_MAX:,} reads wait for their record; ask again later")
         if self.policy is ReadPolicy.WITHIN_1S and self._is_late(now_s):
             raise Overloaded("the record of reads is behind by more than a second; ask again later")
-        if self._free_bytes() < FREE_BYTES_MIN:
+        if self.free_bytes() < FREE_BYTES_MIN:
             raise Overloaded(
                 "the archive's disk is nearly full, and a read needs room for its record. Tell its"
                 " operator, and ask again later"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ._archive import Archive
 from ._changes import Changes, Control
 from ._confinement import Confinement
 from ._granted import Log
+from ._metrics import metrics_served
 from ._service import Desk
 
 _logger = logging.getLogger("psp.totebox")
@@ -32,6 +33,7 @@ async def serve_archive(
     tap: Tap | None = None,
     log: Log = _logger.warning,
     confinement: Confinement | None = None,
+    metrics_port: int | None = None,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve one archive until cancelled. Meanwhile nobody else can write it.
@@ -40,18 +42,23 @@ async def serve_archive(
         port: 0 for any; `task_status` gives the address that was bound.
         tap: Sees every byte in the clear.
         log: Takes one text for each refusal and fault; it is for the owner alone.
+        metrics_port: Answers Prometheus here, on this machine alone; 0 for any, None for nobody.
         confinement: What `confine` gave, for health to tell; None if nothing holds this process.
 
     Raises:
         ArchiveError: No archive is here, it is in use, or its parts disagree.
         LedgerError: The ledger is damaged or not signed by its key.
-        EstateError: A key cannot be read, or the port is in use.
+        EstateError: A key cannot be read, or a port is in use.
+        MissingExtra: What the archive's engine or its metrics need is not installed.
     """
     with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
         desk = Desk(archive, log)
         if confinement is not None:
             desk.confinement = str(confinement)
-        with closing(Changes(desk, desk.follow_pairings)) as changes:
+        with ExitStack() as parts:
+            changes = parts.enter_context(closing(Changes(desk, desk.follow_pairings)))
+            if metrics_port is not None:
+                parts.enter_context(metrics_served(desk, metrics_port))
             await _beside(
                 partial(_run_parts, desk, changes),
                 lambda: serve(
