@@ -46,3 +46,4 @@ from ._report import Report as Report
 from ._report import Severity as Severity
 from ._schema import propose_table as propose_table
 from ._serve import serve_archive as serve_archive
+from ._serve import serving as serving

@@ -24,3 +24,10 @@ def check_size(answer: Mapping[str, Value], rule: TableRule) -> None:
         raise LimitExceeded(
             f"an answer of {size} bytes; this grant allows {rule.bytes_max}. Ask for less."
         )
+
+
+def groups_in(figures: Mapping[str, Value]) -> int:
+    """Count the cells of figures that an answer shows."""
+    cells = figures["cells"]
+    assert isinstance(cells, list)
+    return len(cells) + (figures["other"] is not None)

@@ -32,7 +32,6 @@ from psp.capability import (
     Operation,
     Scope,
     TableRule,
-    ceiling,
     verify_untrusted,
 )
 from psp.endpoint import Pins, method
@@ -42,7 +41,7 @@ from psp.rpc import CallReady
 from psp.transport import Peer
 from psp.values import Value
 
-from ._answer_size import check_size
+from ._answer_size import check_size, groups_in
 from ._asset_object import AssetObject, find_document
 from ._bootstrap import Bootstrap
 from ._budgets import Spend
@@ -58,6 +57,7 @@ from ._invocations import Invocations
 from ._limits import TABLES_OPEN_MAX
 from ._live import LiveGrant
 from ._manifest import Table
+from ._named import NamedObject, ceilings_of
 from ._pairing import Pairing
 from ._read_audit import Reader
 from ._rows import OriginalObject, RowObject, RowReads, row_object
@@ -106,11 +106,7 @@ class Desk(Shared):
             self.pins.replace([one.pin for one in self._pairings.values()], ended=ended)
 
     def _set_ceilings(self) -> None:
-        tables = {table.name: table.column_names for table in self.archive.manifest.tables}
-        floor = self.archive.manifest.floor
-        self._ceilings = {
-            key: ceiling(one.ceiling, tables, floor) for key, one in self._pairings.items()
-        }
+        self._ceilings = ceilings_of(self.archive.manifest, self._pairings.values(), self.objects)
 
     async def keep(self) -> None:
         """Do what serving needs beside the answers, for ever."""
@@ -233,6 +229,14 @@ class GrantObject(Granted):
         return self._tables[name]
 
     @method
+    def object(self, name: str) -> NamedObject:
+        """Give what the program that serves this archive exposes under a name."""
+        target, methods = self._desk.objects.get(name), self._scope.objects.get(name)
+        if target is None or not methods:
+            raise Denied
+        return NamedObject(self._desk, self._time, target, methods)
+
+    @method
     def reads(self) -> list[Value]:
         """Tell the places in the record of what was read over this reference, newest last."""
         return [*self._reader.recent]
@@ -305,7 +309,7 @@ class TableObject(Granted):
             [self._command, ("query", [plan])],
             answer,
             data,
-            groups=_groups_in(figures),
+            groups=groups_in(figures),
             spend=self._spend,
         )
         self._desk.counters.result_bytes += size_bytes
@@ -391,10 +395,3 @@ class CountedTable(TableObject):
         await self._spend(uses=1, rows=1)
         self.check_open()
         return super().row(key)
-
-
-def _groups_in(figures: Mapping[str, Value]) -> int:
-    """Count the cells of figures that an answer shows."""
-    cells = figures["cells"]
-    assert isinstance(cells, list)
-    return len(cells) + (figures["other"] is not None)
