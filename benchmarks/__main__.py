@@ -6,6 +6,7 @@ wan       calls over a distance of 80 ms, in round trips
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 capability  grants verified, refused and met, beside bare signatures and Biscuit
+query     rows and groups of a whole archive, beside null calls and bare SQL
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import capability, imports, ingest, ledger, profile, rpc, wan
+from benchmarks import capability, imports, ingest, ledger, profile, query, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -29,6 +30,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ledger": ledger.run,
     "ingest": ingest.run,
     "capability": capability.run,
+    "query": query.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -38,6 +40,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ledger": partial(ledger.run, quick=True),
     "ingest": partial(ingest.run, quick=True),
     "capability": partial(capability.run, quick=True),
+    "query": partial(query.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 

@@ -18,3 +18,10 @@ def memory_bytes(pid: int) -> int:
     found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
     assert found is not None
     return int(found[1]) * 1024
+
+
+def peak_bytes(pid: int) -> int:
+    """Give the most memory that a process ever had, shared pages and mapped files included."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M)
+    assert found is not None
+    return int(found[1]) * 1024

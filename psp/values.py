@@ -32,6 +32,8 @@ of 10^38 amounts of 38 digits."""
 # Python's default context rounds sums to 28 digits without a word. Money is added in this one,
 # which raises instead of rounding.
 EXACT: Final = Context(prec=160, traps=[Inexact, InvalidOperation])
+_DIGITS_SURE: Final = 100
+"""Fewer than `EXACT` has, and more than the wire carries: so many digits are never rounded."""
 
 _EPOCH_DATE: Final = date(1970, 1, 1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,16 +99,17 @@ def _decimal_to_bytes(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         raise TypeError(f"the decimal {value} is not a number")
-    unscaled = int("".join(map(str, digits)) or "0")
-    if exponent > 0:
-        unscaled, exponent = unscaled * 10**exponent, 0
     if -exponent > DECIMAL_SCALE_MAX:
         raise TypeError(f"a decimal of scale {-exponent}; the wire carries {DECIMAL_SCALE_MAX}")
-    signed = -unscaled if sign else unscaled
+    if exponent <= 0 and len(digits) <= _DIGITS_SURE:
+        scale, signed = -exponent, int(EXACT.scaleb(value, -exponent))
+    else:  # Ten times slower, and right whatever its size.
+        unscaled = int("".join(map(str, digits)) or "0") * 10 ** max(exponent, 0)
+        scale, signed = max(-exponent, 0), -unscaled if sign else unscaled
     size = signed.bit_length() // 8 + 1
     if size > DECIMAL_BYTES_MAX:
         raise TypeError(f"a decimal of {size} bytes; the wire carries {DECIMAL_BYTES_MAX}")
-    return bytes([-exponent]) + signed.to_bytes(size, "big", signed=True)
+    return bytes([scale]) + signed.to_bytes(size, "big", signed=True)
 
 
 def _decimal_from_bytes(data: bytes) -> Decimal:

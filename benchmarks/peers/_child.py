@@ -28,11 +28,13 @@ class Setting:
         directory: Holds the certificates and seeds of this run.
         loop: "asyncio" or "uvloop", for the peers that run on either.
         port: Where the server listens; 0 for the server itself, which says where.
+        box: The directory of the archive that is served, for what serves one.
     """
 
     directory: str
     loop: str = "asyncio"
     port: int = 0
+    box: str = ""
 
     def file(self, name: str) -> Path:
         return Path(self.directory, name)

@@ -53,18 +53,24 @@ class Pairing:
         return cls(setting.file(SEED).read_bytes())
 
     @cached_property
-    def anchor(self) -> Anchor:
-        owner = self._key("owner")
-        statement = sign_anchor(
-            owner,
+    def statement(self) -> bytes:
+        return sign_anchor(
+            self._key("owner"),
             anchor_keys=[self._key("anchor").public_bytes],
-            ledger_key=self._key("ledger").public_bytes,
+            ledger_key=self.ledger.public_bytes,
             epoch=1,
             version=1,
             nonce=NONCE,
         )
-        archive_id = archive_id_of(owner.public_bytes, NONCE)
-        return verify_anchor_untrusted(statement, archive_id=archive_id)
+
+    @cached_property
+    def anchor(self) -> Anchor:
+        archive_id = archive_id_of(self._key("owner").public_bytes, NONCE)
+        return verify_anchor_untrusted(self.statement, archive_id=archive_id)
+
+    @cached_property
+    def ledger(self) -> MachineKey:
+        return self._key("ledger")
 
     @cached_property
     def subject(self) -> MachineKey:
@@ -87,7 +93,7 @@ class Pairing:
         """Holds the interactive grant that the controller's machine presents."""
         return self._key("console")
 
-    def token(self, holder: MachineKey | None = None) -> bytes:
+    def token(self, holder: MachineKey | None = None, scope: Scope = SCOPE) -> bytes:
         """Issue a grant, to the controller itself unless another is to hold it."""
         now_s = int(time.time())
         return issue(
@@ -96,7 +102,7 @@ class Pairing:
             epoch=1,
             holder=(holder or self.controller).public_bytes,
             presenter=self.controller.spki_hash,
-            scope=SCOPE,
+            scope=scope,
             not_before_s=now_s,
             not_after_s=now_s + HOUR_S,
             depth=0,

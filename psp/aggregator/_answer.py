@@ -148,10 +148,15 @@ class Answer:
 def plain(value: Value) -> Any:
     """The JSON form of one value: exact numbers as text, so that no reader rounds them.
 
+    A histogram is a list of its bins' counts; null is a hidden bin, and the last number counts what
+    is in hidden ones.
+
     A float sum beyond all floats is text too: JSON has no infinity.
     """
     if isinstance(value, float) and not isfinite(value):
         return to_text(value)
+    if isinstance(value, list):
+        return [plain(each) for each in value]
     return value if value is None or isinstance(value, bool | int | float | str) else to_text(value)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, TypeGuard
 from psp.capability import Operation
 from psp.errors import InclusionProofInvalid, RemoteProtocolError
 from psp.ledger import ProofFile, decode_proof_file_untrusted
-from psp.plan import Figure, Plan
+from psp.plan import Figure, Measure, Plan
 from psp.values import Value
 
 Key = tuple[Value, ...]
@@ -150,7 +150,7 @@ def _part(member: str, plan: Plan, cell: object) -> Part:
     if not _is_list(figures) or len(figures) != len(plan.measures):
         _refuse(member, f"a cell has not the {len(plan.measures)} figures that were asked for")
     for measure, figure in zip(plan.measures, figures, strict=True):
-        if not _FIGURE_IS[measure.operation](figure):
+        if not _FIGURE_IS[measure.operation](figure, measure):
             _refuse(member, f"{measure.name} came as a {type(figure).__name__}")
     return Part(member, None if key is None else _key(member, plan, key), figures)
 
@@ -188,6 +188,22 @@ def _is_mean(value: object) -> bool:
     )
 
 
+def _is_variance(value: object) -> bool:
+    return (
+        _is_list(value) and len(value) == 3 and _is_count(value[0]) and all(map(_is_sum, value[1:]))
+    )
+
+
+def _is_histogram(value: object, bins: int) -> bool:
+    # A bin is null where it is hidden; behind the bins stands what is hidden, as one count.
+    return (
+        _is_list(value)
+        and len(value) == bins + 1
+        and all(count is None or _is_count(count) for count in value[:-1])
+        and _is_count(value[-1])
+    )
+
+
 def _is_scalar(value: object) -> bool:
     # No column holds an instant, which Python takes for a date and cannot compare with one.
     return value is None or type(value) in (bool, int, float, str, Decimal, date)
@@ -197,12 +213,17 @@ def _is_extreme(value: object) -> bool:
     return _is_scalar(value) and type(value) is not bool
 
 
-_FIGURE_IS: Final[Mapping[Operation, Callable[[object], bool]]] = {
-    Operation.COUNT: _is_count,
-    Operation.SUM: _is_sum,
-    Operation.MEAN: _is_mean,
-    Operation.MIN: _is_extreme,
-    Operation.MAX: _is_extreme,
+_FIGURE_IS: Final[Mapping[Operation, Callable[[object, Measure], bool]]] = {
+    Operation.COUNT: lambda value, _: _is_count(value),
+    Operation.SUM: lambda value, _: _is_sum(value),
+    Operation.MEAN: lambda value, _: _is_mean(value),
+    Operation.MIN: lambda value, _: _is_extreme(value),
+    Operation.MAX: lambda value, _: _is_extreme(value),
+    Operation.VARIANCE: lambda value, _: _is_variance(value),
+    # Null in the cell of what is hidden: its parts' numbers cannot be added.
+    Operation.DISTINCT: lambda value, _: value is None or _is_count(value),
+    Operation.HISTOGRAM: lambda value, asked: _is_histogram(value, len(asked.edges) + 1),
+    Operation.EXISTS: lambda value, _: type(value) is bool,
 }
 
 

@@ -86,6 +86,9 @@ from ._statements import verify_revocation_untrusted as verify_revocation_untrus
 from ._text import token_from_text_untrusted as token_from_text_untrusted
 from ._text import token_to_qr_text as token_to_qr_text
 from ._text import token_to_text as token_to_text
+from ._transition import Transition as Transition
+from ._transition import sign_transition as sign_transition
+from ._transition import verify_transition_untrusted as verify_transition_untrusted
 from ._verify import Grant as Grant
 from ._verify import verify_untrusted as verify_untrusted
 from ._why import Layer as Layer

@@ -25,6 +25,7 @@ class Tag(Enum):
     EPOCH = "PSP1.epoch"
     CLOCK = "PSP1.clock"
     REASSERTION = "PSP1.reassertion"
+    TRANSITION = "PSP1.transition"
     PAIRING = "PSP1.pairing"
     # Only hashed.
     ARCHIVE_ID = "PSP1.archive-id"

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from psp.console import neutral
 from psp.errors import EstateError
 from psp.estate import Draft, Estate, create_estate, draft_estate
+from psp.totebox import Readiness
 from psp.transport import Passphrase
 
 from ._common import agreed, err, find_estate, out, print_json, show_table
@@ -100,6 +101,7 @@ def up(
     """
     opened = Estate.open(find_estate(estate), Passphrases(passphrase_fd))
     opened.renew_grants()
+    readiness = Readiness()
     with _progress(json) as bar:
         task = bar.add_task("starting archives", total=len(members) or len(opened.roster.members))
         servers = opened.serve(members, on_ready=lambda name: bar.advance(task), on_log=_say_log)
@@ -114,8 +116,10 @@ def up(
                 f'Ask from another terminal: psp ask "select count(*) from {opened.table}"'
             )
         sys.stdout.flush()
+        readiness.ready()
         opened.renew_while(servers)
     finally:
+        readiness.stopping()
         servers.stop()
 
 

@@ -33,7 +33,7 @@ from typing import Any, Final, NoReturn
 import trio
 
 from psp.errors import PSPError
-from psp.totebox import serve_archive
+from psp.totebox import Confinement, confine, numeric_host, serve_archive
 
 TEXT_CHARACTERS_MAX: Final = 600
 """Six bytes each in JSON's worst case, so 3,600 of a pipe's 4,096."""
@@ -80,14 +80,18 @@ def _be_archive(member: dict[str, Any], status: int, lifeline: int) -> NoReturn:
     code = 1
     os.set_blocking(status, False)  # See `_say`.
     try:
-        code = trio.run(_serve, member, status, lifeline)
+        host = numeric_host(member["host"], member["port"])
+        held = confine(Path(member["directory"]), member["port"])
+        code = trio.run(_serve, {**member, "host": host}, held, status, lifeline)
     except BaseException as exc:  # The last stop of a forked process: report, never return.
         _say(status, event="failed", text=f"{type(exc).__name__}: {exc}")
     finally:
         os._exit(code)
 
 
-async def _serve(member: dict[str, Any], status: int, lifeline: int) -> int:
+async def _serve(
+    member: dict[str, Any], confinement: Confinement, status: int, lifeline: int
+) -> int:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)  # The supervisor's input is not ours to read.
     refusal: PSPError | None = None
@@ -99,6 +103,7 @@ async def _serve(member: dict[str, Any], status: int, lifeline: int) -> int:
                     host=member["host"],
                     port=member["port"],
                     log=lambda text: _say(status, event="log", text=text),
+                    confinement=confinement,
                     task_status=task_status,
                 )
             )

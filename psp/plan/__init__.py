@@ -19,6 +19,7 @@ from ._question import MemberName as MemberName
 from ._question import Order as Order
 from ._question import Output as Output
 from ._question import Question as Question
+from ._question import SquareRoot as SquareRoot
 from ._scope_document import rows_from_sql as rows_from_sql
 from ._scope_document import scope_from_document as scope_from_document
 from ._sql import plan_from_sql as plan_from_sql

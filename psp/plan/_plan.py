@@ -12,17 +12,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final, TypeVar
 
 import msgpack
 
 from psp.capability import Operation, RowDomain
 from psp.errors import Invalid
-from psp.values import Value
+from psp.values import EXACT, Value, to_ext
 
 FILTERS_MAX: Final = 32
 """One scope has no more row domains than a link can carry, about twenty; a plan needs no more."""
+EDGES_MAX: Final = 64
+"""Edges of a histogram: 65 bins draw a curve, and each is a cell that needs enough subjects."""
 GROUP_KEYS_MAX: Final = 8
 """Nine columns to group by leave almost no group with ten subjects."""
 MEASURES_MAX: Final = 32
@@ -53,8 +57,16 @@ MEASURE_OPERATIONS: Final = (
     Operation.MEAN,
     Operation.MIN,
     Operation.MAX,
+    Operation.VARIANCE,
+    Operation.DISTINCT,
+    Operation.HISTOGRAM,
+    Operation.EXISTS,
 )
 """The operations of a scope that a plan can ask for; each has an algebra in `_algebra.py`."""
+_ROW_MEASURES: Final = (Operation.COUNT, Operation.EXISTS)
+_ALONE: Final = (Operation.HISTOGRAM, Operation.EXISTS)
+"""A histogram's bins are cells, and one answer has one kind of cells. What is said of one record is
+no figure of a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +98,16 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure per group. Only `count` can do without a column: it then counts rows."""
+    """One figure per group. `count` of no column counts rows; `exists` never has one.
+
+    Attributes:
+        edges: A histogram's, rising. Of n edges it makes n + 1 bins: below the first, from each to
+            the next, and from the last up. An edge belongs to the bin above it.
+    """
 
     operation: Operation
     column: str | None = None
+    edges: tuple[int | Decimal, ...] = ()
 
     def __post_init__(self) -> None:
         if self.operation not in MEASURE_OPERATIONS:
@@ -98,13 +116,26 @@ class Measure:
             )
         if self.column is not None:
             _check_name(self.column)
-        elif self.operation is not Operation.COUNT:
+        elif self.operation not in _ROW_MEASURES:
             raise ValueError(f"{_word(self.operation)} needs a column; only count goes without one")
+        if self.operation is Operation.EXISTS and self.column is not None:
+            raise ValueError("exists says whether there is a row, so it has no column")
+        self._check_edges()
 
     @property
     def name(self) -> str:
-        """As people write it: `count(*)`, `sum(price)`."""
-        return f"{_word(self.operation)}({self.column or '*'})"
+        """As people write it: `count(*)`, `sum(price)`, `histogram(price, 0, 100)`."""
+        return f"{_word(self.operation)}({', '.join([self.column or '*', *map(str, self.edges)])})"
+
+    def _check_edges(self) -> None:
+        is_histogram = self.operation is Operation.HISTOGRAM
+        _check_count("edges", self.edges, int(is_histogram), EDGES_MAX if is_histogram else 0)
+        for edge in self.edges:
+            number = Decimal(edge)
+            if isinstance(edge, bool) or not number.is_finite() or abs(number) >= 2**63:
+                raise ValueError("an edge is a whole or decimal number of at most 64 bits")
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError("the edges of a histogram must rise; write the smaller first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +160,11 @@ class Plan:
         for what, parts in (("group key", self.group), ("measure", self.measures)):
             if len(set(parts)) != len(parts):
                 raise ValueError(f"the plan names one {what} twice; name it once")
+        for each in self.measures:
+            if each.operation in _ALONE and len(self.measures) > 1:
+                raise ValueError(f"{_word(each.operation)} is asked for alone; ask twice")
+            if each.operation is Operation.EXISTS and self.group:
+                raise ValueError("exists says whether there is a row, so it has no groups")
         if self.as_of is not None and not 0 <= self.as_of <= TREE_SIZE_MAX:
             raise ValueError(f"the tree size {self.as_of} is not in 0..{TREE_SIZE_MAX}")
 
@@ -141,7 +177,7 @@ class Plan:
             self.table,
             [[each.column, _domain_to_wire(each.domain)] for each in self.filters],
             [[each.column, [str(each.bucket)] if each.bucket else []] for each in self.group],
-            [[_word(each.operation), _optional(each.column)] for each in self.measures],
+            [_measure_to_wire(each) for each in self.measures],
             _optional(self.as_of),
         ]
 
@@ -159,7 +195,7 @@ class Plan:
 
     def to_bytes(self) -> bytes:
         """Give the canonical bytes: the shortest MessagePack form of `to_wire()`."""
-        packed: bytes = msgpack.packb(self.to_wire(), use_bin_type=True)
+        packed: bytes = msgpack.packb(self.to_wire(), default=to_ext, use_bin_type=True)
         return packed
 
     def command_hash(self) -> bytes:
@@ -192,12 +228,23 @@ def _group_key_from(wire: object) -> GroupKey:
     return GroupKey(_take_text(column), None if word is None else Bucket(_take_text(word)))
 
 
+def _measure_to_wire(measure: Measure) -> list[Value]:
+    # The edges stand there only where there are any: other measures keep the form, and so the
+    # command hash, that they have had from the first release on.
+    edges: list[Value] = [[*map(_shortest, measure.edges)]] if measure.edges else []
+    return [_word(measure.operation), _optional(measure.column), *edges]
+
+
 def _measure_from(wire: object) -> Measure:
-    operation, column = _take_list(wire, 2)
+    with_edges = isinstance(wire, list | tuple) and len(wire) == 3
+    operation, column, *edges = _take_list(wire, 3 if with_edges else 2)
     word, name = _take_text(operation), _take_optional(column)
+    numbers = _take_each(edges[0], EDGES_MAX, _take_edge) if edges else ()
+    if edges and not numbers:
+        raise ValueError("a list of no edges was expected to be left out")
     for known in MEASURE_OPERATIONS:
         if _word(known) == word:
-            return Measure(known, None if name is None else _take_text(name))
+            return Measure(known, None if name is None else _take_text(name), numbers)
     raise ValueError(f"{word[:NAME_CHARACTERS_MAX]!r} is not a measure; it can be {_words()}")
 
 
@@ -224,6 +271,17 @@ def _take_text(wire: object) -> str:
     if type(wire) is not str:
         raise ValueError(f"text was expected, not {type(wire).__name__}")
     return wire
+
+
+def _shortest(edge: int | Decimal) -> Value:
+    # 1, 1.0 and 1.00 are one edge, and one plan has one hash.
+    return int(edge) if edge == int(edge) else EXACT.normalize(Decimal(edge))
+
+
+def _take_edge(wire: object) -> int | Decimal:
+    if isinstance(wire, Decimal) or type(wire) is int:
+        return wire
+    raise ValueError(f"a number was expected, not {type(wire).__name__}")
 
 
 def _optional(value: str | int | None) -> list[Value]:

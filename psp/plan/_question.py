@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation
+from fractions import Fraction
+from math import isfinite, sqrt
 from typing import Final, Literal, TypeAlias, cast
 
 from psp.capability import Operation
@@ -43,9 +45,16 @@ class GroupValue:
 
 @dataclass(frozen=True, slots=True)
 class MeasureValue:
-    """The figure of the plan's measure at `index`; a mean becomes one number here."""
+    """The figure of the plan's measure at `index`; a mean or a variance becomes one number here."""
 
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SquareRoot:
+    """Of a variance: the standard deviation."""
+
+    of: Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Arithmetic:
     right: Expression
 
 
-Expression: TypeAlias = MemberName | GroupValue | MeasureValue | Constant | Arithmetic
+Expression: TypeAlias = MemberName | GroupValue | MeasureValue | SquareRoot | Constant | Arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ class Question:
 
 def _sortable(value: Value) -> tuple[int, int]:
     """Numbers before dates before texts: one member's odd value must not cost the whole answer."""
+    if isinstance(value, list):
+        return 3, 0  # Histograms have no order.
     kind = 2 if isinstance(value, str) else 1 if isinstance(value, date) else 0
     return kind, cast("int", value)  # Of one kind, values compare.
 
@@ -153,18 +164,64 @@ def _evaluate(expression: Expression, point: _Point) -> Value:
             return value
         case MeasureValue(index):
             return _figure_value(point.operations[index], point.figures[index])
+        case SquareRoot(of):
+            return square_root(_evaluate(of, point))
         case Arithmetic(operator, left, right):
             return calculate(operator, _evaluate(left, point), _evaluate(right, point))
 
 
 def _figure_value(operation: Operation, figure: Figure) -> Value:
-    if operation is not Operation.MEAN or figure is None:
-        return figure
-    if not isinstance(figure, list | tuple) or len(figure) != 2:
+    match operation, figure:
+        case _, None:
+            return None
+        case Operation.MEAN, [total, count]:
+            return calculate("/", total, count)
+        case Operation.VARIANCE, [int(count), total, squares]:
+            return sample_variance(count, total, squares)
+        case ((Operation.MEAN | Operation.VARIANCE), _):
+            raise QuestionError(
+                f"a {operation.value} did not come in its parts; the member that sent it is at"
+                " fault."
+            )
+    return figure
+
+
+def sample_variance(count: int, total: Value, squares: Value) -> Value:
+    """Give the variance of a sample: Bessel's n − 1; null for fewer than two values.
+
+    From exact sums it is exact up to the last division, to 34 digits. From sums of floats, which
+    are rounded already, it is as good as these are, and never below zero.
+
+    Raises:
+        QuestionError: A sum is not a number.
+    """
+    if count < 2 or total is None or squares is None:
+        return None
+    one, other = _number(total, "-"), _number(squares, "-")
+    is_float = isinstance(one, float) or isinstance(other, float)
+    if is_float and not (isfinite(one) and isfinite(other)):
+        return None  # Beyond all floats.
+    spread = (count * Fraction(other) - Fraction(one) ** 2) / (count * (count - 1))
+    if is_float:
+        return float(max(spread, Fraction(0)))
+    return _DIVISION.divide(Decimal(spread.numerator), Decimal(spread.denominator))
+
+
+def square_root(value: Value) -> Value:
+    """Take the root of a variance, to 34 digits; null of null.
+
+    Raises:
+        QuestionError: It is not a number, or below zero: no variance is.
+    """
+    if value is None:
+        return None
+    number = _number(value, "-")
+    if number < 0:
         raise QuestionError(
-            "a mean did not come as [sum, count]; the member that sent it is at fault."
+            "a standard deviation is the root of a variance, and one below zero came; see each"
+            " member alone: group by member."
         )
-    return calculate("/", figure[0], figure[1])
+    return sqrt(number) if isinstance(number, float) else _DIVISION.sqrt(Decimal(number))
 
 
 def calculate(operator: Operator, left: Value, right: Value) -> Value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from psp.capability import Operation
@@ -29,6 +30,7 @@ from ._question import (
     Order,
     Output,
     Question,
+    SquareRoot,
 )
 from ._source import Source, bare, class_of, conjuncts, number
 
@@ -63,10 +65,19 @@ _MEASURES: Final = {
     "Avg": Operation.MEAN,
     "Min": Operation.MIN,
     "Max": Operation.MAX,
+    "Variance": Operation.VARIANCE,
+    "Stddev": Operation.VARIANCE,
+    "StddevSamp": Operation.VARIANCE,
+    "Exists": Operation.EXISTS,
 }
+_ROOTS: Final = ("Stddev", "StddevSamp")
+_OF_ALL: Final = ("VariancePop", "StddevPop")
 _BUCKETS: Final = {str(bucket).capitalize(): bucket for bucket in Bucket}
 _OPERATORS: Final[dict[str, Operator]] = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/"}
-_FUNCTIONS: Final = ("count", "sum", "avg", "min", "max", *map(str, Bucket), "date_trunc")
+_FUNCTIONS: Final = (
+    *("count", "sum", "avg", "min", "max", "variance", "stddev", "histogram", "exists"),
+    *(*map(str, Bucket), "date_trunc"),
+)
 
 
 def plan_from_sql(text: str, *, dialect: str = "") -> Question:
@@ -250,7 +261,7 @@ class _Reader:
         match expression:
             case GroupValue() | MemberName():
                 return Output(self.name(item), "group", expression)
-            case MeasureValue():
+            case MeasureValue() | SquareRoot():
                 return Output(self.name(item), "measure", expression)
         return Output(self.name(item), "derived", expression)
 
@@ -263,7 +274,10 @@ class _Reader:
         node = bare(node)
         kind = class_of(node)
         if kind in _MEASURES:
-            return self.measure(node)
+            measured = self.measure(node)
+            return SquareRoot(measured) if kind in _ROOTS else measured
+        if kind == "Anonymous" and node.name.lower() == "histogram":
+            return self.histogram(node, inside=inside)
         if kind in _OPERATORS:
             left = self.expression(node.this, inside=True)
             return Arithmetic(_OPERATORS[kind], left, self.expression(node.expression, inside=True))
@@ -296,20 +310,43 @@ class _Reader:
             self.refuse(node, f"{operation.value} takes one column")
         if operation is Operation.COUNT and class_of(argument) in ("Star", "Literal"):
             return self.measure_at(Measure(operation))
-        if class_of(argument) == "Distinct":
-            self.refuse(
-                node,
-                "distinct counts of several archives cannot be added, so a question has none;"
-                " group by the column and count(*)",
-            )
-        if class_of(argument) != "Column":
+        if operation is Operation.EXISTS:
+            if class_of(argument) != "Star":
+                self.refuse(node, "psp has exists(*) and no subqueries; put conditions in `where`")
+            return self.measure_at(Measure(operation))
+        if operation is Operation.COUNT and class_of(argument) == "Distinct":
+            if len(argument.expressions) != 1:
+                self.refuse(node, "count(distinct …) takes one column")
+            operation, argument = Operation.DISTINCT, argument.expressions[0]
+        return self.measure_at(Measure(operation, self.measured(argument, node)))
+
+    def histogram(self, node: Node, *, inside: bool) -> MeasureValue:
+        if inside:
+            self.refuse(node, "a histogram is many numbers, so it cannot be calculated with")
+        if len(node.expressions) < 2:
+            self.refuse(node, "histogram takes a column and its edges: histogram(x, 0, 100, 200)")
+        column, *edges = node.expressions
+        numbers = []
+        for edge in edges:
+            value = Conditions(self.source, self.column).literal(edge)
+            if isinstance(value, bool) or not isinstance(value, int | Decimal):
+                self.refuse(edge, "the edges of a histogram are numbers")
+            numbers.append(value)
+        name = self.measured(column, node)
+        try:
+            return self.measure_at(Measure(Operation.HISTOGRAM, name, tuple(numbers)))
+        except ValueError as exc:
+            self.refuse(node, str(exc))
+
+    def measured(self, argument: Node | None, node: Node) -> str:
+        if argument is None or class_of(argument) != "Column":
             self.refuse(
                 argument or node,
                 "a figure takes one column; calculate outside, as in sum(a) / sum(b)",
             )
         if (column := self.column(argument)) == MEMBER:
             self.refuse(argument, "`member` is not a column of any archive; use it in `group by`")
-        return self.measure_at(Measure(operation, column))
+        return column
 
     def measure_at(self, measure: Measure) -> MeasureValue:
         if measure not in self.measures:
@@ -323,6 +360,8 @@ class _Reader:
             self.refuse(node, "psp has no subqueries; ask one table directly")
         if class_of(node) == "Filter":
             self.refuse(node, "psp has no `filter (where …)`; ask twice, with `where`")
+        if class_of(node) in _OF_ALL:
+            self.refuse(node, "psp has the variance of a sample: variance(x), stddev(x)")
         if class_of(node) == "Anonymous":
             close = difflib.get_close_matches(node.name.lower(), _FUNCTIONS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_FUNCTIONS)}"

@@ -8,6 +8,9 @@ from ._administer import manifest_of as manifest_of
 from ._archive import Archive as Archive
 from ._at_rest import AtRest as AtRest
 from ._at_rest import read_at_rest as read_at_rest
+from ._confinement import Confinement as Confinement
+from ._confinement import confine as confine
+from ._confinement import numeric_host as numeric_host
 from ._corrections import retract as retract
 from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument
@@ -19,6 +22,7 @@ from ._integrity import audit_archive as audit_archive
 from ._manifest import Column as Column
 from ._manifest import ColumnType as ColumnType
 from ._manifest import Manifest as Manifest
+from ._manifest import ReadPolicy as ReadPolicy
 from ._manifest import State as State
 from ._manifest import Table as Table
 from ._manifest_file import read_manifest as read_manifest
@@ -32,6 +36,7 @@ from ._pairing import Pairing as Pairing
 from ._pairing import read_pairings as read_pairings
 from ._read_audit import READS_DIRECTORY as READS_DIRECTORY
 from ._read_audit import reads_origin as reads_origin
+from ._readiness import Readiness as Readiness
 from ._receipts import Read as Read
 from ._receipts import Receipt as Receipt
 from ._receipts import decode_read_untrusted as decode_read_untrusted
@@ -41,3 +46,4 @@ from ._report import Report as Report
 from ._report import Severity as Severity
 from ._schema import propose_table as propose_table
 from ._serve import serve_archive as serve_archive
+from ._serve import serving as serving

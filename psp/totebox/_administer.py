@@ -13,11 +13,12 @@ from psp.errors import ArchiveError, ArchiveInUse, CallFailed, NotPaired, PSPErr
 from psp.values import Value
 
 from ._archive import Archive
+from ._hand_over import brought_back, handed_over
 from ._ingest import Progress
 from ._limits import CHANGE_S_MAX
 from ._manifest import Manifest
 from ._manifest_file import read_manifest
-from ._operations import Operations
+from ._operations import TAKE_A_FILE, Operations
 
 CONTROL_DIRECTORY: Final = "control"
 
@@ -46,12 +47,30 @@ def administer(
     try:
         archive = Archive.open(directory, doing=doing)
     except ArchiveInUse as exc:
-        return trio.run(_through_socket, directory, operation, list(arguments), exc)
+        return _hand_on(directory, operation, list(arguments), exc)
     with archive:
         method = Operations.psp_methods[operation]
         method.check_arguments(arguments)
         done: Value = method.function(Operations(archive, progress), *arguments)
         return done
+
+
+def _hand_on(
+    directory: Path, operation: str, arguments: list[Value], in_use: ArchiveInUse
+) -> Value:
+    if operation not in TAKE_A_FILE:
+        return trio.run(_through_socket, directory, operation, arguments, in_use)
+    file = Path(str(arguments[0]))
+    with handed_over(directory, file) as staged:
+        staged_arguments = [str(staged), *arguments[1:]]
+        try:
+            done = trio.run(_through_socket, directory, operation, staged_arguments, in_use)
+        except ArchiveError as exc:
+            # It may name the list of refused rows, which is brought to where the file came from.
+            raise type(exc)(str(exc).replace(str(staged.parent), str(file.parent))) from None
+    if isinstance(done, dict) and done.get("refused_rows"):
+        return {**done, "refused_rows": str(brought_back(Path(str(done["refused_rows"])), file))}
+    return done
 
 
 def manifest_of(directory: Path) -> Manifest:

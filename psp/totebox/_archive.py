@@ -29,13 +29,15 @@ from ._entries import PAIRED, DocumentEntry, IngestEntry, decode_change, encode_
 from ._founding import begin_ledger, lay_out, ledger_origin
 from ._index import Built, Index
 from ._ingest import Ingested, Progress, Request, disk_errors, seal
+from ._lifecycle import finish_transition
 from ._lock import DirectoryLock
 from ._manifest import Manifest, State, Table
 from ._manifest_file import read_manifest
 from ._memory import GrantMemory
 from ._open_memory import open_memory
 from ._pairing import Pairing, check_pairing, peer_file, read_pairings, write_pairing
-from ._read_audit import ReadAudit, free_bytes_at, open_reads
+from ._rates import FreeBytes
+from ._read_audit import ReadAudit, open_reads
 from ._replay import extends, replay
 from ._state_file import StateFile
 
@@ -66,6 +68,7 @@ class Archive:
             )
             opened.callback(self.ledger.close)
             self.manifest = finish_table(directory, self.manifest, self.ledger, read_only)
+            self.manifest = finish_transition(directory, self.manifest, self.ledger, read_only)
             self.assets = Assets(directory / "assets")
             self.index = self._open_index()
             opened.callback(self.index.close)
@@ -173,7 +176,7 @@ class Archive:
             self._reads = ReadAudit(
                 open_reads(self.directory, self.ledger, self.anchor.ledger_key),
                 self.manifest.reads,
-                free_bytes=lambda: free_bytes_at(self.directory),
+                free_bytes=FreeBytes(self.directory),
             )
             self._opened.callback(self._reads.close)
         return self._reads

@@ -53,6 +53,7 @@ class Bootstrap(Exposed):
                 "recorded": reads.recorded,
             },
             "epoch": memory.epoch,
+            "confinement": self._desk.confinement,
         }
 
     @method

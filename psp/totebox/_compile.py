@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 from psp.capability import Operation, TableRule
 from psp.errors import Denied, Invalid, LimitExceeded
-from psp.plan import Figure, GroupKey, Measure, Plan
+from psp.plan import GroupKey, Measure, Plan
 from psp.values import Value
 
 from ._dialect import SQLITE, Dialect
 from ._disclosure import COUNTED_MAX, Key, Part, Published
+from ._figurings import FIGURINGS, Figuring, Group, Row, integer
+from ._histogram import bin_sql, counting, histogram_in
 from ._index import PAST_PREFIX
-from ._limits import CELLS_MAX
+from ._limits import CELLS_MAX, NARROWED_MAX
 from ._listed import listed_keys
 from ._manifest import Column, ColumnType, Table
 from ._storage import (
@@ -30,7 +32,6 @@ from ._storage import (
     from_storage,
     nothing,
     quoted,
-    scaled_down,
     to_typed_domain,
 )
 
@@ -38,33 +39,8 @@ SUBJECT: Final = "psp_subject"
 KEY_PREFIX: Final = "psp_key"
 """Names inside the view; a manifest cannot have columns that begin with psp_."""
 
-Row: TypeAlias = Sequence[SQLValue]
-
-_NUMBERS: Final = (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.FLOAT)
-_ORDERED: Final = (*_NUMBERS, ColumnType.DATE, ColumnType.TEXT)
-
-
-@dataclass(frozen=True, slots=True)
-class Figuring:
-    """How one measure is computed: SQL expressions, and what their values mean together."""
-
-    expressions: tuple[str, ...]
-    read: Callable[[Row], Figure]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One row of `Compiled.cells`: a group as SQL saw it.
-
-    Attributes:
-        values: How many rows have a value, for each nullable column.
-    """
-
-    key: Key
-    rows: int
-    subjects: int
-    values: tuple[int, ...]
-    figures: tuple[Figure, ...]
+_COUNTING: Final = (Operation.COUNT, Operation.MEAN, Operation.VARIANCE, Operation.DISTINCT)
+"""What tells how many values there are; a count of distinct ones does where no two are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,38 +49,63 @@ class Compiled:
 
     Attributes:
         cells: One row for each group; `read_group` reads it.
-        parts: One row for each group and pattern of nulls; `read_part` reads it.
+        parts: One row for each group and pattern of nulls, in two halves between which a condition
+            on keys fits; `parts_of` joins them, `read_part` reads it.
         nullable: The measured columns that may be null, in the order of the pattern's bits.
+        binned: The histogram whose bins are the last group key; None for all other plans.
     """
 
     cells: str
-    parts: str
+    parts: tuple[str, str]
+    key_sql: tuple[str, ...]
     parameters: tuple[SQLValue, ...]
     keys: tuple[tuple[GroupKey, Column], ...]
     figurings: tuple[Figuring, ...]
     nullable: tuple[str, ...]
     published: Published
     listed: tuple[Key, ...] | None
+    binned: Measure | None
 
     def read_group(self, row: Row) -> Group:
         """Read (group key…, rows, subjects, values of each nullable column…, figures…)."""
         cells = iter(row)
         return Group(
             key=self._read_key(cells),
-            rows=_integer(next(cells)),
-            subjects=_integer(next(cells)),
-            values=tuple(_integer(next(cells)) for _ in self.nullable),
+            stored=row[: len(self.key_sql)],
+            rows=integer(next(cells)),
+            subjects=integer(next(cells)),
+            values=tuple(integer(next(cells)) for _ in self.nullable),
             figures=tuple(
                 figuring.read([next(cells) for _ in figuring.expressions])
                 for figuring in self.figurings
             ),
         )
 
+    def parts_of(self, groups: Sequence[Group]) -> tuple[str, tuple[SQLValue, ...]]:
+        """Make the query for the parts of these groups, and perhaps of some others.
+
+        Where they are few this spares a second scan of everything for the sake of what is hidden.
+        """
+        begin, end = self.parts
+        if not self.key_sql or len(groups) > NARROWED_MAX:
+            return begin + end, self.parameters
+        conditions, parameters = [], list(self.parameters)
+        # Key by key: of (1, a) and (2, b) this lets (1, b) through as well, and whole.
+        for at, sql in enumerate(self.key_sql):
+            values = dict.fromkeys(group.stored[at] for group in groups)
+            known = [value for value in values if value is not None]
+            either = [f"{sql} IN ({', '.join('?' * len(known))})"] if known else []
+            conditions.append(
+                " OR ".join([*either, *([f"{sql} IS NULL"] if None in values else [])])
+            )
+            parameters += known
+        return f"{begin} AND ({') AND ('.join(conditions)}){end}", tuple(parameters)
+
     def read_part(self, row: Row) -> tuple[Key, Part]:
         """Read (group key…, pattern of nulls, rows, subjects if they are few)."""
         cells = iter(row)
         key = self._read_key(cells)
-        pattern, rows, few = _integer(next(cells)), _integer(next(cells)), next(cells)
+        pattern, rows, few = integer(next(cells)), integer(next(cells)), next(cells)
         present = frozenset(name for at, name in enumerate(self.nullable) if pattern >> at & 1)
         if isinstance(few, str):
             few = json.loads(few)  # SQLite has no lists.
@@ -112,7 +113,8 @@ class Compiled:
         return key, Part(present, rows, members)
 
     def _read_key(self, cells: Iterator[SQLValue]) -> Key:
-        return tuple(_key_value(key, column, next(cells)) for key, column in self.keys)
+        key = tuple(_key_value(key, column, next(cells)) for key, column in self.keys)
+        return key if self.binned is None else (*key, integer(next(cells)))
 
 
 def visible_columns(table: Table, rule: TableRule) -> list[Column]:
@@ -137,10 +139,7 @@ def compile_view(
     """
     columns = [quoted(column.name) for column in visible_columns(table, rule)]
     keys = [f"{quoted(key)} AS {KEY_PREFIX}{at}" for at, key in enumerate(table.key)]
-    # A key is never null, so this lets every row through. It is there because SQLite reports a read
-    # of no column at all, as in count(*) over an unrestricted view, outside of the view's context,
-    # where the authorizer must refuse it. (IS NOT NULL would be optimised away.)
-    where = [f"{quoted(table.key[0])} = {quoted(table.key[0])}"]
+    where = [dialect.every_row.format(quoted(table.key[0]))]
     for column, domain in sorted(rule.rows.items()):
         # A domain on a column that is not there lets nothing through.
         known = column in table.column_names
@@ -207,42 +206,68 @@ def compile_query(
     scope = _Scope(table, rule, dialect)
     keys = tuple((key, scope.group_column(key)) for key in plan.group)
     key_sql = [_key_sql(key, dialect) for key, _ in keys]
+    for measure in plan.measures:
+        scope.check_operation(measure)
+    if (binned := histogram_in(plan)) is not None:
+        key_sql.append(bin_sql(scope.binned_column(binned), binned))
+        plan = counting(plan)
     figurings = tuple(scope.figuring(measure) for measure in plan.measures)
     nullable = scope.nullable(plan.measures)
     parameters: list[SQLValue] = []
-    where = scope.where(plan, parameters)
-    by = ", ".join(str(at + 1) for at in range(len(keys)))
-    values = [f"count({quoted(name)})" for name in nullable]
+    where = scope.where(plan, parameters, binned)
+    by = ", ".join(str(at + 1) for at in range(len(key_sql)))
+    # Where each row is a subject of its own, they need not be told apart, which takes the longest.
+    subjects = f"count(DISTINCT {SUBJECT})" if table.subject else "count(*)"
     selected = [
         *key_sql,
         "count(*)",
-        f"count(DISTINCT {SUBJECT})",
-        *values,
+        subjects,
+        *(f"count({quoted(name)})" for name in nullable),
         *(sql for figuring in figurings for sql in figuring.expressions),
     ]
-    grouped = f" GROUP BY {by} ORDER BY {by}" if keys else ""
-    mask = " + ".join(
-        [
-            "0",
-            *(
-                f"CAST({quoted(name)} IS NOT NULL AS INTEGER) * {1 << at}"
-                for at, name in enumerate(nullable)
-            ),
-        ]
-    )
-    few = f"CASE WHEN count(DISTINCT {SUBJECT}) < {floor:d} THEN {dialect.few.format(SUBJECT)} END"
+    grouped = f" GROUP BY {by} ORDER BY {by}" if key_sql else ""
+    few = f"CASE WHEN {subjects} < {floor:d} THEN {dialect.few.format(SUBJECT)} END"
     return Compiled(
         cells=f"SELECT {', '.join(selected)} FROM {quoted(view)}{where}{grouped}"
         f" LIMIT {CELLS_MAX + 1}",
-        parts=f"SELECT {', '.join([*key_sql, mask])}, count(*), {few} FROM {quoted(view)}{where}"
-        f" GROUP BY {', '.join(str(at + 1) for at in range(len(keys) + 1))}",
+        parts=(
+            f"SELECT {', '.join([*key_sql, _pattern(nullable)])}, count(*), {few}"
+            f" FROM {quoted(view)}{where or ' WHERE TRUE'}",
+            f" GROUP BY {', '.join(str(at + 1) for at in range(len(key_sql) + 1))}",
+        ),
+        key_sql=tuple(key_sql),
         parameters=tuple(parameters),
         keys=keys,
         figurings=figurings,
         nullable=nullable,
         published=scope.published(plan.measures, nullable),
         listed=scope.listed(plan),
+        binned=binned,
     )
+
+
+def _pattern(nullable: Sequence[str]) -> str:
+    """Give the number whose bits say which of these columns have a value."""
+    bits = (
+        f"CAST({quoted(it)} IS NOT NULL AS INTEGER) * {1 << at}" for at, it in enumerate(nullable)
+    )
+    return " + ".join(["0", *bits])
+
+
+def compile_exists(
+    plan: Plan, table: Table, rule: TableRule, *, view: str, dialect: Dialect = SQLITE
+) -> tuple[str, tuple[SQLValue, ...]]:
+    """Make the query that has a row exactly if the view has one that passes the plan's filters.
+
+    Raises:
+        Invalid: The plan filters on a column that the scope does not show, or wrongly.
+        Denied: The scope does not allow the question.
+    """
+    scope = _Scope(table, rule, dialect)
+    scope.check_operation(plan.measures[0])
+    parameters: list[SQLValue] = []
+    where = scope.where(plan, parameters)
+    return f"SELECT {KEY_PREFIX}0 FROM {quoted(view)}{where} LIMIT 1", tuple(parameters)
 
 
 def _key_sql(key: GroupKey, dialect: Dialect) -> str:
@@ -286,7 +311,12 @@ class _Scope:
             )
         return column
 
-    def where(self, plan: Plan, parameters: list[SQLValue]) -> str:
+    def binned_column(self, measure: Measure) -> Column:
+        """Give the column of a histogram: the asker cuts it where it likes, as a filter does."""
+        column = self.measured_column(measure)
+        return self.column(column.name, self.rule.filters, "filter on")
+
+    def where(self, plan: Plan, parameters: list[SQLValue], binned: Measure | None = None) -> str:
         def write(value: SQLValue) -> str:
             parameters.append(value)
             return "?"
@@ -296,23 +326,30 @@ class _Scope:
             for each in plan.filters
             for column in [self.column(each.column, self.rule.filters, "filter on")]
         ]
+        if binned is not None and binned.column is not None:
+            conditions.append(f"{quoted(binned.column)} IS NOT NULL")  # Null is in no bin.
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
-    def figuring(self, measure: Measure) -> Figuring:
+    def check_operation(self, measure: Measure) -> None:
         word = measure.operation.value
         if measure.operation not in self.rule.allowed_operations:
             able = ", ".join(sorted(it.value for it in self.rule.allowed_operations))
             raise Denied(f"this grant does not allow {word}; it allows: {able}.")
+
+    def figuring(self, measure: Measure) -> Figuring:
         if measure.column is None:
-            return Figuring(("count(*)",), lambda row: _integer(row[0]))
-        column = self.column(measure.column, self.rule.output, "compute with")
-        types, make = _FIGURINGS[measure.operation]
+            return Figuring(("count(*)",), lambda row: integer(row[0]))
+        return FIGURINGS[measure.operation][1](self.measured_column(measure), self.dialect)
+
+    def measured_column(self, measure: Measure) -> Column:
+        column = self.column(measure.column or "", self.rule.output, "compute with")
+        types = FIGURINGS[measure.operation][0]
         if column.type not in types:
             raise Invalid(
-                f"{word} does not take {column.name!r}, which is {column.type};"
+                f"{measure.operation.value} does not take {column.name!r}, which is {column.type};"
                 f" it takes: {', '.join(types)}."
             )
-        return make(column, self.dialect)
+        return column
 
     def nullable(self, measures: Sequence[Measure]) -> tuple[str, ...]:
         names = dict.fromkeys(measure.column for measure in measures if measure.column)
@@ -325,8 +362,7 @@ class _Scope:
         return nullable
 
     def published(self, measures: Sequence[Measure], nullable: Sequence[str]) -> Published:
-        counting = (Operation.COUNT, Operation.MEAN)
-        counted = [measure.column for measure in measures if measure.operation in counting]
+        counted = [measure.column for measure in measures if measure.operation in _COUNTING]
         return Published(
             valued=frozenset(nullable),
             # A column that is never empty has as many values as there are rows.
@@ -346,54 +382,3 @@ class _Scope:
             keys.append((key, column, [*domains, *scoped]))
         listed = listed_keys(keys)
         return None if listed is None else tuple(listed)
-
-
-def _count(column: Column, _dialect: Dialect) -> Figuring:
-    return Figuring((f"count({quoted(column.name)})",), lambda row: _integer(row[0]))
-
-
-def _sum(column: Column, dialect: Dialect) -> Figuring:
-    name = quoted(column.name)
-    if column.type is ColumnType.FLOAT:
-        total = dialect.float_sum.format(name)
-        return Figuring((total,), lambda row: from_storage(column, row[0]))
-    parts = tuple(part.format(name) for part in dialect.whole_sum)
-    return Figuring(parts, lambda row: _whole(column, row))
-
-
-def _whole(column: Column, parts: Row) -> Figure:
-    if None in parts:
-        return None
-    *high, low = map(_integer, parts)
-    return scaled_down(column, sum(it << 32 for it in high) + low)
-
-
-def _mean(column: Column, dialect: Dialect) -> Figuring:
-    total, count = _sum(column, dialect), _count(column, dialect)
-    return Figuring(
-        (*total.expressions, *count.expressions),
-        lambda row: [total.read(row[:-1]), count.read(row[-1:])],
-    )
-
-
-def _least(column: Column, _dialect: Dialect) -> Figuring:
-    return Figuring((f"min({quoted(column.name)})",), lambda row: from_storage(column, row[0]))
-
-
-def _greatest(column: Column, _dialect: Dialect) -> Figuring:
-    return Figuring((f"max({quoted(column.name)})",), lambda row: from_storage(column, row[0]))
-
-
-def _integer(value: SQLValue) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-_Make: TypeAlias = Callable[[Column, Dialect], Figuring]
-_FIGURINGS: Final[dict[Operation, tuple[tuple[ColumnType, ...], _Make]]] = {
-    Operation.COUNT: (tuple(ColumnType), _count),
-    Operation.SUM: (_NUMBERS, _sum),
-    Operation.MEAN: (_NUMBERS, _mean),
-    Operation.MIN: (_ORDERED, _least),
-    Operation.MAX: (_ORDERED, _greatest),
-}

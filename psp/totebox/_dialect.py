@@ -23,27 +23,47 @@ class Dialect:
 
     Attributes:
         literal: Writes a value into a view, which takes no parameters.
+        every_row: A condition that lets every row of a view through; of a column of the key.
         row: What numbers the rows of a table; and those of its past, in numbers of their own.
         few: The distinct values of a group, as a JSON text or as a list.
         whole_sum: Parts of the exact sum of 64-bit integers: one, or the high and the low halves.
+        whole_squares: Parts of the exact sum of the squares of 64-bit integers, and what each is to
+            be multiplied by.
         float_sum: The sum of floats.
     """
 
     literal: Callable[[Stored], str]
+    every_row: str
     row: tuple[str, str]
     few: str
     whole_sum: tuple[str, ...]
+    whole_squares: tuple[tuple[str, int], ...]
     float_sum: str
     buckets: Mapping[Bucket, str]
 
 
 SQLITE: Final = Dialect(
     literal=apsw.format_sql_value,
+    # A key is never null. It is there because SQLite reports a read of no column at all, as in
+    # count(*) over an unrestricted view, outside of the view's context, where the authorizer must
+    # refuse it. (IS NOT NULL would be optimised away.)
+    every_row="{0} = {0}",
     row=("rowid", "-rowid"),
     few="json_group_array(DISTINCT {0})",
     # SQLite's sum() of integers fails past 64 bits, and total() rounds. The two halves of each
     # number are added apart: 2^31 rows fit, and Python puts them together exactly.
     whole_sum=("sum({0} >> 32)", "sum({0} & 4294967295)"),
+    # x = h·2^32 + l and l = a·2^16 + b, so x² = h²·2^64 + 2·h·l·2^32 + (a²·2^32 + 2·a·b·2^16 + b²).
+    # No product passes 63 bits; h² and h·l come near, so these are added in halves as well.
+    whole_squares=(
+        ("sum((({0} >> 32) * ({0} >> 32)) >> 32)", 2**96),
+        ("sum((({0} >> 32) * ({0} >> 32)) & 4294967295)", 2**64),
+        ("sum((({0} >> 32) * ({0} & 4294967295)) >> 32)", 2**65),
+        ("sum((({0} >> 32) * ({0} & 4294967295)) & 4294967295)", 2**33),
+        ("sum((({0} >> 16) & 65535) * (({0} >> 16) & 65535))", 2**32),
+        ("sum((({0} >> 16) & 65535) * ({0} & 65535))", 2**17),
+        ("sum(({0} & 65535) * ({0} & 65535))", 1),
+    ),
     float_sum="sum({0})",
     buckets={
         Bucket.YEAR: "substr({0}, 1, 4)",
@@ -69,9 +89,15 @@ def _duckdb_literal(value: Stored) -> str:
 
 DUCKDB: Final = Dialect(
     literal=_duckdb_literal,
+    every_row="TRUE",
     row=("rowid", "-1 - rowid"),  # Its rows begin at 0.
     few="list(DISTINCT {0})",
     whole_sum=("sum({0})",),  # In 128 bits.
+    # One square fits into 127 bits, two may not: they are added in halves.
+    whole_squares=(
+        ("sum(CAST({0} AS HUGEINT) * {0} // 18446744073709551616)", 2**64),
+        ("sum(CAST({0} AS HUGEINT) * {0} % 18446744073709551616)", 1),
+    ),
     # Compensated, as SQLite's own is: the order of the rows must not show in the last digits.
     float_sum="fsum({0})",
     buckets={

@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
+from itertools import compress
 from math import lcm
 from typing import Final, TypeAlias
 
+from psp.capability import Operation
 from psp.errors import Suppressed
 from psp.plan import Figure, Measure, combine_rows
 from psp.values import Value
@@ -204,6 +206,14 @@ def round_figure(figure: Figure, base: int) -> Figure:
     return figure
 
 
+def round_measure(operation: Operation, figure: Figure, base: int) -> Figure:
+    """Round what one measure gave; a sum of squares to a multiple of the square of `base`."""
+    if operation is Operation.VARIANCE and isinstance(figure, list):
+        *sums, squares = figure
+        return [*(round_figure(each, base) for each in sums), round_figure(squares, base * base)]
+    return round_figure(figure, base)
+
+
 def _nearest(number: Decimal, base: int) -> Decimal:
     # Every step of the ladder divides a power of ten, so the quotient is exact but for floats,
     # whose exact form may be hundreds of digits long.
@@ -277,7 +287,11 @@ def _minus(row: Sequence[Fraction], factor: Fraction, other: Sequence[Fraction])
 
 
 def _combined(cells: Sequence[Cell], measures: Sequence[Measure]) -> tuple[Figure, ...]:
-    figures: Sequence[Figure] = cells[0].figures
+    # What cannot be combined is null in `other`, even where that is one cell only.
+    known = [measure.operation is not Operation.DISTINCT for measure in measures]
+    some = list(compress(measures, known))
+    figures = list(compress(cells[0].figures, known))
     for cell in cells[1:]:
-        figures = combine_rows(measures, figures, cell.figures)
-    return tuple(figures)
+        figures = combine_rows(some, figures, list(compress(cell.figures, known)))
+    combined = iter(figures)
+    return tuple(next(combined) if each else None for each in known)

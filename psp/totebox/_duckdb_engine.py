@@ -14,16 +14,17 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from psp.capability import TableRule
 from psp.errors import PSPError
 
-from ._compile import Row, compile_view
+from ._compile import compile_view
 from ._dialect import DUCKDB, Dialect
 from ._duckdb import import_duckdb
 from ._engine import Engine
+from ._figurings import Row
 from ._manifest import Table
 from ._storage import SQLValue
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _AGGREGATES: Final = ("count_star", "count", "sum", "fsum", "min", "max", "list")
-_FUNCTIONS: Final = {*_AGGREGATES, "substr", "lpad", "isoyear", "week", "+", "*", "//", "||"}
+_FUNCTIONS: Final = {*_AGGREGATES, "substr", "lpad", "isoyear", "week", "+", "*", "//", "%", "||"}
 """What the compiler uses."""
 
 _PASSED_MAX: Final = 256
@@ -73,6 +74,9 @@ class DuckEngine(Engine):
 
     def close(self) -> None:
         self._duck.close()
+
+    def _for_one_statement(self) -> AbstractContextManager[object]:
+        return self._snapshot()  # Alone it would run in a transaction that can write.
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:

@@ -13,8 +13,8 @@ import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -28,16 +28,26 @@ from psp.values import Value
 from ._answer_size import check_size
 from ._compile import (
     Compiled,
-    Group,
-    Row,
     compile_emptiness,
+    compile_exists,
     compile_query,
     compile_row,
     compile_view,
     output_columns,
 )
 from ._dialect import SQLITE, Dialect
-from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
+from ._disclosure import (
+    Cell,
+    Decision,
+    Key,
+    Part,
+    decide,
+    round_figure,
+    round_measure,
+    too_few,
+)
+from ._figurings import Group, Row
+from ._histogram import counting, gather, histogram_in, with_bins
 from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
@@ -54,6 +64,8 @@ _FUNCTIONS: Final = frozenset(
 # The authorizer is not told about WITH, and names a common table expression just as it names a
 # view. Quoted names and texts are taken out first: a column may be called "with".
 _QUOTED: Final = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
+_LOOKED_AT_MAX: Final = 256
+"""Statements remembered as having no WITH, some 200 KiB: a row's is the same at every read."""
 _WITH: Final = re.compile(r"\bwith\b", re.IGNORECASE)
 
 
@@ -122,6 +134,8 @@ class Engine:
             raise Invalid(f"the plan asks {plan.table!r}, and this is {self._table.name!r}.")
         if plan.as_of != self._as_of:
             raise Invalid(f"the plan asks for the state {plan.as_of}; this is {self._as_of}.")
+        if plan.measures[0].operation is Operation.EXISTS:
+            return self._within_limits(0, self._answer(plan, self._found(plan)))
         compiled = compile_query(
             plan,
             self._table,
@@ -138,9 +152,11 @@ class Engine:
             decide(
                 cells,
                 floor=self._floor,
-                measures=plan.measures,
+                measures=counting(plan).measures,
                 published=compiled.published,
-                listed=compiled.listed,
+                listed=compiled.listed
+                if compiled.binned is None or self._floor <= 1
+                else with_bins(cells, compiled.listed, compiled.binned),
             )
             if cells
             else Decision((), None, (), 0)
@@ -153,9 +169,29 @@ class Engine:
         Raises:
             Denied: The scope does not allow reading rows.
         """
+        rows = self._by_key(key, Operation.READ, "reading a row")
+        if not rows:
+            return None
+        columns = output_columns(self._table, self._rule)
+        values = {
+            column.name: self._shown(column, from_storage(column, value))
+            for column, value in zip(columns, rows[0][1:], strict=True)
+        }
+        return self._within_limits(0, values)
+
+    def shows_document(self, key: Sequence[Value]) -> bool:
+        """Say whether the scope shows the document with this key.
+
+        Raises:
+            Denied: The scope does not allow reading documents.
+        """
+        return bool(self._by_key(key, Operation.ASSET, "reading a document"))
+
+    def _by_key(self, key: Sequence[Value], operation: Operation, doing: str) -> list[Row]:
+        """Give the row of a key as `compile_row` has it, or nothing."""
         rule = self._rule
-        if Operation.READ not in rule.allowed_operations:
-            raise Denied("this grant does not allow reading a row; ask for counts and sums.")
+        if operation not in rule.allowed_operations:
+            raise Denied(f"this grant does not allow {doing}; ask for counts and sums.")
         # A key is a filter: whether a row answers to it tells the value of every key column. Which
         # columns those are is not said, for they may be hidden.
         if not rule.filters.issuperset(self._table.key):
@@ -172,16 +208,12 @@ class Engine:
             to_storage(self._table.column(name), value)
             for name, value in zip(self._table.key, key, strict=True)
         ]
-        with self._snapshot():
-            rows = self._run(compile_row(self._table, rule, self._view), stored)
-        if not rows:
-            return None
-        columns = output_columns(self._table, rule)
-        values = {
-            column.name: self._shown(column, from_storage(column, value))
-            for column, value in zip(columns, rows[0][1:], strict=True)
-        }
-        return self._within_limits(0, values)
+        with self._for_one_statement():
+            return self._run(self._by_key_sql, stored)
+
+    @cached_property
+    def _by_key_sql(self) -> str:
+        return compile_row(self._table, self._rule, self._view)
 
     def table_is_empty(self) -> bool:
         """Say whether the scope shows no row at all."""
@@ -206,7 +238,7 @@ class Engine:
             )
         # Without a group key SQL answers with one row, also about nothing.
         groups = [group for group in map(compiled.read_group, rows) if group.rows]
-        parts = self._parts(compiled) if self._needs_parts(groups) else {}
+        parts = self._parts(compiled, [group for group in groups if self._has_parts(group)])
         # Where every group has enough subjects and no nulls, one large part is all there is.
         whole = frozenset(compiled.nullable)
         return [
@@ -219,18 +251,26 @@ class Engine:
             for group in groups
         ]
 
-    def _needs_parts(self, groups: Sequence[Group]) -> bool:
-        return self._floor > 1 and any(
+    def _has_parts(self, group: Group) -> bool:
+        return self._floor > 1 and (
             group.subjects < self._floor or min(group.values, default=group.rows) < group.rows
-            for group in groups
         )
 
-    def _parts(self, compiled: Compiled) -> dict[Key, list[Part]]:
+    def _parts(self, compiled: Compiled, groups: Sequence[Group]) -> dict[Key, list[Part]]:
         parts: dict[Key, list[Part]] = defaultdict(list)
-        for row in self._run(compiled.parts, compiled.parameters):
+        for row in self._run(*compiled.parts_of(groups)) if groups else ():
             key, part = compiled.read_part(row)
             parts[key].append(part)
         return parts
+
+    def _found(self, plan: Plan) -> Decision:
+        """Say whether a row is there: to those whose grant names `exists`, whatever the floor."""
+        sql, parameters = compile_exists(
+            plan, self._table, self._rule, view=self._view, dialect=self.dialect
+        )
+        with self._snapshot():
+            is_there = bool(self._run(sql, parameters))
+        return Decision((Cell((), int(is_there), (is_there,), ()),), None, (), 0)
 
     def _may_say_empty(self) -> bool:
         return (
@@ -241,6 +281,9 @@ class Engine:
 
     def _is_empty(self) -> bool:
         return not self._run(compile_emptiness(self._view), ())
+
+    def _for_one_statement(self) -> AbstractContextManager[object]:
+        return self._turn  # Alone it is a snapshot by itself.
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -255,12 +298,8 @@ class Engine:
                     self._connection.execute("ROLLBACK")
 
     def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
-        self._refuse_with(sql)
+        _refuse_with(sql)
         return list(self._connection.execute(sql, tuple(parameters)).fetchall())
-
-    def _refuse_with(self, sql: str) -> None:
-        if _WITH.search(_QUOTED.sub("", sql)):
-            raise apsw.AuthError("WITH is not allowed: no lock can see through it")
 
     # What is said
 
@@ -268,13 +307,21 @@ class Engine:
         base = self._rule.rounding
 
         def rounded(figures: Sequence[Figure]) -> list[Value]:
-            return [round_figure(figure, base) for figure in figures]
+            return [
+                round_measure(measure.operation, figure, base)
+                for measure, figure in zip(plan.measures, figures, strict=True)
+            ]
 
+        shown = [(cell.key, cell.figures) for cell in decision.shown]
+        other, hidden = decision.other, decision.hidden
+        if (binned := histogram_in(plan)) is not None:
+            # A hidden bin is a null in its group's histogram, and has no line of its own.
+            shown, other, hidden = *gather(decision, binned), ()
         return {
             "group": [key.name for key in plan.group],
-            "cells": [[list(cell.key), rounded(cell.figures)] for cell in decision.shown],
-            "other": None if decision.other is None else rounded(decision.other),
-            "hidden": [[*key, str(rule)] for key, rule in decision.hidden],
+            "cells": [[list(key), rounded(figures)] for key, figures in shown],
+            "other": None if other is None else rounded(other),
+            "hidden": [[*key, str(rule)] for key, rule in hidden],
             "hidden_count": decision.hidden_count,
             "floor": self._floor,
         }
@@ -291,6 +338,12 @@ class Engine:
             )
         check_size(answer, self._rule)
         return answer
+
+
+@lru_cache(maxsize=_LOOKED_AT_MAX)
+def _refuse_with(sql: str) -> None:
+    if _WITH.search(_QUOTED.sub("", sql)):
+        raise apsw.AuthError("WITH is not allowed: no lock can see through it")
 
 
 def _authorize(

@@ -27,6 +27,9 @@ EPOCH: Final = "epoch"
 CLOCK: Final = "clock"
 REASSERTED: Final = "reasserted"
 ANCHORED: Final = "anchored"
+STATE: Final = "state"
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +156,7 @@ def encode_entry(kind: str, time: datetime, facts: Mapping[str, object]) -> byte
     """Write one entry."""
     when = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     document = {"kind": kind, "time": when, **facts}
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
+    return _ENCODER.encode(document).encode()
 
 
 def decode_change(entry: bytes) -> Entry | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -37,6 +37,8 @@ class Shared:
         log: For the owner alone: it names the check at which a token was refused.
         reads: The record of reads.
         memory: What the archive remembers about grants.
+        objects: What a program exposes beside its archive, by name.
+        confinement: What holds the process, in the words of health.
         settled: The state that answers stay at while a change is ahead of it in the ledger.
     """
 
@@ -46,6 +48,8 @@ class Shared:
     counters: Counters = field(default_factory=Counters)
     reads: ReadAudit = field(init=False)
     memory: GrantMemory = field(init=False)
+    objects: Mapping[str, Exposed] = field(default_factory=dict)
+    confinement: str = "not confined (embedded in a program)"
     settled: Checkpoint | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -70,11 +74,15 @@ class Granted(Exposed):
         self.check_open()
         refuse_signed(call)
 
+    def check_time(self) -> None:
+        """Refuse when the grant is over."""
+        self._time.check(self._desk.clocks())
+
     def check_open(self) -> None:
         """Refuse when the grant is over, or the archive answers nobody."""
-        self._time.check(self._desk.clocks())
+        self.check_time()
         if (state := self._desk.archive.manifest.state) is not State.ACTIVE:
-            raise Denied(f"this archive is {state.value}: it answers health only")
+            raise Denied(f"this archive is {state.value}: it answers health and proofs only")
 
 
 def refuse_signed(call: CallReady) -> None:

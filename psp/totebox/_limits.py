@@ -39,6 +39,10 @@ FREE_BYTES_MIN: Final = 64 * 1024 * 1024
 """Room on the disk below which nothing is read. An audit that ran into a full disk would have to be
 restarted by hand; this is over a hundred thousand entries away from it."""
 
+FREE_LOOKED_AT_S: Final = 0.1
+"""How long what the disk had free is believed: asking at every read takes a thirtieth of it, and in
+so short a time no archive writes a tenth of the room above."""
+
 UNSEALED_S_MAX: Final = 1.0
 """How long an answer may be ahead of its entry under `within-1s`. It is in the policy's name."""
 
@@ -101,9 +105,17 @@ CHANGE_S_MAX: Final = 24 * 3600.0
 """How long a command waits for a change of a served archive: as long as a call may be given. A file
 of a hundred gigabytes takes hours, and its sender can stop waiting at any time."""
 
+NARROWED_MAX: Final = 256
+"""Groups up to which a question about some of them names their keys. A longer list costs each row
+more than it spares."""
+
 CELLS_MAX: Final = 100_000
 """Groups that one query may make in memory, before disclosure control: about 100 MiB of Python."""
 
 TABLES_OPEN_MAX: Final = 128
 """Tables that one peer may have open, over all its connections and grants. Each is one or two files
 and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""
+
+ASSET_RANGE_BYTES_MAX: Final = 192 * 1024
+"""Bytes of a document in one call: with its names around it, a range fits one RETURN, so that the
+record of reads has the hash of what was shown."""

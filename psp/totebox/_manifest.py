@@ -189,6 +189,7 @@ class Manifest:
         labels: The owner's own marks, by which a view picks its members.
         engine: What keeps its index and answers from it; see docs/archive.md.
         reads: When the record of a read is durable.
+        transitions: How often its state has changed.
     """
 
     name: str
@@ -202,6 +203,7 @@ class Manifest:
     title: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     reads: ReadPolicy = ReadPolicy.BEFORE_ANSWER
+    transitions: int = 0
 
     def __post_init__(self) -> None:
         if len(self.archive_id) != 32:

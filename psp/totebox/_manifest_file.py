@@ -67,6 +67,8 @@ def _manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield f"module_id = {_toml(manifest.module_id)}"
     yield f"kind = {_toml(manifest.kind)}"
     yield f"state = {_toml(manifest.state.value)}"
+    if manifest.transitions:
+        yield f"transitions = {manifest.transitions}"
     yield f"engine = {_toml(manifest.engine)}"
     yield "\n[policy]"
     yield "# No published cell stands for fewer subjects than this."
@@ -197,6 +199,7 @@ def _manifest_from(fields: _Fields) -> Manifest:
         module_id=fields.text("module_id"),
         kind=fields.text("kind"),
         state=_choice(State, fields.text("state"), "state"),
+        transitions=fields.integer("transitions", 0),
         engine=fields.text("engine"),
         title=fields.text("title", ""),
         labels={str(name): str(value) for name, value in labels.items()},

@@ -20,6 +20,7 @@ from ._archive import Archive
 from ._corrections import retract
 from ._documents import seal_document
 from ._ingest import Progress
+from ._lifecycle import change_state_untrusted
 from ._manifest_file import table_from_dict
 from ._owner import heed_untrusted, is_owed, record_owed
 from ._pairing import check_pairing, check_unambiguous
@@ -114,6 +115,17 @@ class Operations(Exposed):
         if not is_owed(memory, statement):  # In a served archive it was done at once.
             heed_untrusted(self._archive, kind, statement, now=_now())
         return {"entry": record_owed(self._archive, memory, statement)}
+
+    @method(inline=False)
+    def change_state(self, statement: bytes, operator: str) -> dict[str, Value]:
+        """Suspend, resume or close the archive, as an administrator has signed it."""
+        place = change_state_untrusted(self._archive, statement, operator=operator, now=_now())
+        return {"state": self._archive.manifest.state.value, "entry": place}
+
+
+TAKE_A_FILE = frozenset({"ingest", "seal"})
+"""Operations whose first argument is a file, which the process that does them has to be able to
+read."""
 
 
 AT_ONCE: dict[str, Callable[[Archive, list[Any]], None]] = {

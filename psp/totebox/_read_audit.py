@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,13 +27,10 @@ from psp.values import Value
 
 from ._assets import sync_directory
 from ._budgets import Spend
-from ._clocks import ReadClocks, instant
+from ._clocks import Clocks, ReadClocks, instant
 from ._limits import (
     FREE_BYTES_MIN,
-    GRANTS_COUNTED_MAX,
     READS_BATCH_MAX,
-    READS_BURST,
-    READS_PER_S,
     READS_WAITING_MAX,
     RECENT_READS_MAX,
     RESULT_BYTES_MAX,
@@ -42,6 +38,7 @@ from ._limits import (
     UNSEALED_S_MAX,
 )
 from ._manifest import ReadPolicy
+from ._rates import Rates
 from ._receipts import Read, decode_read_untrusted, pack_result
 
 READS_DIRECTORY: Final = "ledger/read-audit"
@@ -68,7 +65,7 @@ class ReadAudit:
         self.failure: str | None = None
         self.log: Callable[[str], None] = lambda text: None
         self._ledger = ledger
-        self._free_bytes = free_bytes
+        self.free_bytes = free_bytes
         self._rates = Rates()
         # Taken for every use of the ledger: it is written in a thread, one at a time.
         self._turn = trio.Lock()
@@ -77,11 +74,17 @@ class ReadAudit:
         # before: whoever is cancelled in between has lost nothing for the others.
         self._waiting: deque[tuple[bytes, float]] = deque()
         self._has_waiting = trio.Event()
+        self._sealing: trio.Event | None = None  # Set when the batch that is written is durable.
 
     @property
     def recorded(self) -> int:
         """How many reads are durable."""
         return self._sealed
+
+    @property
+    def waiting(self) -> int:
+        """How many reads are not durable yet."""
+        return len(self._waiting)
 
     @property
     def state(self) -> str:
@@ -103,7 +106,7 @@ class ReadAudit:
             raise Overloaded(f"{READS_WAITING_MAX:,} reads wait for their record; ask again later")
         if self.policy is ReadPolicy.WITHIN_1S and self._is_late(now_s):
             raise Overloaded("the record of reads is behind by more than a second; ask again later")
-        if self._free_bytes() < FREE_BYTES_MIN:
+        if self.free_bytes() < FREE_BYTES_MIN:
             raise Overloaded(
                 "the archive's disk is nearly full, and a read needs room for its record. Tell its"
                 " operator, and ask again later"
@@ -116,12 +119,21 @@ class ReadAudit:
         Raises:
             HandlerFailed: It could not be written. The answer must not leave.
         """
+        index = self.put(entry, now_s)
+        if self.policy is ReadPolicy.BEFORE_ANSWER:
+            await self.seal_through(index)
+        return index
+
+    def put(self, entry: bytes, now_s: float) -> int:
+        """Have a read written within a second, which is all that `within-1s` promises.
+
+        Raises:
+            HandlerFailed: Nothing can be written any more. The answer must not leave.
+        """
         self._raise_failure()
         index = self._sealed + len(self._waiting)
         self._waiting.append((entry, now_s))
         self._has_waiting.set()
-        if self.policy is ReadPolicy.BEFORE_ANSWER:
-            await self.seal_through(index)
         return index
 
     async def seal_through(self, index: int) -> None:
@@ -131,10 +143,11 @@ class ReadAudit:
             HandlerFailed: It could not be written.
         """
         while self._sealed <= index:
-            async with self._turn:
-                self._raise_failure()
-                if self._sealed <= index:
-                    await self._seal_batch()
+            self._raise_failure()
+            if self._sealing is None:
+                await self._seal_batch()
+            else:
+                await self._sealing.wait()
 
     async def prove(self, index: int, grant_id: bytes) -> dict[str, Value]:
         """Give the receipt of a read to the grant that made it.
@@ -178,12 +191,19 @@ class ReadAudit:
             self._ledger.close()
 
     async def _seal_batch(self) -> None:
-        batch = self._next_batch()
+        # All who wait for a batch are woken at once. A lock would wake them one after the other,
+        # and the disk would have nothing to do meanwhile.
+        done = self._sealing = trio.Event()
         try:
-            await trio.to_thread.run_sync(self._append, batch)
+            async with self._turn:
+                batch = self._next_batch()
+                await trio.to_thread.run_sync(self._append, batch)
+                self._drop_sealed(len(batch))
         except (LedgerError, OSError) as exc:
             self._fail(exc)
-        self._drop_sealed(len(batch))
+        finally:
+            self._sealing = None
+            done.set()
 
     def _next_batch(self) -> list[bytes]:
         return [entry for entry, _ in islice(self._waiting, READS_BATCH_MAX)]
@@ -210,31 +230,6 @@ class ReadAudit:
     def _raise_failure(self) -> None:
         if self.failure is not None:
             raise _stopped()
-
-
-class Rates:
-    """How much each grant may read now: a bucket for each, which fills with time."""
-
-    def __init__(self) -> None:
-        # First link's id to (reads left, at this time), the one longest unused first.
-        self._left: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
-
-    def spend(self, grant_id: bytes, now_s: float) -> None:
-        """Take one read of a grant.
-
-        Raises:
-            Overloaded: It has read too much lately.
-        """
-        left, then_s = self._left.pop(grant_id, (READS_BURST, now_s))
-        left = min(READS_BURST, left + max(now_s - then_s, 0.0) * READS_PER_S)
-        self._left[grant_id] = (left - 1 if left >= 1 else left, now_s)
-        if len(self._left) > GRANTS_COUNTED_MAX:
-            self._left.popitem(last=False)
-        if left < 1:
-            raise Overloaded(
-                f"this grant reads more than {READS_PER_S:.0f} times a second, over ten seconds."
-                " Ask one question instead of many, or wait"
-            )
 
 
 @dataclass(slots=True)
@@ -274,11 +269,42 @@ class Reader:
         Raises:
             HandlerFailed: It could not be written. The result must not leave.
         """
-        now, packed = self.clocks(), pack_result(result)
+        packed = pack_result(result)
         if spend is not None:
             await spend(bytes=len(packed))
+        now = self.clocks()
+        entry = self._entry(commands, packed, data, now, rows, groups)
+        index = await self.audit.record(entry, now.boot_s)
+        self._keep(index)
+        return index, len(packed)
+
+    def put(
+        self, commands: Sequence[Command], result: Value, data: Checkpoint, *, rows: int
+    ) -> int:
+        """Do as `record`, under `within-1s` and without budgets: then nothing has to be waited for.
+
+        Returns: The result's size.
+        """
+        packed, now = pack_result(result), self.clocks()
+        entry = self._entry(commands, packed, data, now, rows, 0)
+        self._keep(self.audit.put(entry, now.boot_s))
+        return len(packed)
+
+    def _keep(self, place: int) -> None:
+        self.recent.append(place)
+        del self.recent[:-RECENT_READS_MAX]
+
+    def _entry(
+        self,
+        commands: Sequence[Command],
+        packed: bytes,
+        data: Checkpoint,
+        now: Clocks,
+        rows: int,
+        groups: int,
+    ) -> bytes:
         fits = len(packed) <= RESULT_BYTES_MAX
-        read = Read(
+        return Read(
             grant_id=self.grant.grant_id,
             command=hash_commands(commands),
             tree_size=data.tree_size,
@@ -288,11 +314,7 @@ class Reader:
             size_bytes=len(packed),
             time=instant(now),
             result=hashlib.sha256(packed).digest() if fits else None,
-        )
-        index = await self.audit.record(read.encode(), now.boot_s)
-        self.recent.append(index)
-        del self.recent[:-RECENT_READS_MAX]
-        return index, len(packed)
+        ).encode()
 
     async def receipt(self, index: int) -> dict[str, Value]:
         """Give the receipt of a read of this grant; see `ReadAudit.prove`."""
@@ -346,12 +368,6 @@ def has_reads(ledger: Ledger) -> bool:
     """Say whether an archive was made with a record of reads: its first entry tells."""
     (created,) = ledger.entries(0, 1)
     return "reads" in json.loads(created)
-
-
-def free_bytes_at(directory: Path) -> int:
-    """Say how much this process may still write beside a directory."""
-    found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize
 
 
 def _prove(ledger: Ledger, index: int, grant_id: bytes) -> dict[str, Value] | None:

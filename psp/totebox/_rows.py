@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from psp.capability import Command, TableRule
 from psp.endpoint import method
+from psp.errors import Denied
 from psp.ledger import Checkpoint
 from psp.values import Value
 
@@ -14,7 +16,12 @@ from ._answer_size import check_size
 from ._budgets import Spend
 from ._granted import Granted, Shared
 from ._live import LiveGrant
+from ._manifest import ReadPolicy, Table
 from ._read_audit import Reader
+from ._storage import to_storage
+
+_VALUES: Final[Command] = ("values", [])
+_ORIGINAL: Final[Command] = ("original", [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +44,42 @@ class RowReads:
     data: Checkpoint
     spend: Spend | None
 
+    def locate(self, table: Table) -> tuple[int, int]:
+        """Find the ledger's entry that the row stands in, and its line there.
+
+        Raises:
+            Denied: There is none any more.
+        """
+        stored = [
+            to_storage(table.column(name), value)
+            for name, value in zip(table.key, self.key, strict=True)
+        ]
+        if (found := self.desk.archive.index.locate(table, stored)) is None:
+            raise Denied
+        return found
+
     async def on_record(
-        self, steps: Sequence[str], result: Mapping[str, Value]
+        self, steps: Sequence[Command], result: Mapping[str, Value]
     ) -> Mapping[str, Value]:
         """Give the result of these steps from the row once it is on record."""
         check_size(result, self.rule)
-        commands = [*self.commands, *((step, list[Value]()) for step in steps)]
         _, size_bytes = await self.reader.record(
-            commands, result, self.data, rows=1, spend=self.spend
+            [*self.commands, *steps], result, self.data, rows=1, spend=self.spend
         )
         self.desk.counters.record_bytes += size_bytes
+        return result
+
+    @property
+    def is_prompt(self) -> bool:
+        """Nothing has to be waited for before a result may leave."""
+        return self.spend is None and self.reader.audit.policy is ReadPolicy.WITHIN_1S
+
+    def put_on_record(self, step: Command, result: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Do as `on_record`, where `is_prompt`."""
+        check_size(result, self.rule)
+        self.desk.counters.record_bytes += self.reader.put(
+            [*self.commands, step], result, self.data, rows=1
+        )
         return result
 
 
@@ -67,11 +100,32 @@ class RowObject(Granted):
     @method
     async def values(self) -> Mapping[str, Value]:
         self._reads.reader.admit()
-        return await self._reads.on_record(["values"], self._values)
+        return await self._reads.on_record([_VALUES], self._values)
 
     @method
     def original(self) -> OriginalObject:
         return self._original_of(self._reads.key)
+
+
+class PromptRow(RowObject):
+    """A row whose result waits for nothing: it is told in the reader.
+
+    Another class, and not a question at every row: whatever may wait costs a task of its own.
+    """
+
+    @method
+    def values(self) -> Mapping[str, Value]:  # type: ignore[override]
+        self._reads.reader.admit()
+        return self._reads.put_on_record(_VALUES, self._values)
+
+
+def row_object(
+    reads: RowReads,
+    values: Mapping[str, Value],
+    original_of: Callable[[Sequence[Value]], OriginalObject],
+) -> RowObject:
+    """Make what is given out for a row that was found."""
+    return (PromptRow if reads.is_prompt else RowObject)(reads, values, original_of)
 
 
 class OriginalObject(Granted):
@@ -95,7 +149,7 @@ class OriginalObject(Granted):
             "entry": self._entry_index,
             "line": self._line,
         }
-        return await self._reads.on_record(["original", "info"], info)
+        return await self._reads.on_record([_ORIGINAL, ("info", [])], info)
 
     @method
     async def proof(self) -> Mapping[str, Value]:
@@ -111,4 +165,4 @@ class OriginalObject(Granted):
             "checkpoint": ledger.note,
             "entry": entry,
         }
-        return await self._reads.on_record(["original", "proof"], proof)
+        return await self._reads.on_record([_ORIGINAL, ("proof", [])], proof)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from psp.endpoint import serve, serve_local
+from psp.endpoint import Exposed, serve, serve_local
 from psp.errors import EstateError
 from psp.transport import Tap
 
 from ._administer import CONTROL_DIRECTORY
 from ._archive import Archive
 from ._changes import Changes, Control
+from ._confinement import Confinement
 from ._granted import Log
+from ._metrics import metrics_served
 from ._service import Desk
 
 _logger = logging.getLogger("psp.totebox")
@@ -30,6 +32,9 @@ async def serve_archive(
     port: int,
     tap: Tap | None = None,
     log: Log = _logger.warning,
+    objects: Mapping[str, Exposed] | None = None,
+    confinement: Confinement | None = None,
+    metrics_port: int | None = None,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve one archive until cancelled. Meanwhile nobody else can write it.
@@ -38,15 +43,24 @@ async def serve_archive(
         port: 0 for any; `task_status` gives the address that was bound.
         tap: Sees every byte in the clear.
         log: Takes one text for each refusal and fault; it is for the owner alone.
+        objects: What the program exposes beside its archive, by name: to grants that name it too.
+        metrics_port: Answers Prometheus here, on this machine alone; 0 for any, None for nobody.
+        confinement: What `confine` gave, for health to tell; None if nothing holds this process.
 
     Raises:
         ArchiveError: No archive is here, it is in use, or its parts disagree.
         LedgerError: The ledger is damaged or not signed by its key.
-        EstateError: A key cannot be read, or the port is in use.
+        EstateError: A key cannot be read, or a port is in use.
+        MissingExtra: What the archive's engine or its metrics need is not installed.
     """
     with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
-        desk = Desk(archive, log)
-        with closing(Changes(desk, desk.follow_pairings)) as changes:
+        desk = Desk(archive, log, objects=objects or {})
+        if confinement is not None:
+            desk.confinement = str(confinement)
+        with ExitStack() as parts:
+            changes = parts.enter_context(closing(Changes(desk, desk.follow_pairings)))
+            if metrics_port is not None:
+                parts.enter_context(metrics_served(desk, metrics_port))
             await _beside(
                 partial(_run_parts, desk, changes),
                 lambda: serve(
@@ -62,6 +76,29 @@ async def serve_archive(
                     task_status=task_status,
                 ),
             )
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path,
+    *,
+    host: str,
+    port: int,
+    objects: Mapping[str, Exposed] | None = None,
+    log: Log = _logger.warning,
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve an archive while a block runs; give its address. Otherwise as `serve_archive`."""
+    start = partial(serve_archive, directory, host=host, port=port, objects=objects, log=log)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        address: tuple[str, int] = await nursery.start(start)
+        try:
+            yield address
+        except Exception as exc:
+            failure = exc  # Kept: out of a nursery it would come as a group.
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _run_parts(desk: Desk, changes: Changes, *, task_status: trio.TaskStatus[None]) -> None:

@@ -3,7 +3,8 @@
     Bootstrap ── health, describe           follows from the pairing alone
     GrantObject ── describe, table, run     what one verified grant shows
       │            reads, receipt           what it has read, and the proof that it is on record
-      TableObject ── describe, query, row
+      TableObject ── describe, query, row, asset
+        AssetObject ── range                needs `asset`
         RowObject ── values, original       needs `read`
           OriginalObject ── info, proof     needs the object `ledger`, method `prove`
 
@@ -31,7 +32,6 @@ from psp.capability import (
     Operation,
     Scope,
     TableRule,
-    ceiling,
 )
 from psp.endpoint import Pins, method
 from psp.errors import ArchiveError, Denied, GrantRefused, Invalid, Overloaded
@@ -40,7 +40,8 @@ from psp.rpc import CallReady
 from psp.transport import Peer
 from psp.values import Value
 
-from ._answer_size import check_size
+from ._answer_size import check_size, groups_in
+from ._asset_object import AssetObject, find_document
 from ._bootstrap import Bootstrap
 from ._budgets import Spend
 from ._clocks import Clocks, instant
@@ -55,14 +56,15 @@ from ._invocations import Invocations
 from ._limits import TABLES_OPEN_MAX
 from ._live import LiveGrant
 from ._manifest import Table
+from ._named import NamedObject, ceilings_of
 from ._pairing import Pairing
 from ._read_audit import Reader
-from ._rows import OriginalObject, RowObject, RowReads
+from ._rows import OriginalObject, RowObject, RowReads, row_object
 from ._shown import Shown
-from ._storage import to_storage
 
 _PROVE: Final = ("ledger", "prove")
 
+_PROOFS: Final = frozenset({"reads", "receipt"})
 _SIGNED_METHODS: Final = frozenset({"describe", "run", "reads", "receipt"})
 """What may be called on an interactive grant: what gives a value. All else goes through `run`."""
 
@@ -106,11 +108,7 @@ class Desk(Shared):
             self.pins.replace([one.pin for one in self._pairings.values()], ended=ended)
 
     def _set_ceilings(self) -> None:
-        tables = {table.name: table.column_names for table in self.archive.manifest.tables}
-        floor = self.archive.manifest.floor
-        self._ceilings = {
-            key: ceiling(one.ceiling, tables, floor) for key, one in self._pairings.items()
-        }
+        self._ceilings = ceilings_of(self.archive.manifest, self._pairings.values(), self.objects)
 
     async def keep(self) -> None:
         """Do what serving needs beside the answers, for ever."""
@@ -179,7 +177,8 @@ class GrantObject(Granted):
         self._tables: dict[str, TableObject] = {}
 
     def check(self, call: CallReady) -> None:
-        self.check_open()
+        # Whatever its state, an archive proves what it has answered.
+        (self.check_time if call.method in _PROOFS else self.check_open)()
         if self._is_interactive and call.method not in _SIGNED_METHODS:
             raise Invalid(
                 f"{call.method[:40]!r} cannot be called here: under a grant whose calls are signed"
@@ -220,6 +219,14 @@ class GrantObject(Granted):
         )
         self._peers_open.add(self._tables[name])
         return self._tables[name]
+
+    @method
+    def object(self, name: str) -> NamedObject:
+        """Give what the program that serves this archive exposes under a name."""
+        target, methods = self._desk.objects.get(name), self._scope.objects.get(name)
+        if target is None or not methods:
+            raise Denied
+        return NamedObject(self._desk, self._time, target, methods)
 
     @method
     def reads(self) -> list[Value]:
@@ -294,7 +301,7 @@ class TableObject(Granted):
             [self._command, ("query", [plan])],
             answer,
             data,
-            groups=_groups_in(figures),
+            groups=groups_in(figures),
             spend=self._spend,
         )
         self._desk.counters.result_bytes += size_bytes
@@ -324,27 +331,26 @@ class TableObject(Granted):
                 values = engine.row(key)
         if values is None:
             raise Denied
-        return RowObject(self._row_reads(key), values, self.original_of)
+        return row_object(self._row_reads(key), values, self.original_of)
+
+    @method
+    async def asset(self, key: list[Value]) -> AssetObject:
+        """Give the sealed document with this key, if the grant shows it and lets it be read."""
+        return await find_document(self._row_reads(key, "asset"), self._table, self._open_engine)
 
     def original_of(self, key: Sequence[Value]) -> OriginalObject:
         """Find the sealed file that the row of a key stands in."""
         if not self._may_prove:
             raise Denied
-        archive = self._desk.archive
-        stored = [
-            to_storage(self._table.column(name), value)
-            for name, value in zip(self._table.key, key, strict=True)
-        ]
-        if (found := archive.index.locate(self._table, stored)) is None:
-            raise Denied
-        return OriginalObject(self._row_reads(key), *found)
+        reads = self._row_reads(key)
+        return OriginalObject(reads, *reads.locate(self._table))
 
     @property
     def _command(self) -> Command:
         return "table", [self._table.name]
 
-    def _row_reads(self, key: Sequence[Value]) -> RowReads:
-        commands = [self._command, ("row", [[*key]])]
+    def _row_reads(self, key: Sequence[Value], method: str = "row") -> RowReads:
+        commands = [self._command, (method, [[*key]])]
         data = self._desk.data
         return RowReads(
             self._desk, self._time, self._reader, self._rule, key, commands, data, self._spend
@@ -381,10 +387,3 @@ class CountedTable(TableObject):
         await self._spend(uses=1, rows=1)
         self.check_open()
         return super().row(key)
-
-
-def _groups_in(figures: Mapping[str, Value]) -> int:
-    """Count the cells of figures that an answer shows."""
-    cells = figures["cells"]
-    assert isinstance(cells, list)
-    return len(cells) + (figures["other"] is not None)

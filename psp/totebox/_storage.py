@@ -79,6 +79,8 @@ def to_storage(column: Column, value: Value) -> SQLValue:
             return int(value)
         case _, bool():
             return None
+        case ColumnType.INTEGER, int():  # As below, and what most keys are.
+            return value if _INT64_MIN <= value <= _INT64_MAX else None
         case ((ColumnType.INTEGER | ColumnType.DECIMAL), (int() | Decimal())):
             return next(iter(_whole_numbers(column, [value])), None)
         case ColumnType.FLOAT, (int() | float() | Decimal()):

@@ -21,6 +21,7 @@ from psp.plan import (
     combine,
     plan_from_sql,
 )
+from psp.values import from_ext
 
 names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 numbers = st.integers(-(2**63), 2**63 - 1) | st.decimals(
@@ -34,9 +35,16 @@ domains: st.SearchStrategy[RowDomain] = st.one_of(
     st.builds(between, numbers, numbers | st.none(), low_open=st.booleans()),
     st.builds(between, st.dates(), st.dates(), high_open=st.booleans()),
 )
+ALONE = (Operation.HISTOGRAM, Operation.EXISTS)
 measures = st.one_of(
-    st.builds(Measure, st.sampled_from(MEASURE_OPERATIONS), names),
+    st.builds(
+        Measure, st.sampled_from([it for it in MEASURE_OPERATIONS if it not in ALONE]), names
+    ),
     st.just(Measure(Operation.COUNT)),
+)
+edges = st.lists(numbers.map(lambda it: max(it, 1 - 2**63)), min_size=1, max_size=5, unique=True)
+histograms = st.builds(
+    lambda name, found: Measure(Operation.HISTOGRAM, name, tuple(sorted(found))), names, edges
 )
 plans = st.builds(
     Plan,
@@ -45,7 +53,8 @@ plans = st.builds(
     group=st.lists(
         st.builds(GroupKey, names, st.none() | st.sampled_from(Bucket)), max_size=3, unique=True
     ).map(tuple),
-    measures=st.lists(measures, min_size=1, max_size=4, unique=True).map(tuple),
+    measures=st.lists(measures, min_size=1, max_size=4, unique=True).map(tuple)
+    | histograms.map(lambda it: (it,)),
     as_of=st.none() | st.integers(0, 2**63 - 1),
 )
 # What a decoder of frames can hand over, and shapes close to a plan's.
@@ -66,7 +75,7 @@ anything = st.recursive(
 @given(plans)
 def test_a_plan_survives_the_wire_and_its_bytes(plan: Plan) -> None:
     assert Plan.from_wire_untrusted(plan.to_wire()) == plan
-    assert Plan.from_wire_untrusted(msgpack.unpackb(plan.to_bytes())) == plan
+    assert Plan.from_wire_untrusted(msgpack.unpackb(plan.to_bytes(), ext_hook=from_ext)) == plan
 
 
 @given(plans, plans)
@@ -83,7 +92,10 @@ def test_any_value_is_a_plan_or_invalid(value: object, plan: Plan, data: st.Data
             Plan.from_wire_untrusted(wire)
 
 
-words = "select from where group by order limit count ( ) * , sum price and or in like ' % = < 5 -"
+words = (
+    "select from where group by order limit count ( ) * , sum price and or in like ' % = < 5 -"
+    " distinct stddev histogram exists"
+)
 texts = st.lists(
     st.sampled_from([*words.split(), "s", "'a%'", "having", "join", "--"]), max_size=14
 )
@@ -102,10 +114,15 @@ figures: dict[Operation, st.SearchStrategy[Figure]] = {
     Operation.MEAN: st.none() | st.tuples(st.none() | exact, st.integers(0, 99)).map(list),
     Operation.MIN: st.none() | st.dates(date(1900, 1, 1)),
     Operation.MAX: st.none() | exact,
+    Operation.VARIANCE: st.tuples(st.integers(0, 99), st.none() | exact, st.none() | exact).map(
+        list
+    ),
+    Operation.HISTOGRAM: st.lists(st.none() | st.integers(0, 99), min_size=3, max_size=3),
+    Operation.EXISTS: st.booleans(),
 }
 
 
-@given(st.sampled_from(MEASURE_OPERATIONS), st.data())
+@given(st.sampled_from(list(figures)), st.data())
 def test_parts_combine_in_any_order_and_any_tree(operation: Operation, data: st.DataObject) -> None:
     """So a tree of aggregators says what a single one does."""
     a, b, c = (data.draw(figures[operation]) for _ in range(3))

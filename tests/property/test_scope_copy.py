@@ -127,12 +127,27 @@ def group_key(name: str, bucket: Bucket | None) -> GroupKey:
     return GroupKey(name, bucket if name == "day" else None)
 
 
+ALONE = (Operation.HISTOGRAM, Operation.EXISTS)
 measures = st.just(Measure(Operation.COUNT)) | st.builds(
-    Measure, st.sampled_from(MEASURE_OPERATIONS), st.sampled_from([*NAMES, "gone"])
+    Measure,
+    st.sampled_from([it for it in MEASURE_OPERATIONS if it not in ALONE]),
+    st.sampled_from([*NAMES, "gone"]),
 )
+histograms = st.builds(
+    lambda name, edges: Measure(Operation.HISTOGRAM, name, tuple(sorted(edges))),
+    st.sampled_from([*NAMES, "gone"]),
+    st.lists(decimals, min_size=1, max_size=3, unique=True),
+)
+exists = st.just([Measure(Operation.EXISTS)])
+
+
+def plan_of(filters: tuple[Filter, ...], group: list[GroupKey], asked: list[Measure]) -> Plan:
+    grouped = () if asked[0].operation is Operation.EXISTS else tuple(group)
+    return Plan(table="t", filters=filters, group=grouped, measures=tuple(asked))
+
+
 plans = st.builds(
-    Plan,
-    table=st.just("t"),
+    plan_of,
     filters=domains_by_column(most=2).map(
         lambda found: tuple(Filter(name, domain) for name, domain in found.items())
     ),
@@ -142,8 +157,10 @@ plans = st.builds(
         ),
         max_size=2,
         unique=True,
-    ).map(tuple),
-    measures=st.lists(measures, min_size=1, max_size=3, unique=True).map(tuple),
+    ),
+    asked=st.lists(measures, min_size=1, max_size=3, unique=True)
+    | st.lists(histograms, min_size=1, max_size=1)
+    | exists,
 )
 
 

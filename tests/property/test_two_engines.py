@@ -232,13 +232,26 @@ measures = st.lists(
     | st.builds(
         Measure,
         st.sampled_from(
-            [Operation.COUNT, Operation.SUM, Operation.MEAN, Operation.MIN, Operation.MAX]
+            [
+                *(Operation.COUNT, Operation.SUM, Operation.MEAN, Operation.MIN, Operation.MAX),
+                *(Operation.VARIANCE, Operation.DISTINCT),
+            ]
         ),
         st.sampled_from(sorted(NAMES)),
     ),
     min_size=1,
     max_size=3,
     unique=True,
+)
+histograms = st.builds(
+    lambda name, edges: [Measure(Operation.HISTOGRAM, name, tuple(sorted(edges)))],
+    st.sampled_from(["id", "price", "ratio"]),
+    st.lists(
+        st.sampled_from([-1, 0, 1, 20, Decimal("0.1"), Decimal("1.5"), 2**63 - 1]),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    ),
 )
 
 
@@ -259,7 +272,7 @@ def same(one: Value, other: Value) -> bool:
     domains,
     domains,
     keys,
-    measures,
+    measures | histograms | st.just([Measure(Operation.EXISTS)]),
     st.sampled_from([1, 1, 2, 3]),
     st.sampled_from([None, None, 2]),
 )
@@ -286,7 +299,7 @@ def test_a_question_gets_the_same_answer(
     plan = Plan(
         table="order",
         filters=tuple(Filter(name, domain) for name, domain in asked.items()),
-        group=tuple(group),
+        group=() if figures[0].operation is Operation.EXISTS else tuple(group),
         measures=tuple(figures),
         as_of=as_of,
     )

@@ -45,6 +45,12 @@ CAPABILITY_KEYS = {
     "reject_wrong_presenter_vs_raw_verify",
 }
 BISCUIT_KEYS = {"biscuit_2block_verify_vs_ours"} if find_spec("biscuit_auth") else set()
+QUERY_KEYS = {
+    "row_read_vs_null_call",
+    "row_read_before_answer_vs_null_call",
+    "row_read_before_answer_100_callers",
+    "group_vs_same_facts_sql",
+}
 WAN_KEYS = {"chain10_round_trips", "cold_round_trips", "cold_round_trips_interactive"}
 
 # A process that starts a hall, says who is in it, and waits.
@@ -152,6 +158,14 @@ def test_distance_is_counted_in_round_trips() -> None:
     # TCP, TLS, and the first query.
     assert result["ratios"]["cold_round_trips"] >= 3
     assert result["ratios"]["cold_round_trips_interactive"] >= 3
+
+
+@pytest.mark.slow
+def test_answers_are_compared_with_null_calls_and_bare_sql() -> None:
+    result = quick("query")
+
+    check_result(result, QUERY_KEYS)
+    assert set(result["figures"]["row_reads_per_s_100_callers"]) == {"before-answer", "within-1s"}
 
 
 @pytest.mark.slow

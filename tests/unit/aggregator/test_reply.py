@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -117,3 +118,35 @@ def test_no_answer_raises_anything_else(changed: dict[str, object]) -> None:
     except RemoteProtocolError:
         return
     assert all(len(part.figures) == 3 for part in reply.parts)
+
+
+VARIANCE, DISTINCT = Measure(Operation.VARIANCE, "a"), Measure(Operation.DISTINCT, "a")
+HISTOGRAM, EXISTS = Measure(Operation.HISTOGRAM, "a", (0, 10)), Measure(Operation.EXISTS)
+
+
+@pytest.mark.parametrize(
+    ("measure", "figure", "is_one"),
+    [
+        (VARIANCE, [2, 3, Decimal("4.5")], True),
+        (VARIANCE, [0, None, None], True),
+        (VARIANCE, [2, 3], False),
+        (VARIANCE, ["2", 3, 5], False),
+        (DISTINCT, 3, True),
+        (DISTINCT, None, True),
+        (DISTINCT, -1, False),
+        (HISTOGRAM, [None, 4, 5, 0], True),
+        (HISTOGRAM, [1, 4, 5], False),
+        (HISTOGRAM, [1, 4, 5, None], False),
+        (HISTOGRAM, [1, -4, 5, 0], False),
+        (EXISTS, True, True),
+        (EXISTS, 1, False),
+    ],
+)
+def test_a_figure_has_the_form_of_its_measure(
+    measure: Measure, figure: object, is_one: bool
+) -> None:
+    plan = Plan(table="sales", measures=(measure,))
+    sent = answer(group=[], cells=[[[], [figure]]], other=None, hidden=[], hidden_count=0)
+
+    with nullcontext() if is_one else pytest.raises(RemoteProtocolError, match="came as a"):
+        read_reply_untrusted("a", plan, sent)

@@ -28,6 +28,7 @@ from psp.capability import (
     sign_reassertion,
     sign_revocation,
     sign_rotation,
+    sign_transition,
     verify_anchor_untrusted,
     verify_clock_untrusted,
     verify_epoch_untrusted,
@@ -36,6 +37,7 @@ from psp.capability import (
     verify_revocation_untrusted,
     verify_rotation_untrusted,
     verify_signature,
+    verify_transition_untrusted,
 )
 from psp.errors import CapabilityError
 
@@ -150,6 +152,12 @@ TYPES: dict[Tag, tuple[Make, Check]] = {
             [by], archive_id=ID, number=1, audit=Seen(1, bytes(32)), epoch=3
         ),
         lambda it: verify_reassertion_untrusted(it, anchor=ANCHOR, number=0, epoch=3),
+    ),
+    Tag.TRANSITION: (
+        lambda by: sign_transition(by, archive_id=ID, number=1, before="active", after="suspended"),
+        lambda it: verify_transition_untrusted(
+            it, archive_id=ID, number=0, before="active", allowed={KEY.public_bytes}
+        ),
     ),
 }
 HASHED = {

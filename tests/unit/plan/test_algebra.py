@@ -26,6 +26,15 @@ BIG = Decimal("9" * 40 + ".99")
         (Operation.MIN, 3, Decimal("2.5"), Decimal("2.5")),
         (Operation.MAX, date(2014, 5, 1), date(2014, 5, 2), date(2014, 5, 2)),
         (Operation.MIN, "b", "a", "a"),
+        (Operation.VARIANCE, [2, 3, 5], [0, None, None], [2, 3, 5]),
+        (
+            Operation.VARIANCE,
+            [2, 3, 5],
+            [1, Decimal("0.5"), Decimal("0.25")],
+            [3, Decimal("3.5"), Decimal("5.25")],
+        ),
+        (Operation.HISTOGRAM, [None, 4, 0], [3, None, 7], [3, 4, 7]),
+        (Operation.EXISTS, False, True, True),
     ],
 )
 def test_two_parts_make_one_figure(
@@ -43,6 +52,10 @@ def test_two_parts_make_one_figure(
         (Operation.MAX, date(2014, 5, 1), "2014-05-01"),
         (Operation.MEAN, 3, [3, 1]),
         (Operation.MEAN, [3, 1, 1], [3, 1]),
+        (Operation.VARIANCE, 3, [1, 3, 9]),
+        (Operation.HISTOGRAM, [1, 2], [1, 2, 3]),
+        (Operation.DISTINCT, 3, 4),
+        (Operation.DISTINCT, None, 4),
     ],
 )
 def test_kinds_that_do_not_mix_are_refused(

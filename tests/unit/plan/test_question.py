@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
+from math import inf
 
 import pytest
 
@@ -23,6 +24,16 @@ def test_a_mean_becomes_one_number_at_the_end() -> None:
     assert question.row([], [[7, 2]], member="98039") == [Decimal("3.5"), Decimal(7), "98039"]
     assert question.row([], [[None, 0]]) == [None, None, None]
     assert question.row([], [None]) == [None, None, None]
+
+
+def test_a_variance_is_a_samples_and_of_one_value_there_is_none() -> None:
+    question = plan_from_sql("select variance(a), stddev(a) from s")
+
+    assert question.row([], [[2, 4, 16]]) == [Decimal(8), Decimal(8).sqrt(Context(prec=34))]
+    assert question.row([], [[3, 1.5, 0.75]]) == [0.0, 0.0]
+    assert question.row([], [[2, 1e308, inf]]) == [None, None]
+    assert question.row([], [[1, 4, 16]]) == [None, None]
+    assert question.row([], [[0, None, None]]) == [None, None]
 
 
 def test_arithmetic_follows_the_brackets() -> None:
@@ -56,6 +67,10 @@ def test_a_quotient_keeps_34_digits() -> None:
 def test_a_member_that_sends_text_for_a_number_is_found_out() -> None:
     with pytest.raises(QuestionError, match="one side is a str"):
         calculate("+", 1, "2")
+    with pytest.raises(QuestionError, match="the member that sent it"):
+        plan_from_sql("select variance(a) from s").row([], [[3, 1]])
+    with pytest.raises(QuestionError, match="one below zero"):
+        plan_from_sql("select stddev(a) from s").row([], [[2, 4, 3]])
     with pytest.raises(QuestionError, match="the member that sent it"):
         plan_from_sql("select avg(a) from s").row([], [3])
 

@@ -21,6 +21,7 @@ from psp.plan import (
     Output,
     Plan,
     Question,
+    SquareRoot,
     plan_from_sql,
 )
 
@@ -53,6 +54,30 @@ def test_a_question_becomes_a_plan_and_outputs() -> None:
         order=(Order(2, descending=True), Order(0)),
         limit=10,
     )
+
+
+def test_a_standard_deviation_is_the_root_of_a_variance_asked_once() -> None:
+    question = plan_from_sql("select stddev(a), variance(a), count(distinct b) from s")
+
+    assert question.plan.measures == (
+        Measure(Operation.VARIANCE, "a"),
+        Measure(Operation.DISTINCT, "b"),
+    )
+    assert [output.expression for output in question.outputs] == [
+        SquareRoot(MeasureValue(0)),
+        MeasureValue(0),
+        MeasureValue(1),
+    ]
+
+
+def test_a_histogram_has_its_edges_and_exists_has_nothing() -> None:
+    histogram = plan_from_sql("select histogram(a, -1, 0.5, 100) from s")
+    exists = plan_from_sql("select exists(*) from s where id = 3")
+
+    assert histogram.plan.measures == (
+        Measure(Operation.HISTOGRAM, "a", (-1, Decimal("0.5"), 100)),
+    )
+    assert exists.plan.measures == (Measure(Operation.EXISTS),)
 
 
 def test_member_is_the_askers_and_never_travels() -> None:
@@ -129,7 +154,16 @@ def test_dates_can_be_grouped_into_buckets(bucket: str, key: Bucket) -> None:
         ("select count(*) from s where x = 'abc^", "ends inside a quote"),
         ("select ^cuont(*) from s", "did you mean count?"),
         ("select ^frobnicate(a) from s", "there are count, sum, avg"),
-        ("select ^stddev(a) from s", "cannot say `STDDEV(a)`"),
+        ("select ^median(a) from s", "cannot say `MEDIAN(a)`"),
+        ("select ^stddev_pop(a) from s", "variance of a sample"),
+        ("select ^histogram(a) from s", "a column and its edges"),
+        ("select histogram(a, ^'b') from s", "edges of a histogram are numbers"),
+        ("select ^histogram(a, 2, 1) from s", "must rise"),
+        ("select ^histogram(a, 1) + 1 from s", "cannot be calculated with"),
+        ("select ^count(*), histogram(a, 1) from s", "asked for alone"),
+        ("select ^zip, exists(*) from s group by zip", "has no groups"),
+        ("select exists(select ^1) from s", "no subqueries"),
+        ("select ^count(distinct a, b) from s", "takes one column"),
         ("select count(*) from s join ^t on s.a = t.a", "cannot join"),
         ("select count(*) from s, ^t", "cannot join"),
         ("select count(*) from (select ^1)", "no subqueries"),
@@ -138,7 +172,6 @@ def test_dates_can_be_grouped_into_buckets(bucket: str, key: Bucket) -> None:
         ("select ^sum(a) over () from s", "no window functions"),
         ("select ^sum(a) filter (where b = 1) from s", "no `filter"),
         ("with ^t as (select 1) select count(*) from t", "no `with`"),
-        ("select ^count(distinct a) from s", "cannot be added"),
         ("select count(*) from s limit 3 offset ^2", "no `offset`"),
         ("select count(*) from s limit ^0", "whole number from 1"),
         ("select count(*) from ^s tablesample (10)", "no `sample`"),

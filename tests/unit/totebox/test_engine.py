@@ -466,6 +466,79 @@ def test_another_table_is_not_this_one(engine: Engine) -> None:
         engine.query(Plan(table="staff", measures=(COUNT,)))
 
 
+# Measures that a grant gives beside the plain ones
+
+HISTOGRAM = Measure(Operation.HISTOGRAM, "price", (100, Decimal("200.5")))
+EXISTS = Measure(Operation.EXISTS)
+
+
+def test_a_histogram_needs_a_grant_that_filters_on_its_column(index: Path) -> None:
+    """Who may choose the edges may ask for any interval."""
+    blind = engine_on(index, SALES, rule(filters=ALL_COLUMNS - {"price"}))
+
+    with pytest.raises(Invalid, match="does not filter on 'price'"):
+        blind.query(ask(HISTOGRAM))
+
+
+@pytest.mark.parametrize("operation", [it.operation for it in (HISTOGRAM, EXISTS)])
+def test_a_measure_needs_its_own_operation(index: Path, operation: Operation) -> None:
+    measure = {it.operation: it for it in (HISTOGRAM, EXISTS)}[operation]
+    without = engine_on(index, SALES, rule(operations=ALL_OPERATIONS - {operation}))
+
+    with pytest.raises(Denied, match=f"does not allow {operation.value}"):
+        without.query(ask(measure))
+
+
+def test_a_histogram_needs_no_grant_to_count(index: Path) -> None:
+    only = engine_on(index, SALES, rule(operations={Operation.HISTOGRAM}), entity_floor=4)
+    answer = only.query(ask(HISTOGRAM, group=(GroupKey("zip"),)))
+
+    assert answer["cells"] == []
+    assert answer["other"] == [[None, None, None, 19]]
+
+
+def test_the_bins_of_a_histogram_count_as_groups(index: Path) -> None:
+    narrow = engine_on(index, SALES, rule(groups_max=1))
+
+    with pytest.raises(LimitExceeded, match="an answer of 2 groups"):
+        narrow.query(ask(HISTOGRAM))
+
+
+def test_a_hidden_bin_is_null_and_its_values_are_counted_together(index: Path) -> None:
+    engine = engine_on(index, SALES, rule(), entity_floor=4)
+    answer = engine.query(ask(Measure(Operation.HISTOGRAM, "score", (1, Decimal("2.5"), 6))))
+
+    assert answer["cells"] == [[[], [[None, None, 7, 8, 0]]]]
+    assert answer["other"] == [[None, None, None, None, 4]]
+    assert (answer["hidden"], answer["hidden_count"]) == ([], 2)
+
+
+def test_exists_tells_of_one_record_whatever_the_floor(index: Path) -> None:
+    engine = engine_on(index, SALES, rule(rows={"zip": one_of(["98004"])}), entity_floor=10)
+    one, none = (Filter("id", one_of([name])) for name in ("house-10", "house-99"))
+
+    assert engine.query(ask(EXISTS, filters=(one,)))["cells"] == [[[], [True]]]
+    assert engine.query(ask(EXISTS, filters=(none,)))["cells"] == [[[], [False]]]
+    with pytest.raises(Denied):
+        engine_on(index, SALES, rule(aggregates_only=True)).query(ask(EXISTS))
+
+
+def test_a_sum_of_squares_is_rounded_by_the_square_of_the_step(index: Path) -> None:
+    engine = engine_on(index, SALES, rule(rounding=10))
+
+    assert engine.query(ask(Measure(Operation.VARIANCE, "area")))["cells"] == [
+        [[], [[20, 19_350, 19_698_300]]]
+    ]
+
+
+def test_distinct_values_of_what_is_hidden_are_not_told(index: Path) -> None:
+    engine = engine_on(index, SALES, rule(), entity_floor=5)
+    answer = engine.query(ask(COUNT, Measure(Operation.DISTINCT, "zip"), group=MONTHLY))
+
+    assert answer["cells"] == [[["2014-07"], [12, 1]]]
+    assert answer["other"] == [7, None]
+
+
 # What the second lock stops, when the compiler is wrong
 
 VIEW = "the_view"
@@ -490,6 +563,11 @@ PLANTED: Final = [
     'DELETE FROM "sales"',
     "SELECT load_extension('x'), 9",
     'SELECT hex("price"), 9 FROM "the_view"',
+    # In the forms of the measures: squares, distinct values, bins, exists.
+    'SELECT sum(("price" >> 32) * ("price" >> 32)), 9 FROM "sales"',
+    'SELECT count(DISTINCT "price"), 9 FROM "sales"',
+    'SELECT (CAST("price" BETWEEN 1 AND 9 AS INTEGER)), count(*) FROM "sales" GROUP BY 1',
+    'SELECT "psp_key0" FROM "the_view" WHERE EXISTS (SELECT 1 FROM "sales") LIMIT 1',
 ]
 
 
@@ -509,6 +587,16 @@ def test_a_planted_compiler_bug_is_stopped_by_the_lock_alone(
     engine = Engine(sqlite_index, SALES, rule(rows={"zip": one_of(["98004"])}), view_name=VIEW)
     with pytest.raises(apsw.Error, match=r"not a(uthorized|llowed)|is prohibited"):
         engine.query(ask())
+
+
+@pytest.mark.parametrize("planted", ['SELECT "price" FROM "sales" LIMIT 1', *PLANTED[-4:-1]])
+def test_a_planted_bug_of_exists_is_stopped_by_the_lock_alone(
+    index: Path, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    monkeypatch.setattr(engine_module, "compile_exists", lambda *_, **__: (planted, ()))
+
+    with pytest.raises((apsw.Error, StatementRefused), match=r"authorized|prohibited|not run"):
+        engine_on(index, SALES, rule()).query(ask(EXISTS))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ from psp.totebox._limits import (
     READS_WAITING_MAX,
 )
 from psp.totebox._manifest import ReadPolicy
-from psp.totebox._read_audit import READS_DIRECTORY, Rates, ReadAudit, reads_origin
+from psp.totebox._rates import Rates
+from psp.totebox._read_audit import READS_DIRECTORY, ReadAudit, reads_origin
 from psp.totebox._receipts import (
     decode_read_untrusted,
     hash_result,

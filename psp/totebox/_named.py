@@ -1,0 +1,62 @@
+"""Objects that a program exposes beside its archive, to grants that name them and their methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from psp.capability import Scope, ceiling
+from psp.endpoint import Exposed
+from psp.rpc import CallReady
+
+from ._granted import Granted, Shared, refuse_signed
+from ._live import LiveGrant
+from ._manifest import Manifest
+from ._pairing import Pairing
+
+_OBJECTS_NEED: Final = frozenset({"USER", "INPUT", "ADMIN"})
+"""An INTERFACE sees aggregates, and what a program's own methods tell is anything."""
+
+
+class NamedObject(Granted):
+    """A program's object, as one grant shows it: the methods that it names, as long as it stands.
+
+    What a method gives out as an object of its own is the program's to guard. Its calls are no
+    reads of the archive, so none is on record.
+    """
+
+    def __init__(
+        self, desk: Shared, time: LiveGrant, target: Exposed, methods: Collection[str]
+    ) -> None:
+        super().__init__(desk, time)
+        self.psp_methods = {  # type: ignore[misc]  # Here each object has a table of its own.
+            name: replace(method, function=_on(target, method.function))
+            for name, method in target.psp_methods.items()
+            if name in methods
+        }
+        self._target = target
+
+    def check(self, call: CallReady) -> None:
+        self.check_open()
+        refuse_signed(call)
+        self._target.check(call)
+
+
+def ceilings_of(
+    manifest: Manifest, pairings: Iterable[Pairing], objects: Mapping[str, Exposed]
+) -> dict[bytes, Scope]:
+    """Give the most that any grant can show to each paired machine, by its key's hash."""
+    tables = {table.name: table.column_names for table in manifest.tables}
+    named = {name: frozenset(one.psp_methods) for name, one in objects.items()}
+    found = {}
+    for one in pairings:
+        under = ceiling(one.ceiling, tables, manifest.floor)
+        if one.ceiling in _OBJECTS_NEED:
+            under = Scope(under.tables, {**named, **under.objects})
+        found[one.pin.certificate.spki_hash] = under
+    return found
+
+
+def _on(target: Exposed, function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda _guard, *arguments: function(target, *arguments)

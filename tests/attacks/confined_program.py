@@ -1,0 +1,131 @@
+"""An archive's process with somebody else's code in it; run by test_confined.py.
+
+It tries everything once while nothing holds it, which shows that each attempt is a real one, and
+once more from within an answer, when the archive is served.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import trio
+
+from psp.totebox import Confinement, confine, numeric_host, serve_archive
+from psp.totebox._bootstrap import Bootstrap
+from psp.totebox._service import Desk
+from psp.transport import Peer
+
+Attempts: TypeAlias = dict[str, Callable[[], object]]
+
+MSG_FASTOPEN = 0x20000000
+IPPROTO_MPTCP = 262
+
+
+def connect_tcp(port: int, protocol: int = 0) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as sock:
+        sock.connect(("127.0.0.1", port))
+
+
+def connect_by_first_bytes(port: int) -> None:
+    with socket.socket() as sock:
+        sock.sendto(b"hello", MSG_FASTOPEN, ("127.0.0.1", port))
+
+
+def send_udp(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", ("127.0.0.1", port))
+
+
+def connect_locally(path: Path) -> None:
+    """To the socket at which a sibling takes its owner's commands."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+
+
+def listen_elsewhere(port: int) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+
+
+def open_netlink() -> None:
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close()
+
+
+def link(file: Path, directory: Path) -> None:
+    os.link(file, directory / f"planted-{os.urandom(4).hex()}")
+
+
+def attempts(
+    own: Path, sibling: Path, port: int, free_port: int
+) -> dict[str, Callable[[], object]]:
+    return {
+        "read a sibling's rows": (sibling / "rows").read_bytes,
+        "list a sibling": lambda: list(sibling.iterdir()),
+        "write into a sibling": lambda: (sibling / "planted").write_bytes(b"x"),
+        "link a sibling's rows here": lambda: link(sibling / "rows", own),
+        "read the users of this machine": Path("/etc/passwd").read_bytes,
+        "read its parent's environment": Path(f"/proc/{os.getppid()}/environ").read_bytes,
+        "stop its parent": lambda: os.kill(os.getppid(), 0),
+        "run a program": lambda: subprocess.run(["/bin/true"], check=True),
+        "connect over TCP": lambda: connect_tcp(port),
+        "connect over MPTCP": lambda: connect_tcp(port, IPPROTO_MPTCP),
+        "connect by its first bytes": lambda: connect_by_first_bytes(port),
+        "send over UDP": lambda: send_udp(port),
+        "command a sibling": lambda: connect_locally(sibling / "socket"),
+        "listen on another port": lambda: listen_elsewhere(free_port),
+        "ask the kernel for its links": open_netlink,
+    }
+
+
+def tried(every: Attempts) -> dict[str, str]:
+    """Say what became of each attempt."""
+    found = {}
+    for name, attempt in every.items():
+        try:
+            attempt()
+            found[name] = "done"
+        except OSError as exc:
+            found[name] = errno.errorcode[exc.errno or 0]
+    return found
+
+
+def say(**what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    own, sibling = map(Path, sys.argv[1:3])
+    every = attempts(own, sibling, *map(int, sys.argv[3:]))
+    say(before=tried(every))
+    bootstrap = Desk.bootstrap
+
+    def planted(desk: Desk, peer: Peer) -> Bootstrap:
+        say(after=tried(every), own=(own / "manifest.toml").exists())
+        return bootstrap(desk, peer)
+
+    Desk.bootstrap = planted  # type: ignore[method-assign,assignment]
+    host = numeric_host("localhost", 0)
+    held = confine(own, 0)
+    trio.run(partial(serve, own, host, held))
+
+
+async def serve(own: Path, host: str, held: Confinement) -> None:
+    async with trio.open_nursery() as nursery:
+        started = partial(serve_archive, own, host=host, port=0, confinement=held)
+        host, port = await nursery.start(started)
+        say(host=host, port=port)
+
+
+if __name__ == "__main__":
+    main()
