@@ -22,23 +22,27 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Numbers: TypeAlias = "npt.NDArray[np.int64]"
-Flags: TypeAlias = "npt.NDArray[np.bool_]"
+from ._small_parts import Flags, Numbers, Residues, Unsettled, Weights, find_small
+
+Labels: TypeAlias = "npt.NDArray[np.signedinteger[Any]]"
 
 ATOMS_MAX: Final = 32_768
 """Parts into which all answers about a table may cut it. Beyond, only what adds nothing is
-answered. Atoms times basis rows is memory, 8 bytes each."""
+answered. Atoms times basis rows is memory, 4 bytes each."""
 BASIS_ENTRIES_MAX: Final = 8_388_608
-"""64 MiB for a table, and 0.1 s to bring one more set into the basis."""
-STEPS_MAX: Final = 20_000
-"""Combinations tried for one answer, half a second. What is not settled then is not answered."""
+"""32 MiB for a table, and up to 0.1 s to bring one more answer into the basis."""
 
 _PIECE_BITS: Final = 11
+_ROUNDING: Final = 1e-6
+
+_TABLE_OF_ROWS: Final = 8
+"""Codes are numbered by a table of all that there could be, while it is not longer than so many
+times the rows; else by sorting."""
 
 NOWHERE: Final = -1
 """The label of a row that is in no set of a partition."""
@@ -65,15 +69,18 @@ class QuerySets:
     """The released sets of one table, over all who have asked. A value: `with_sets` makes the next.
 
     Attributes:
-        subjects: Of each row, the number of its subject.
+        subjects: Of each row, the number of its subject; small numbers.
+        weights: Of each row, its part of all rows of its subject: rows have never more weight than
+            they have subjects.
         atoms: Of each row, the number of its atom.
-        basis: One row for each independent set, one column for each atom; modulo `prime`.
+        basis: One row for each independent set, one column for each atom; modulo `prime`, around 0.
         pivots: Of each basis row, the atom where it alone is 1.
     """
 
     subjects: Numbers
+    weights: Weights
     atoms: Numbers
-    basis: Numbers
+    basis: Residues
     pivots: Numbers
     prime: int
 
@@ -82,8 +89,9 @@ class QuerySets:
         """Begin with rows about which nothing has been released."""
         return cls(
             subjects,
+            _weights(subjects),
             np.zeros(len(subjects), np.int64),
-            np.zeros((0, 1), np.int64),
+            np.zeros((0, 1), np.int32),
             np.zeros(0, np.int64),
             _secret_prime(),
         )
@@ -91,20 +99,25 @@ class QuerySets:
     def with_rows(self, subjects: Numbers) -> QuerySets:
         """Add rows, which no set released so far holds: they are one more atom."""
         count = self.basis.shape[1]
+        everybody = np.concatenate([self.subjects, subjects])
         return QuerySets(
-            np.concatenate([self.subjects, subjects]),
+            everybody,
+            _weights(everybody),
             np.concatenate([self.atoms, np.full(len(subjects), count, np.int64)]),
-            np.concatenate([self.basis, np.zeros((len(self.basis), 1), np.int64)], axis=1),
+            np.concatenate([self.basis, np.zeros((len(self.basis), 1), np.int32)], axis=1),
             self.pivots,
             self.prime,
         )
 
-    def with_sets(self, partitions: Sequence[Numbers], floor: int) -> QuerySets:
+    def with_sets(self, partitions: Sequence[Labels], floor: int) -> QuerySets:
         """Release some sets more.
 
         Args:
             partitions: Each tells of every row in which of several disjoint sets it is, numbered
                 from 0; `NOWHERE` if in none.
+
+        Returns:
+            This very value if the sets add nothing.
 
         Raises:
             Reveals: Fewer than `floor` subjects would be told of.
@@ -112,77 +125,109 @@ class QuerySets:
         """
         atoms, firsts = _cut(self.atoms, partitions)
         parents = self.atoms[firsts]
-        if len(firsts) > max(ATOMS_MAX, self.basis.shape[1]):
+        is_cut = len(firsts) != self.basis.shape[1]
+        if is_cut and len(firsts) > ATOMS_MAX:
             raise HistoryFull
-        sizes = _subjects_in(atoms, self.subjects, len(firsts))
-        is_large = sizes >= floor
-        basis = _Basis(self.basis[:, parents], self._heir(parents, sizes))
-        basis = basis.preferring(is_large, self.prime)
+        weights = np.bincount(atoms, self.weights, len(firsts)).astype(np.float64)
+        is_large = self._is_large(atoms, weights, floor)
+        rows, pivots = self.basis, self.pivots
+        if is_cut:
+            rows, pivots = rows[:, parents], self._heir(parents, weights)
+        before = _Basis(rows, pivots).preferring(is_large, self.prime)
         sets = np.concatenate([_indicators(partition[firsts]) for partition in partitions])
-        basis = basis.joined(sets, is_large, self.prime)
-        basis = basis.preferring(is_large, self.prime)
+        basis = before.joined(sets, is_large, self.prime)
+        if basis is before:
+            return self
         if basis.rows.size > BASIS_ENTRIES_MAX:
             raise HistoryFull
-        counter = _Counter(atoms, self.subjects, floor)
-        if (found := _find_small(basis, is_large, counter, self.prime)) is not None:
-            raise Reveals(np.flatnonzero(np.isin(atoms, found)))
-        return QuerySets(self.subjects, atoms, basis.rows, basis.pivots, self.prime)
+        self._check(before, basis, atoms, is_large, floor)
+        return QuerySets(self.subjects, self.weights, atoms, basis.rows, basis.pivots, self.prime)
 
-    def _heir(self, parents: Numbers, sizes: Numbers) -> Numbers:
+    def _check(
+        self, before: _Basis, basis: _Basis, atoms: Numbers, is_large: Flags, floor: int
+    ) -> None:
+        """Look for a part that is too small. One that was told of already is no reason to refuse:
+        a grant with a higher floor may come after one with a lower."""
+        weights = np.bincount(atoms, self.weights, len(is_large)).astype(np.float64)
+        rows = basis.rows[~is_large[basis.pivots]]
+        columns = np.flatnonzero(rows.any(axis=0))
+
+        def is_told(chosen: Numbers, coefficients: Numbers) -> bool:
+            inside = np.isin(atoms, columns[chosen])
+            if len(np.unique(self.subjects[inside])) >= floor:
+                return False
+            vector = np.zeros((1, len(is_large)), np.int32)
+            vector[0, columns[chosen]] = coefficients
+            return not before.spans(vector, self.prime)
+
+        try:
+            found = find_small(rows[:, columns], weights[columns], floor, self.prime, is_told)
+        except Unsettled:
+            raise Reveals(np.zeros(0, np.int64)) from None
+        if found is not None:
+            raise Reveals(np.flatnonzero(np.isin(atoms, columns[found])))
+
+    def _heir(self, parents: Numbers, weights: Weights) -> Numbers:
         """Of each pivot's atom, the largest part: all of them have the same column."""
         heirs = np.zeros(self.basis.shape[1], np.int64)
-        order = np.argsort(sizes, kind="stable")
+        order = np.argsort(weights, kind="stable")
         heirs[parents[order]] = order  # The last one written is the largest.
         return heirs[self.pivots]
 
+    def _is_large(self, atoms: Numbers, weights: Weights, floor: int) -> Flags:
+        """Say of each atom whether it has enough subjects; the weight decides for most."""
+        is_large: Flags = weights > floor - 1 + _ROUNDING
+        counts = np.bincount(atoms, minlength=len(weights))
+        doubtful = ~is_large & (counts >= floor)
+        rows = np.flatnonzero(doubtful[atoms])
+        if len(rows):
+            pairs = np.unique(np.stack([atoms[rows], self.subjects[rows]]), axis=1)
+            is_large |= np.bincount(pairs[0], minlength=len(weights)) >= floor
+        return is_large
 
-class _Counter:
-    """Counts the subjects of atoms, no further than the floor."""
 
-    def __init__(self, atoms: Numbers, subjects: Numbers, floor: int) -> None:
-        order = np.argsort(atoms, kind="stable")
-        self._subjects = subjects[order]
-        self._starts = np.searchsorted(atoms[order], np.arange(atoms.max(initial=-1) + 2))
-        self._floor = floor
-
-    def is_enough(self, chosen: Numbers) -> bool:
-        """Whether these atoms together stand for `floor` subjects."""
-        seen: set[int] = set()
-        for atom in chosen.tolist():
-            seen.update(self._subjects[self._starts[atom] : self._starts[atom + 1]].tolist())
-            if len(seen) >= self._floor:
-                return True
-        return False
+def _weights(subjects: Numbers) -> Weights:
+    weights: Weights = 1 / np.maximum(np.bincount(subjects), 1)
+    return weights[subjects]
 
 
 @dataclass(frozen=True, slots=True)
 class _Basis:
     """Vectors in reduced row echelon form: each alone is 1 at its pivot, a large atom if it can."""
 
-    rows: Numbers
+    rows: Residues
     pivots: Numbers
 
-    def joined(self, vectors: Numbers, is_large: Flags, prime: int) -> _Basis:
+    def joined(self, vectors: Residues, is_large: Flags, prime: int) -> _Basis:
         """Bring vectors in; those in the span already change nothing."""
         if not len(self.rows):
             return _reduced(vectors, is_large, prime)
         rest = _minus(vectors, vectors[:, self.pivots], self.rows, prime)
-        fresh = _reduced(rest[rest.any(axis=1)], is_large, prime)
+        rest = rest[rest.any(axis=1)]
+        if not len(rest):
+            return self
+        fresh = _reduced(rest, is_large, prime)
         rows = _minus(self.rows, self.rows[:, fresh.pivots], fresh.rows, prime)
         return _Basis(
             np.concatenate([rows, fresh.rows]), np.concatenate([self.pivots, fresh.pivots])
         )
 
+    def spans(self, vector: Residues, prime: int) -> bool:
+        """Say whether a vector can be made of these."""
+        return not _minus(vector, vector[:, self.pivots], self.rows, prime).any()
+
     def preferring(self, is_large: Flags, prime: int) -> _Basis:
         """Move pivots from small atoms to large ones, wherever a row has one."""
-        stays = is_large[self.pivots] | ~self.rows[:, is_large].any(axis=1)
+        stays = is_large[self.pivots]
+        doubtful = np.flatnonzero(~stays)
+        stays[doubtful] = ~self.rows[np.ix_(doubtful, is_large)].any(axis=1)
         if stays.all():
             return self
         rest = _Basis(self.rows[stays], self.pivots[stays])
         return rest.joined(self.rows[~stays], is_large, prime)
 
 
-def _reduced(vectors: Numbers, is_large: Flags, prime: int) -> _Basis:
+def _reduced(vectors: Residues, is_large: Flags, prime: int) -> _Basis:
     """Reduce vectors among themselves, half and half: so nearly all of it is matrix products."""
     if len(vectors) > 1:
         half = len(vectors) // 2
@@ -192,116 +237,85 @@ def _reduced(vectors: Numbers, is_large: Flags, prime: int) -> _Basis:
         return _Basis(vectors[:0], np.zeros(0, np.int64))
     nonzero = np.flatnonzero(vectors[0])
     pivot = nonzero[np.argmax(is_large[nonzero])]
-    inverse = pow(int(vectors[0, pivot]), -1, prime)
-    return _Basis(vectors * inverse % prime, np.array([pivot]))
+    leading = int(vectors[0, pivot])
+    if leading != 1:
+        scaled = vectors * np.int64(pow(leading, -1, prime))
+        vectors = _centred(scaled, prime).astype(np.int32)
+    return _Basis(vectors, np.array([pivot]))
 
 
-def _minus(vectors: Numbers, factors: Numbers, rows: Numbers, prime: int) -> Numbers:
-    """Give vectors − factors × rows. In floating point, which has a fast product, and exactly: in
-    pieces of 11 bits, whose products of 42 bits add up to less than 2⁵³ for 2,048 rows."""
+def _minus(vectors: Residues, factors: Residues, rows: Residues, prime: int) -> Residues:
+    """Give vectors − factors × rows, where a factor or row that is zero costs nothing."""
     touched, used = (np.flatnonzero(factors.any(axis=axis)) for axis in (1, 0))
     if not len(used):
         return vectors
-    columns = np.flatnonzero(rows[used].any(axis=0))
-    part = factors[np.ix_(touched, used)]
-    wide = rows[np.ix_(used, columns)].astype(np.float64)
-    total = vectors[np.ix_(touched, columns)]
-    for shift in range(0, int(part.max()).bit_length(), _PIECE_BITS):
-        piece = (part >> shift & (1 << _PIECE_BITS) - 1).astype(np.float64)
-        product = (piece @ wide).astype(np.int64) % prime
-        total = total - (product << shift)
+    wide = rows[used]
+    columns = np.flatnonzero(wide.any(axis=0))
+    part, wide = factors[np.ix_(touched, used)], wide[:, columns]
+    total = vectors[np.ix_(touched, columns)] - _product(part, wide, prime)
+    if max(total.max(), -total.min()) > prime // 2:
+        total = _centred(total, prime)
     changed = vectors.copy()
-    changed[np.ix_(touched, columns)] = total % prime
+    changed[np.ix_(touched, columns)] = total
     return changed
 
 
-def _find_small(basis: _Basis, is_large: Flags, counter: _Counter, prime: int) -> Numbers | None:
-    """Find atoms that a vector of the span stands on, and that are too few subjects.
+def _product(left: Residues, right: Residues, prime: int) -> Numbers:
+    """Multiply in floating point, which has a fast product, and exactly.
 
-    Exact for sums over whole subjects. Where a combination with unequal weights is come across that
-    stands on too few, it counts as well.
-
-    Raises:
-        Reveals: The search has not come to an end in `STEPS_MAX` steps.
+    Mostly all entries are a few units, and whole sums fit 24 bits, or 53. Else the left side is
+    taken in pieces of 11 bits: 2¹¹ × 2³⁰ × 2,896 rows, the most that the basis can have, fit 53.
     """
-    rows = basis.rows[~is_large[basis.pivots]]
-    columns = np.flatnonzero(rows.any(axis=0))
-    rows = rows[:, columns]
-    rows = rows[_worth_trying(rows != 0, columns, counter)]
-    return _Search(rows, columns, counter, prime).run()
+    sizes = [max(int(side.max()), -int(side.min())) for side in (left, right)]
+    bound = sizes[0] * sizes[1] * len(right)
+    if bound < 2**53:
+        kind = np.float32 if bound < 2**24 else np.float64
+        product: Numbers = (left.astype(kind) @ right.astype(kind)).astype(np.int64)
+        return product
+    total = np.zeros((len(left), right.shape[1]), np.int64)
+    wide = right.astype(np.float64)
+    for shift in range(0, 31, _PIECE_BITS):
+        piece = left >> shift  # The sign goes with the last piece.
+        if shift + _PIECE_BITS < 31:
+            piece = piece & (1 << _PIECE_BITS) - 1
+        total += (piece.astype(np.float64) @ wide).astype(np.int64) % prime << shift
+    return _centred(total, prime)
 
 
-def _worth_trying(touches: Flags, columns: Numbers, counter: _Counter) -> Numbers:
-    """Leave out rows that no small part can be made with.
-
-    What only one row touches stays in every combination that it takes part in. Where that alone is
-    enough subjects the row is out, and others are then alone where they were not before.
-    """
-    left = np.arange(len(touches))
-    while len(left):
-        alone = touches[left].sum(axis=0) == 1
-        keep = [not counter.is_enough(columns[touches[row] & alone]) for row in left.tolist()]
-        if all(keep):
-            break
-        left = left[np.array(keep)]
-    return left
+def _centred(numbers: Numbers, prime: int) -> Numbers:
+    """Give residues around 0: what is a few units then looks like it."""
+    rest = numbers % prime
+    return np.where(rest > prime // 2, rest - prime, rest)
 
 
-class _Search:
-    """Tries sums of rows, one row after the other, as long as few enough subjects are decided."""
-
-    def __init__(self, rows: Numbers, columns: Numbers, counter: _Counter, prime: int) -> None:
-        self._rows = rows
-        self._columns = columns
-        self._counter = counter
-        self._prime = prime
-        self._steps = 0
-        # After the last row that touches a column, its value stands.
-        touches = rows != 0
-        lasts = len(rows) - 1 - np.argmax(touches[::-1], axis=0) if len(rows) else columns * 0
-        self._decided = [lasts < row for row in range(len(rows) + 1)]
-
-    def run(self) -> Numbers | None:
-        # A stack and no recursion: there may be hundreds of rows.
-        waiting = [(0, np.zeros(len(self._columns), np.int64), False)]
-        while waiting:
-            row, total, has_any = waiting.pop()
-            self._steps += 1
-            if self._steps > STEPS_MAX:
-                raise Reveals(np.zeros(0, np.int64))
-            decided: Numbers = self._columns[(total != 0) & self._decided[row]]
-            if self._counter.is_enough(decided):
-                continue
-            if row < len(self._rows):
-                waiting.append((row + 1, total, has_any))
-                waiting.append((row + 1, (total + self._rows[row]) % self._prime, True))
-            elif has_any:
-                return decided
-        return None
-
-
-def _indicators(labels: Numbers) -> Numbers:
+def _indicators(labels: Labels) -> Residues:
     """Give one vector for each label: 1 where it stands."""
     names = np.unique(labels[labels != NOWHERE])
-    return (labels == names[:, np.newaxis]).astype(np.int64)
+    indicators: Residues = (labels == names[:, np.newaxis]).astype(np.int32)
+    return indicators
 
 
-def _cut(atoms: Numbers, partitions: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
+def _cut(atoms: Numbers, partitions: Sequence[Labels]) -> tuple[Numbers, Numbers]:
     """Cut atoms by partitions: the new atom of each row, and a first row of each new atom."""
-    _, firsts, cut = np.unique(atoms, return_index=True, return_inverse=True)
-    for partition in partitions:
-        width = int(partition.max(initial=NOWHERE)) + 2
-        _, firsts, cut = np.unique(
-            cut * width + partition + 1, return_index=True, return_inverse=True
-        )
-    return cut.astype(np.int64), firsts
+    cut = atoms
+    for partition in (None, *partitions):
+        if partition is not None:
+            cut = cut * (int(partition.max(initial=NOWHERE)) + 2) + (partition + 1)
+        cut = _numbered(cut)
+    firsts = np.zeros(int(cut.max(initial=-1)) + 1, np.int64)
+    # Of several written to one place, the last one stays.
+    firsts[cut[::-1]] = np.arange(len(cut) - 1, -1, -1)
+    return cut, firsts
 
 
-def _subjects_in(atoms: Numbers, subjects: Numbers, count: int) -> Numbers:
-    """Count the distinct subjects of each atom."""
-    width = int(subjects.max(initial=0)) + 1
-    pairs = np.unique(atoms * width + subjects)
-    return np.bincount(pairs // width, minlength=count).astype(np.int64)
+def _numbered(codes: Numbers) -> Numbers:
+    """Number codes anew, without gaps and in their order."""
+    if (width := int(codes.max(initial=-1)) + 1) > _TABLE_OF_ROWS * len(codes) + 1024:
+        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    is_there = np.zeros(width, np.bool_)
+    is_there[codes] = True
+    numbers: Numbers = (np.cumsum(is_there) - 1)[codes]
+    return numbers
 
 
 def _secret_prime() -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from psp.totebox import _query_sets
+from psp.totebox import _query_sets, _small_parts
 from psp.totebox._query_sets import NOWHERE, HistoryFull, QuerySets, Reveals
 
 Numbers = npt.NDArray[np.int64]
@@ -66,10 +66,11 @@ def test_subjects_are_counted_and_not_rows() -> None:
     QuerySets.over(np.array([*range(10), 0, 1])).with_sets([rows], 10)
 
 
-def test_a_floor_that_was_raised_asks_more_of_the_next_answer_only() -> None:
-    audit = everyone(40).with_sets([np.arange(40) // 10], 10)
-    assert len(refused(audit, 11, one(40, range(20)))) == 10
-    audit.with_sets([one(40, range(20))], 10)
+def test_what_was_told_of_under_a_lower_floor_is_no_reason_to_refuse_what_follows() -> None:
+    audit = everyone(80).with_sets([np.arange(80) // 10], 10)
+    audit = audit.with_sets([one(80, range(20))], 11)
+    assert audit.with_sets([one(80, range(5, 40))], 5) is not audit
+    assert len(refused(audit, 11, one(80, range(5, 40)))) == 5
 
 
 def test_many_tables_of_one_and_the_same_rows_do_not_hide_the_whole() -> None:
@@ -102,9 +103,13 @@ def test_beyond_its_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_search_without_end_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_query_sets, "STEPS_MAX", 1)
-    audit = everyone(602).with_sets([one(602, range(602))], 10)
-    assert refused(audit, 10, one(602, range(601))) == []
+    """Rows of which each touches enough, so that they have to be tried together."""
+    a, b, x, x2, y, y2 = [0], [1], [2], [3], [4, 5], [6, 7]
+    audit = everyone(8)
+    for rows in ([*x, *y], [*x2, *y2], [*a, *x, *x2]):
+        audit = audit.with_sets([one(8, rows)], 3)
+    monkeypatch.setattr(_small_parts, "WORK_MAX", 10)
+    assert refused(audit, 3, one(8, [*b, *y, *y2])) == []
 
 
 def test_no_two_audits_share_a_prime() -> None:
