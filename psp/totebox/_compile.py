@@ -112,7 +112,7 @@ class Compiled:
         return key, Part(present, rows, members)
 
     def _read_key(self, cells: Iterator[SQLValue]) -> Key:
-        return tuple(_key_value(key, column, next(cells)) for key, column in self.keys)
+        return tuple(key_value(key, column, next(cells)) for key, column in self.keys)
 
 
 def visible_columns(table: Table, rule: TableRule) -> list[Column]:
@@ -250,7 +250,7 @@ def _key_sql(key: GroupKey, dialect: Dialect) -> str:
     return dialect.buckets[key.bucket].format(name) if key.bucket else name
 
 
-def _key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
+def key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
     return str(stored) if key.bucket and stored is not None else from_storage(column, stored)
 
 

@@ -17,7 +17,7 @@ This file is pure arithmetic over counts: no SQL, no clock, no chance.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -44,6 +44,7 @@ class Rule(StrEnum):
 
     FLOOR = "floor"  # It stands for too few subjects, zero included.
     COMPLEMENT = "complement"  # It would give a hidden one away by subtraction.
+    HISTORY = "history"  # With earlier answers it would tell of too few.
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,14 @@ class Decision:
         other: The hidden cells as one; None if none is hidden.
         hidden: The hidden cells whose keys may be printed.
         hidden_count: All hidden cells.
+        listed: Keys that may be printed; None if no domain is listed in full.
     """
 
     shown: tuple[Cell, ...]
     other: tuple[Figure, ...] | None
     hidden: tuple[tuple[Key, Rule], ...]
     hidden_count: int
+    listed: frozenset[Key] | None = field(default=None, compare=False)
 
 
 def decide(
@@ -121,7 +124,7 @@ def decide(
         Suppressed: Not even everything together stands for enough subjects.
     """
     if floor <= 1:
-        return Decision(tuple(cells), None, (), 0)
+        return Decision(tuple(cells), None, (), 0, None if listed is None else frozenset(listed))
     safe = {cell.key for cell in cells if is_safe(cell.parts, published, floor)}
     present = {cell.key for cell in cells}
     absent = [key for key in listed or () if key not in present]
@@ -146,6 +149,23 @@ def decide(
         other=_combined(folded, measures) if rules else None,
         hidden=tuple((key, rules[key]) for key in listed or () if key in rules),
         hidden_count=len(rules),
+        listed=None if listed is None else frozenset(listed),
+    )
+
+
+def fold(decision: Decision, key: Key, measures: Sequence[Measure]) -> Decision:
+    """Hide one more of the shown cells, under the rule `history`."""
+    [cell] = [cell for cell in decision.shown if cell.key == key]
+    figures = cell.figures
+    if decision.other is not None:
+        figures = tuple(combine_rows(measures, decision.other, figures))
+    may_print = decision.listed is not None and key in decision.listed
+    return replace(
+        decision,
+        shown=tuple(each for each in decision.shown if each is not cell),
+        other=figures,
+        hidden=(*decision.hidden, *([(key, Rule.HISTORY)] if may_print else [])),
+        hidden_count=decision.hidden_count + 1,
     )
 
 

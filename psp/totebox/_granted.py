@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from psp.endpoint import Exposed
 from psp.errors import Denied, Invalid
@@ -13,10 +14,15 @@ from psp.rpc import CallReady
 
 from ._archive import Archive
 from ._clocks import ReadClocks, read_clocks
+from ._engines import reading
+from ._history_file import HistoryFile
 from ._live import LiveGrant
-from ._manifest import State
+from ._manifest import State, Table
 from ._memory import GrantMemory
 from ._read_audit import ReadAudit
+
+if TYPE_CHECKING:
+    from ._history import TableHistory
 
 Log: TypeAlias = Callable[[str], None]
 
@@ -47,6 +53,7 @@ class Shared:
     reads: ReadAudit = field(init=False)
     memory: GrantMemory = field(init=False)
     settled: Checkpoint | None = field(init=False, default=None)
+    _histories: dict[str, TableHistory] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.reads = self.archive.read_audit()
@@ -57,6 +64,20 @@ class Shared:
     def data(self) -> Checkpoint:
         """The newest state that the rows are at."""
         return self.settled or self.archive.ledger.checkpoint
+
+    def history(self, table: Table) -> TableHistory:
+        """Give what was answered about a table, over all grants."""
+        if table.name not in self._histories:
+            # Here and not above: numpy takes 30 MB, and tables without a floor need none of it.
+            from ._history import TableHistory
+
+            archive = self.archive
+            self._histories[table.name] = TableHistory(
+                table,
+                partial(reading, archive.index, archive.index_path),
+                HistoryFile(self.memory.state, table.name),
+            )
+        return self._histories[table.name]
 
 
 class Granted(Exposed):

@@ -136,7 +136,7 @@ class QuerySets:
         before = _Basis(rows, pivots).preferring(is_large, self.prime)
         sets = np.concatenate([_indicators(partition[firsts]) for partition in partitions])
         basis = before.joined(sets, is_large, self.prime)
-        if basis is before:
+        if len(basis.rows) == len(before.rows):
             return self
         if basis.rows.size > BASIS_ENTRIES_MAX:
             raise HistoryFull
@@ -301,14 +301,14 @@ def _cut(atoms: Numbers, partitions: Sequence[Labels]) -> tuple[Numbers, Numbers
     for partition in (None, *partitions):
         if partition is not None:
             cut = cut * (int(partition.max(initial=NOWHERE)) + 2) + (partition + 1)
-        cut = _numbered(cut)
+        cut = numbered(cut)
     firsts = np.zeros(int(cut.max(initial=-1)) + 1, np.int64)
     # Of several written to one place, the last one stays.
     firsts[cut[::-1]] = np.arange(len(cut) - 1, -1, -1)
     return cut, firsts
 
 
-def _numbered(codes: Numbers) -> Numbers:
+def numbered(codes: Numbers) -> Numbers:
     """Number codes anew, without gaps and in their order."""
     if (width := int(codes.max(initial=-1)) + 1) > _TABLE_OF_ROWS * len(codes) + 1024:
         return np.unique(codes, return_inverse=True)[1].astype(np.int64)

@@ -46,6 +46,14 @@ CREATE TABLE spent (
 ) STRICT, WITHOUT ROWID;
 """
 
+# Apart: the files of earlier archives get it when they are opened. They have answered before it,
+# and nobody can say what any more.
+_ANSWERED_SQL: Final = """
+CREATE TABLE IF NOT EXISTS answered (
+    number INTEGER PRIMARY KEY, of_table TEXT NOT NULL, question BLOB NOT NULL, folded BLOB NOT NULL
+) STRICT;
+"""
+
 
 class StateFile:
     """The open database. Written by one thread at a time."""
@@ -66,6 +74,7 @@ class StateFile:
                 raise ValueError(f"its layout is {layout!r}, and this release knows {_LAYOUT}")
             if facts.get("archive") != archive_id:
                 raise ValueError("it is another archive's")
+            self.execute(_ANSWERED_SQL)
         except BaseException:
             self._connection.close()
             raise
@@ -164,6 +173,6 @@ def _connect(path: Path, *, is_new: bool = False) -> apsw.Connection:
 
 def _lay_out(connection: apsw.Connection, archive_id: bytes, facts: Mapping[str, Stored]) -> None:
     with connection:
-        connection.execute(_LAYOUT_SQL)
+        connection.execute(_LAYOUT_SQL + _ANSWERED_SQL)
         for name, value in {"layout": _LAYOUT, "archive": archive_id, **facts}.items():
             connection.execute("INSERT INTO fact VALUES (?, ?)", (name, value))
