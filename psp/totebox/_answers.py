@@ -42,13 +42,13 @@ class Answers:
         Raises:
             PSPError: As the engine says, and the history.
         """
-        data, floor, history = self._desk.data, self._floor, None
-        newest = data.tree_size
+        data, floor = self._desk.data, self._floor
+        newest, release = data.tree_size, None
         if floor > 1:
             history = self._desk.history(self._table)
-            newest = await trio.to_thread.run_sync(history.release_point, newest, floor)
+            newest, same_since = await trio.to_thread.run_sync(history.release_point, newest, floor)
+            release = self._release(history, plan, same_since)
         as_of = check_as_of(plan, newest, floor)
-        release = self._release(history, plan, as_of, floor)
         if plan.as_of is None and self._desk.settled is None and as_of == data.tree_size:
             try:
                 figures = await query_in_thread(self._engine, plan, release)
@@ -70,13 +70,10 @@ class Answers:
         finally:
             engine.close()
 
-    def _release(
-        self, history: TableHistory | None, plan: Plan, as_of: int, floor: int
-    ) -> Release | None:
-        if history is None:
-            return None
+    def _release(self, history: TableHistory, plan: Plan, same_since: int) -> Release | None:
         rows = tuple(Filter(name, domain) for name, domain in sorted(self._rule.rows.items()))
-        return partial(history.release, Asked(replace(plan, as_of=as_of), rows), floor=floor)
+        asked = Asked(replace(plan, as_of=same_since), rows)
+        return partial(history.release, asked, floor=self._floor)
 
     @property
     def _floor(self) -> int:

@@ -1,8 +1,10 @@
 """What an archive has told of one table, over all who asked, and what it may still tell.
 
 Each figure of an answer is the total of a set of rows: of a shown group, or of all hidden ones. A
-count can be subtracted from any other count, a sum from any sum of the same column; so there is one
-account of released sets for the counts and one for the sums of each column (`QuerySets`). Where an
+count can be subtracted from any other count, a sum from any sum of the same column. All of them are
+in one account of released sets (`QuerySets`), as if every question asked for every figure: mostly
+it does, and one account is a third of the work of three. Only the sums of a column that may be
+empty have an account of their own: their sets are not those of the counts beside them. Where an
 answer would let a part that is too small be computed, one more group is hidden, and it is tried
 again; where that does not help, the answer is refused.
 
@@ -14,10 +16,11 @@ An answer shows a *release point*: a state that moves on only when enough new su
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -33,7 +36,7 @@ from ._query_sets import NOWHERE, HistoryFull, Labels, QuerySets, Reveals
 from ._row_versions import Groups, Moved, Reading, RowVersions, StoredKey, labels_of
 from ._storage import to_typed_domain
 
-FOLDS_MAX: Final = 8
+FOLDS_MAX: Final = 4
 """Groups hidden for the sake of earlier answers. Where more would have to be, the question is a bad
 one, and each try costs as much as the first."""
 
@@ -41,13 +44,17 @@ REPEATS_MAX: Final = 65_536
 """Questions remembered with what was folded, some 20 MiB. Beyond, one that had to fold groups is
 refused: its repeat might have to fold others."""
 
+TOLD_MAX: Final = 256
+"""Questions of which it is kept in memory what they were told: a page of figures asks some ten, and
+asks them again and again."""
+
 LABELS_AT_ONCE: Final = 16_000_000
 """Labels of rows held while the accounts are made again, 128 MiB."""
 
 MOVED_MAX: Final = 5
 
-COUNTS: Final = ""
-"""The account of counts; those of sums have the names of their columns."""
+ROWS: Final = ""
+"""The account of whole rows; those of sums of columns that may be empty have the columns' names."""
 
 Accounts: TypeAlias = dict[str, QuerySets]
 Sets: TypeAlias = Mapping[str, Sequence[str | None]]
@@ -65,6 +72,30 @@ class _Answer:
     sets: Sets
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a question was told: which groups are shown, which hidden for the history, or nothing.
+
+    It may be told so again without a look at the account: the same state gives the same groups.
+    """
+
+    shown: set[Key]
+    folded: list[Key]
+    refused: bool = False
+
+
+class Point(NamedTuple):
+    """The state that answers show.
+
+    Attributes:
+        tree_size: Which answers name.
+        same_since: The first state with the very same rows: by it a question is known again.
+    """
+
+    tree_size: int
+    same_since: int
+
+
 class TableHistory:
     """The history of one table. Called from worker threads, one at a time."""
 
@@ -74,9 +105,10 @@ class TableHistory:
         self._file = file
         self._accounts: Accounts = {}
         self._folded: dict[bytes, list[StoredKey]] | None = None
+        self._told: OrderedDict[tuple[bytes, int], _Told] = OrderedDict()
         self._lock = Lock()
 
-    def release_point(self, tree_size: int, floor: int) -> int:
+    def release_point(self, tree_size: int, floor: int) -> Point:
         """Give the state that answers show, at most `tree_size`; move it on if it is time.
 
         Raises:
@@ -85,20 +117,20 @@ class TableHistory:
         with self._lock:
             return self._settled(lambda: self._release_point(tree_size, floor))
 
-    def _release_point(self, tree_size: int, floor: int) -> int:
+    def _release_point(self, tree_size: int, floor: int) -> Point:
         self._rows.follow(tree_size)
         point = self._file.release_point(floor)
         rows = self._rows
         if point:
             is_new = (rows.begun >= point) & (rows.begun < tree_size)
             if not (is_new | ((rows.ended >= point) & (rows.ended < tree_size))).any():
-                return tree_size  # Nothing of this table has changed since.
+                return Point(tree_size, point)  # Nothing of this table has changed since.
             subjects = np.unique(rows.subjects[is_new])
             known = np.unique(rows.subjects[rows.begun < point])
             if len(np.setdiff1d(subjects, known, assume_unique=True)) < floor:
-                return point
+                return Point(point, point)
         self._file.set_release_point(floor, tree_size)
-        return tree_size
+        return Point(tree_size, tree_size)
 
     def release(
         self, asked: Asked, cells: Sequence[Cell], decision: Decision, floor: int
@@ -106,7 +138,7 @@ class TableHistory:
         """Decide on an answer by all earlier ones, and remember it durably.
 
         Args:
-            asked: With the state, as `release_point` gave it.
+            asked: At the state of a release point, as `same_since` has it.
             decision: What the answer alone would say.
 
         Raises:
@@ -114,25 +146,35 @@ class TableHistory:
             RowsDisagree: The cells are of another state.
             ArchiveError: The disk refused.
         """
+        measures = asked.plan.measures
+        sets = published_sets(measures, self._table)
+        asked = replace(asked, plan=replace(asked.plan, measures=_measures_of(sets)))
+        question = asked.encode()
         with self._lock:
-            return self._settled(lambda: self._release(asked, cells, decision, floor))
+            told = self._told.get((question, floor))
+            if told is None or told.shown != _left(decision, told.folded):
+                told = self._settled(lambda: self._release(asked, question, cells, decision, floor))
+                self._told[question, floor] = told
+                if len(self._told) > TOLD_MAX:
+                    self._told.popitem(last=False)
+        if told.refused:
+            raise _reveals(floor)
+        return _fold_all(decision, told.folded, measures)
 
     def _release(
-        self, asked: Asked, cells: Sequence[Cell], decision: Decision, floor: int
-    ) -> Decision:
+        self, asked: Asked, question: bytes, cells: Sequence[Cell], decision: Decision, floor: int
+    ) -> _Told:
         assert asked.plan.as_of is not None
         self._rows.follow(asked.plan.as_of)
         known = self._known()
         answer = self._answer(asked)
         _check_rows(answer, cells)
-        question = asked.encode()
         keys = {stored: key for key, stored in answer.keys.items()}
-        for stored in known.get(question, ()):
-            if any(cell.key == keys[stored] for cell in decision.shown):
-                decision = fold(decision, keys[stored], asked.plan.measures)
-        before = len(decision.shown)
+        folded = [keys[stored] for stored in known.get(question, ())]
         try:
-            decision, accounts = self._tried(answer, decision, asked.plan.measures, floor)
+            folded, accounts = self._tried(answer, decision, folded, floor)
+        except Suppressed:  # For good: the account only grows.
+            return _Told(_left(decision, []), [], refused=True)
         except HistoryFull:
             raise Suppressed(
                 f"hidden: so many different questions about {self._table.name!r} have been answered"
@@ -140,29 +182,31 @@ class TableHistory:
                 " can be added up from such"
             ) from None
         adds = any(self._accounts.get(name) is not it for name, it in accounts.items())
-        if question not in known and (adds or len(decision.shown) < before):
+        if question not in known and (adds or folded):
             if len(known) >= REPEATS_MAX:
                 raise _reveals(floor)
-            shown = {cell.key for cell in decision.shown}
-            folded = [stored for key, stored in answer.keys.items() if key not in shown]
-            self._file.add(question, folded)
-            known[question] = folded
+            shown = _left(decision, folded)
+            known[question] = [stored for key, stored in answer.keys.items() if key not in shown]
+            self._file.add(question, known[question])
         self._accounts.update(accounts)
-        return decision
+        return _Told(_left(decision, folded), folded)
 
     def _tried(
-        self, answer: _Answer, decision: Decision, measures: Sequence[Measure], floor: int
-    ) -> tuple[Decision, Accounts]:
+        self, answer: _Answer, decision: Decision, folded: list[Key], floor: int
+    ) -> tuple[list[Key], Accounts]:
         """Fold groups until nothing is told of that is too small."""
         for _ in range(FOLDS_MAX + 1):
-            shown = [answer.keys[cell.key] for cell in decision.shown]
+            left = _left(decision, folded)
+            shown = [cell for cell in decision.shown if cell.key in left]
             try:
-                return decision, self._with([(answer, shown)], floor)
+                return folded, self._with(
+                    [(answer, [answer.keys[cell.key] for cell in shown])], floor
+                )
             except Reveals as exc:
-                key = _to_fold(answer, decision, exc)
+                key = _to_fold(answer, shown, exc)
             if key is None:
                 break
-            decision = fold(decision, key, measures)
+            folded = [*folded, key]
         raise _reveals(floor)
 
     def _with(self, answers: Sequence[tuple[_Answer, list[StoredKey]]], floor: int) -> Accounts:
@@ -244,27 +288,43 @@ def published_sets(measures: Sequence[Measure], table: Table) -> Sets:
     for measure in measures:
         column = measure.column
         if column is not None and not table.column(column).nullable:
-            present = None  # As many values as rows.
-        else:
-            present = column
+            column = None  # As many values as rows.
         if measure.operation in (Operation.COUNT, Operation.MEAN):
-            sets.setdefault(COUNTS, {})[present] = None
+            sets.setdefault(ROWS, {})[column] = None
         if measure.operation in (Operation.SUM, Operation.MEAN):
-            assert column is not None
-            sets.setdefault(column, {})[present] = None
+            sets.setdefault(column or ROWS, {})[column] = None
     return {name: list(it) for name, it in sets.items()}
 
 
-def _to_fold(answer: _Answer, decision: Decision, told: Reveals) -> Key | None:
+def _measures_of(sets: Sets) -> tuple[Measure, ...]:
+    """Give the fewest measures that publish these sets: by them a question is known again."""
+    return tuple(
+        Measure(Operation.COUNT if of == ROWS else Operation.SUM, column)
+        for of, columns in sorted(sets.items())
+        for column in sorted(columns, key=lambda it: it or "")
+    )
+
+
+def _left(decision: Decision, folded: Sequence[Key]) -> set[Key]:
+    return {cell.key for cell in decision.shown}.difference(folded)
+
+
+def _fold_all(decision: Decision, keys: Sequence[Key], measures: Sequence[Measure]) -> Decision:
+    for key in {cell.key for cell in decision.shown}.intersection(keys):
+        decision = fold(decision, key, measures)
+    return decision
+
+
+def _to_fold(answer: _Answer, shown: Sequence[Cell], told: Reveals) -> Key | None:
     """Choose the group to hide: the smallest that holds some of what would be told of."""
     groups = answer.groups
     inside = np.isin(groups.rows, told.rows)
     if not inside.any():
         return None
     touched = {groups.keys[group] for group in np.unique(groups.group[inside]).tolist()}
-    holding = [cell for cell in decision.shown if answer.keys[cell.key] in touched]
+    holding = [cell for cell in shown if answer.keys[cell.key] in touched]
     # All of it hidden already: then what is hidden has to grow.
-    chosen = holding or decision.shown
+    chosen = holding or shown
     if not chosen:
         return None
     return min(chosen, key=lambda cell: cell.subjects).key

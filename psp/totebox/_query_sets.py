@@ -27,7 +27,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ._small_parts import Flags, Numbers, Residues, Unsettled, Weights, find_small
+from ._small_parts import Flags, Numbers, Residues, Weights, find_small
 
 Labels: TypeAlias = "npt.NDArray[np.signedinteger[Any]]"
 
@@ -52,7 +52,7 @@ class Reveals(Exception):
     """The sets would give a part away that is too small.
 
     Attributes:
-        rows: The rows of such a part; empty where the search did not come to an end.
+        rows: The rows of such a part.
     """
 
     def __init__(self, rows: Numbers) -> None:
@@ -160,10 +160,10 @@ class QuerySets:
             vector[0, columns[chosen]] = coefficients
             return not before.spans(vector, self.prime)
 
-        try:
-            found = find_small(rows[:, columns], weights[columns], floor, self.prime, is_told)
-        except Unsettled:
-            raise Reveals(np.zeros(0, np.int64)) from None
+        def reduce(rows: Residues) -> Residues:
+            return _reduced(rows, np.zeros(rows.shape[1], np.bool_), self.prime).rows
+
+        found = find_small(rows[:, columns], weights[columns], floor, self.prime, is_told, reduce)
         if found is not None:
             raise Reveals(np.flatnonzero(np.isin(atoms, columns[found])))
 

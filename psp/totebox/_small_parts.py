@@ -11,6 +11,7 @@ Here is pure arithmetic, like all of the audit.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -24,15 +25,22 @@ Flags: TypeAlias = "npt.NDArray[np.bool_]"
 Weights: TypeAlias = "npt.NDArray[np.float64]"
 IsTold: TypeAlias = Callable[[Numbers, Numbers], bool]
 
-WORK_MAX: Final = 20_000_000
-"""Entries looked at for one answer, some 50 ms. What is not settled then is not answered."""
+WORK_MAX: Final = 2_000_000
+"""Entries looked at for one answer, some 5 ms. What is not settled then is looked for by chance."""
+
+FORMS: Final = 3
+"""Reduced forms tried for what is not settled. A part of one atom is a row of every form; one of
+nine, in ordinary tables, of four forms in five."""
 
 _IN: Final = 1
 _OUT: Final = -1
 _ROUNDING: Final = 1e-6
 
 
-class Unsettled(Exception):
+Reduce: TypeAlias = Callable[[Residues], Residues]
+
+
+class _UnsettledError(Exception):
     """The search did not come to an end within `WORK_MAX`."""
 
 
@@ -46,26 +54,55 @@ class _State:
 
 
 def find_small(
-    rows: Residues, weights: Weights, floor: int, prime: int, is_told: IsTold
+    rows: Residues, weights: Weights, floor: int, prime: int, is_told: IsTold, reduce: Reduce
 ) -> Numbers | None:
     """Find columns that a vector of the span stands on, and that are too few subjects.
 
-    Exact for 0/1 vectors. A row alone counts with any weights.
+    Exact for 0/1 vectors while the search comes to an end. A row alone counts with any weights.
+    Beyond, vectors of little weight are looked for as for those of a code (Prange 1962): brought
+    into another reduced form, with pivots chosen by chance, a vector with one pivot in it is a row.
+    One that stands on a single column is a row of every form.
 
     Args:
         rows: Reduced, as residues around 0.
         weights: Of each column, at most as much as it adds to the subjects of any set.
         is_told: Takes columns and their coefficients: whether it is of these that nobody may be
             told, because they are too few.
-
-    Raises:
-        Unsettled: The search was given up.
+        reduce: Gives the reduced form of rows, with pivots as far to the left as it can.
     """
+    found = _small_row(rows, weights, floor, is_told)
+    if found is not None:
+        return found
+    try:
+        return _small_union(rows, weights, floor, prime, is_told)
+    except _UnsettledError:
+        pass
+    chance = np.random.default_rng(secrets.randbits(128))
+    for _ in range(FORMS):
+        # Heavy columns first: of those, few fit into a small part.
+        order = np.lexsort((chance.random(len(weights)), -weights.round()))
+        found = _small_row(reduce(rows[:, order]), weights[order], floor, is_told, order)
+        if found is not None:
+            return found
+    return None
+
+
+def _small_row(
+    rows: Residues, weights: Weights, floor: int, is_told: IsTold, order: Numbers | None = None
+) -> Numbers | None:
     touches = rows != 0
     for row in np.flatnonzero(touches @ weights < floor - 1 + _ROUNDING).tolist():
-        found = np.flatnonzero(touches[row])
-        if is_told(found, rows[row, found].astype(np.int64)):
+        at = np.flatnonzero(touches[row])
+        found = at if order is None else order[at]
+        if is_told(found, rows[row, at].astype(np.int64)):
             return found
+    return None
+
+
+def _small_union(
+    rows: Residues, weights: Weights, floor: int, prime: int, is_told: IsTold
+) -> Numbers | None:
+    touches = rows != 0
     work = 0
     for members in _apart(touches):
         columns = np.flatnonzero(touches[members].any(axis=0))
@@ -108,7 +145,7 @@ class _Search:
         """Give each vector's columns. Not the empty one.
 
         Raises:
-            Unsettled: It was given up.
+            _UnsettledError: It was given up.
         """
         begin = np.zeros(len(self._up), np.int8)
         waiting = [_State(begin, self._down.sum(axis=0), self._up.sum(axis=0))]
@@ -156,7 +193,7 @@ class _Search:
             rows = np.flatnonzero(state.choice == 0)
             self.work += (len(rows) + 1) * len(state.low)
             if self.work > WORK_MAX:
-                raise Unsettled
+                raise _UnsettledError
             up, down = self._up[rows], self._down[rows]
             can_in = self._is_possible(state.low + up, state.high + down)
             can_out = self._is_possible(state.low - down, state.high - up)

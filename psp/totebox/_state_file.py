@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
+from threading import RLock
 from typing import Final, TypeAlias
 
 import apsw
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS answered (
 
 
 class StateFile:
-    """The open database. Written by one thread at a time."""
+    """The open database, for any thread: they take turns."""
 
     def __init__(self, path: Path, archive_id: bytes) -> None:
         """Open what is there, and read all of it once: what is damaged is found here.
@@ -64,7 +64,7 @@ class StateFile:
         Raises:
             apsw.Error, OSError, ValueError: It is missing, damaged, in use, or another archive's.
         """
-        self._lock = Lock()
+        self._lock = RLock()
         self._connection = _connect(path)
         try:
             if (found := self.execute("PRAGMA integrity_check")) != [("ok",)]:
@@ -103,14 +103,15 @@ class StateFile:
     def stand_in(cls, archive_id: bytes, facts: Mapping[str, Stored]) -> StateFile:
         """Make one that is nowhere, for an archive that has lost its own."""
         state = cls.__new__(cls)
-        state._lock = Lock()
+        state._lock = RLock()
         state._connection = apsw.Connection(":memory:")
         _lay_out(state._connection, archive_id, facts)
         return state
 
     def execute(self, sql: str, values: tuple[Stored, ...] = ()) -> list[tuple[Stored, ...]]:
         """Run one statement and give its rows."""
-        return [tuple(row) for row in self._connection.execute(sql, values)]
+        with self._lock:  # apsw refuses a connection that two threads enter at once.
+            return [tuple(row) for row in self._connection.execute(sql, values)]
 
     @contextmanager
     def writing(self) -> Iterator[None]:

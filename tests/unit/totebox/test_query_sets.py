@@ -102,14 +102,37 @@ def test_beyond_its_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
         audit.with_sets([rows % 5], 10)
 
 
-def test_a_search_without_end_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("forms", "is_found"), [(64, True), (0, False)])
+def test_what_the_search_has_no_time_for_is_looked_for_in_other_forms(
+    monkeypatch: pytest.MonkeyPatch, forms: int, is_found: bool
+) -> None:
     """Rows of which each touches enough, so that they have to be tried together."""
     a, b, x, x2, y, y2 = [0], [1], [2], [3], [4, 5], [6, 7]
     audit = everyone(8)
     for rows in ([*x, *y], [*x2, *y2], [*a, *x, *x2]):
         audit = audit.with_sets([one(8, rows)], 3)
     monkeypatch.setattr(_small_parts, "WORK_MAX", 10)
-    assert refused(audit, 3, one(8, [*b, *y, *y2])) == []
+    monkeypatch.setattr(_small_parts, "FORMS", forms)
+    if is_found:
+        assert refused(audit, 3, one(8, [*b, *y, *y2])) == [0, 1]
+    else:
+        audit.with_sets([one(8, [*b, *y, *y2])], 3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_part_of_one_atom_is_found_without_any_search(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Sets of twenty houses or more, made so that all of them together tell of one house."""
+    monkeypatch.setattr(_small_parts, "WORK_MAX", 0)
+    monkeypatch.setattr(_small_parts, "FORMS", 0)
+    chance = np.random.default_rng(seed)
+    sets = [chance.permutation(60)[:30] for _ in range(6)]
+    audit = everyone(60)
+    for rows in sets:
+        audit = audit.with_sets([one(60, rows.tolist())], 2)
+    odd = int(sets[0][0])
+    assert refused(audit, 2, one(60, [row for row in sets[0].tolist() if row != odd])) == [odd]
 
 
 def test_no_two_audits_share_a_prime() -> None:
