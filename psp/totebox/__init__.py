@@ -9,6 +9,7 @@ from ._archive import Archive as Archive
 from ._at_rest import AtRest as AtRest
 from ._at_rest import read_at_rest as read_at_rest
 from ._corrections import retract as retract
+from ._disclosure import Withheld as Withheld
 from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument
 from ._documents import seal_document as seal_document
@@ -41,3 +42,4 @@ from ._report import Report as Report
 from ._report import Severity as Severity
 from ._schema import propose_table as propose_table
 from ._serve import serve_archive as serve_archive
+from ._shadow import Shadow as Shadow

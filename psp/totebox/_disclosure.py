@@ -22,7 +22,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from math import lcm
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from psp.errors import Suppressed
 from psp.plan import Figure, Measure, combine_rows
@@ -45,6 +45,22 @@ class Rule(StrEnum):
     FLOOR = "floor"  # It stands for too few subjects, zero included.
     COMPLEMENT = "complement"  # It would give a hidden one away by subtraction.
     HISTORY = "history"  # With earlier answers it would tell of too few.
+
+
+class Withheld(Suppressed):
+    """A whole answer that is hidden.
+
+    Attributes:
+        rule: Why. It stays in the archive; the sentence travels.
+    """
+
+    rule: Rule = Rule.FLOOR
+
+    @classmethod
+    def by(cls, rule: Rule, sentence: str) -> Self:
+        withheld = cls(f"hidden: {sentence}")
+        withheld.rule = rule
+        return withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +187,9 @@ def fold(decision: Decision, key: Key, measures: Sequence[Measure]) -> Decision:
 
 def too_few(floor: int) -> Suppressed:
     """Make the one refusal for too little and for nothing: its words must not tell them apart."""
-    return Suppressed(
-        f"hidden: fewer than {floor} subjects stand behind this answer; ask for a coarser question"
+    return Withheld.by(
+        Rule.FLOOR,
+        f"fewer than {floor} subjects stand behind this answer; ask for a coarser question",
     )
 
 

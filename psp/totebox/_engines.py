@@ -59,24 +59,33 @@ def is_sound(engine: str, path: Path) -> bool:
     return _INDEXES[engine].is_sound(path)
 
 
+_SIZE: Final = "SELECT tree_size FROM psp_build"
+
+
 @contextmanager
 def reading(index: Index, path: Path, sql: str) -> Iterator[tuple[int, Iterable[Row]]]:
     """Run a query on one state of an open index, beside everything else.
 
     Gives the tree size that the state stands for, and the rows.
     """
-    size = "SELECT tree_size FROM psp_build"
-    if isinstance(index, DuckIndex):
-        with closing(index.cursor()) as cursor:
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
-            [(tree_size,)] = cursor.execute(size).fetchall()
-            yield int(tree_size), fetched(cursor, sql)
+    if not isinstance(index, DuckIndex):
+        with reading_sqlite(path, sql) as found:
+            yield found
         return
+    with closing(index.cursor()) as cursor:
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        [(tree_size,)] = cursor.execute(_SIZE).fetchall()
+        yield int(tree_size), fetched(cursor, sql)
+
+
+@contextmanager
+def reading_sqlite(path: Path, sql: str) -> Iterator[tuple[int, Iterable[Row]]]:
+    """Do as `reading` does with an index that another process may have open."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         connection.set_busy_timeout(BUSY_MS)
         connection.execute("BEGIN")
-        [(tree_size,)] = connection.execute(size).fetchall()
+        [(tree_size,)] = connection.execute(_SIZE).fetchall()
         assert isinstance(tree_size, int)
         yield tree_size, connection.execute(sql)
     finally:

@@ -25,11 +25,10 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from psp.capability import Operation
-from psp.errors import Suppressed
 from psp.plan import Measure
 
 from ._compile import key_value
-from ._disclosure import Cell, Decision, Key, fold
+from ._disclosure import Cell, Decision, Key, Rule, Withheld, fold
 from ._history_file import Asked, HistoryFile, RowsDisagree
 from ._manifest import Table
 from ._query_sets import NOWHERE, HistoryFull, Labels, QuerySets, Reveals
@@ -142,7 +141,7 @@ class TableHistory:
             decision: What the answer alone would say.
 
         Raises:
-            Suppressed: It would tell too much.
+            Withheld: It would tell too much.
             RowsDisagree: The cells are of another state.
             ArchiveError: The disk refused.
         """
@@ -173,13 +172,14 @@ class TableHistory:
         folded = [keys[stored] for stored in known.get(question, ())]
         try:
             folded, accounts = self._tried(answer, decision, folded, floor)
-        except Suppressed:  # For good: the account only grows.
+        except Withheld:  # For good: the account only grows.
             return _Told(_left(decision, []), [], refused=True)
         except HistoryFull:
-            raise Suppressed(
-                f"hidden: so many different questions about {self._table.name!r} have been answered"
-                " that no more can be kept account of; ask one that was answered before, or what"
-                " can be added up from such"
+            raise Withheld.by(
+                Rule.HISTORY,
+                f"so many different questions about {self._table.name!r} have been answered that no"
+                " more can be kept account of; ask one that was answered before, or what can be"
+                " added up from such",
             ) from None
         adds = any(self._accounts.get(name) is not it for name, it in accounts.items())
         if question not in known and (adds or folded):
@@ -338,8 +338,9 @@ def _check_rows(answer: _Answer, cells: Sequence[Cell]) -> None:
         raise RowsDisagree("the engine and the audit of answers count different rows")
 
 
-def _reveals(floor: int) -> Suppressed:
-    return Suppressed(
-        f"hidden: with earlier answers this one would tell of fewer than {floor} subjects; ask a"
-        " coarser question, or the same one as before"
+def _reveals(floor: int) -> Withheld:
+    return Withheld.by(
+        Rule.HISTORY,
+        f"with earlier answers this one would tell of fewer than {floor} subjects; ask a coarser"
+        " question, or the same one as before",
     )
