@@ -181,9 +181,7 @@ def find_target(shadow: Shadow) -> Target:
     asker = Asker(shadow)
     table = shadow.table
     whole = [
-        one.name
-        for one in table.columns
-        if one.type is ColumnType.INTEGER and not one.nullable and one.name not in table.key
+        one.name for one in table.columns if one.type is ColumnType.INTEGER and not one.nullable
     ]
     money = [one.name for one in table.columns if one.currency and not one.nullable]
     tallies = {name: asker.counts(name) for name in whole}
@@ -191,8 +189,8 @@ def find_target(shadow: Shadow) -> Target:
         tally = tallies[odd]
         if not 4 <= len(tally) <= VALUES_MAX or tally[-1][1] != 1:
             continue
-        for wide in whole:
-            learnt = [name for name in (*money, *whole) if name not in (odd, wide)]
+        for wide in (it for it in whole if it != odd):
+            learnt = [it for it in (*money, *whole) if it not in (odd, wide, *table.key)]
             [(value, _)] = asker.counts(wide, **{odd: one_of([tally[-1][0]])})
             if learnt and _hides_among(tallies[wide], value):
                 values = tuple(each for each, _ in tally)
