@@ -310,8 +310,9 @@ def _left(decision: Decision, folded: Sequence[Key]) -> set[Key]:
 
 
 def _fold_all(decision: Decision, keys: Sequence[Key], measures: Sequence[Measure]) -> Decision:
-    for key in {cell.key for cell in decision.shown}.intersection(keys):
-        decision = fold(decision, key, measures)
+    for cell in decision.shown:
+        if cell.key in keys:
+            decision = fold(decision, cell.key, measures)
     return decision
 
 
