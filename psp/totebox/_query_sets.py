@@ -38,6 +38,10 @@ BASIS_ENTRIES_MAX: Final = 8_388_608
 """32 MiB for a table, and up to 0.1 s to bring one more answer into the basis."""
 
 _PIECE_BITS: Final = 11
+
+_ONE_BY_ONE: Final = 8
+"""Vectors that are reduced without a matrix product: below, calling numpy costs more than it does.
+"""
 _ROUNDING: Final = 1e-6
 
 _TABLE_OF_ROWS: Final = 8
@@ -148,8 +152,12 @@ class QuerySets:
     ) -> None:
         """Look for a part that is too small. One that was told of already is no reason to refuse:
         a grant with a higher floor may come after one with a lower."""
+        is_small = ~is_large[basis.pivots]
+        # These rows span all that is zero on large atoms: if they are no more, it is the same.
+        if is_small.sum() == (~is_large[before.pivots]).sum():
+            return
         weights = np.bincount(atoms, self.weights, len(is_large)).astype(np.float64)
-        rows = basis.rows[~is_large[basis.pivots]]
+        rows = basis.rows[is_small]
         columns = np.flatnonzero(rows.any(axis=0))
 
         def is_told(chosen: Numbers, coefficients: Numbers) -> bool:
@@ -228,20 +236,28 @@ class _Basis:
 
 
 def _reduced(vectors: Residues, is_large: Flags, prime: int) -> _Basis:
-    """Reduce vectors among themselves, half and half: so nearly all of it is matrix products."""
-    if len(vectors) > 1:
+    """Reduce vectors among themselves, half and half: so most of it is matrix products."""
+    if len(vectors) > _ONE_BY_ONE:
         half = len(vectors) // 2
         first = _reduced(vectors[:half], is_large, prime)
         return first.joined(vectors[half:], is_large, prime)
-    if not vectors.any():
-        return _Basis(vectors[:0], np.zeros(0, np.int64))
-    nonzero = np.flatnonzero(vectors[0])
-    pivot = nonzero[np.argmax(is_large[nonzero])]
-    leading = int(vectors[0, pivot])
-    if leading != 1:
-        scaled = vectors * np.int64(pow(leading, -1, prime))
-        vectors = _centred(scaled, prime).astype(np.int32)
-    return _Basis(vectors, np.array([pivot]))
+    rows = vectors.astype(np.int64)
+    pivots: dict[int, int] = {}
+    for number, row in enumerate(rows):
+        nonzero = np.flatnonzero(row)
+        if not len(nonzero):
+            continue
+        pivots[number] = pivot = int(nonzero[np.argmax(is_large[nonzero])])
+        if (leading := int(row[pivot])) != 1:
+            row[:] = _centred(row * pow(leading, -1, prime), prime)
+        factors = rows[:, pivot].copy()
+        factors[number] = 0
+        touched = np.flatnonzero(factors)
+        if len(touched):
+            rest = rows[touched] - factors[touched, np.newaxis] * row
+            rows[touched] = _centred(rest, prime) if np.abs(rest).max() > prime // 2 else rest
+    kept: Residues = rows[[*pivots]].astype(np.int32)
+    return _Basis(kept, np.array([*pivots.values()], np.int64))
 
 
 def _minus(vectors: Residues, factors: Residues, rows: Residues, prime: int) -> Residues:
