@@ -17,6 +17,7 @@ from ._engine import Engine as Engine
 from ._founding import ledger_origin as ledger_origin
 from ._ingest import Ingested as Ingested
 from ._integrity import audit_archive as audit_archive
+from ._load_history import load_history as load_history
 from ._manifest import Column as Column
 from ._manifest import ColumnType as ColumnType
 from ._manifest import Manifest as Manifest

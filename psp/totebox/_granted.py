@@ -17,6 +17,7 @@ from ._clocks import ReadClocks, read_clocks
 from ._engines import reading
 from ._history_file import HistoryFile
 from ._live import LiveGrant
+from ._load_history import load_history
 from ._manifest import State, Table
 from ._memory import GrantMemory
 from ._read_audit import ReadAudit
@@ -68,11 +69,8 @@ class Shared:
     def history(self, table: Table) -> TableHistory:
         """Give what was answered about a table, over all grants."""
         if table.name not in self._histories:
-            # Here and not above: numpy takes 30 MB, and tables without a floor need none of it.
-            from ._history import TableHistory
-
             archive = self.archive
-            self._histories[table.name] = TableHistory(
+            self._histories[table.name] = load_history()(
                 table,
                 partial(reading, archive.index, archive.index_path),
                 HistoryFile(self.memory.state, table.name),

@@ -35,7 +35,7 @@ from ._query_sets import NOWHERE, HistoryFull, Labels, QuerySets, Reveals
 from ._row_versions import Groups, Moved, Reading, RowVersions, StoredKey, labels_of
 from ._storage import to_typed_domain
 
-FOLDS_MAX: Final = 4
+FOLDS_MAX: Final = 3
 """Groups hidden for the sake of earlier answers. Where more would have to be, the question is a bad
 one, and each try costs as much as the first."""
 
@@ -105,6 +105,7 @@ class TableHistory:
         self._accounts: Accounts = {}
         self._folded: dict[bytes, list[StoredKey]] | None = None
         self._told: OrderedDict[tuple[bytes, int], _Told] = OrderedDict()
+        self._points: dict[tuple[int, int], Point] = {}  # The latest one alone.
         self._lock = Lock()
 
     def release_point(self, tree_size: int, floor: int) -> Point:
@@ -114,7 +115,10 @@ class TableHistory:
             ArchiveError: The disk refused.
         """
         with self._lock:
-            return self._settled(lambda: self._release_point(tree_size, floor))
+            asked = tree_size, floor
+            if asked not in self._points:
+                self._points = {asked: self._settled(lambda: self._release_point(*asked))}
+            return self._points[asked]
 
     def _release_point(self, tree_size: int, floor: int) -> Point:
         self._rows.follow(tree_size)
