@@ -44,6 +44,7 @@ class Rule(StrEnum):
 
     FLOOR = "floor"  # It stands for too few subjects, zero included.
     COMPLEMENT = "complement"  # It would give a hidden one away by subtraction.
+    DOMINANCE = "dominance"  # Its sum is nearly one subject's.
     HISTORY = "history"  # With earlier answers it would tell of too few.
 
 
@@ -61,6 +62,10 @@ class Withheld(Suppressed):
         withheld = cls(f"hidden: {sentence}")
         withheld.rule = rule
         return withheld
+
+    def again(self) -> Self:
+        """Make another one of the same words, for another task to raise."""
+        return self.by(self.rule, str(self).removeprefix("hidden: "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +174,8 @@ def decide(
     )
 
 
-def fold(decision: Decision, key: Key, measures: Sequence[Measure]) -> Decision:
-    """Hide one more of the shown cells, under the rule `history`."""
+def fold(decision: Decision, key: Key, measures: Sequence[Measure], rule: Rule) -> Decision:
+    """Hide one more of the shown cells."""
     [cell] = [cell for cell in decision.shown if cell.key == key]
     figures = cell.figures
     if decision.other is not None:
@@ -180,7 +185,7 @@ def fold(decision: Decision, key: Key, measures: Sequence[Measure]) -> Decision:
         decision,
         shown=tuple(each for each in decision.shown if each is not cell),
         other=figures,
-        hidden=(*decision.hidden, *([(key, Rule.HISTORY)] if may_print else [])),
+        hidden=(*decision.hidden, *([(key, rule)] if may_print else [])),
         hidden_count=decision.hidden_count + 1,
     )
 

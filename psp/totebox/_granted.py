@@ -74,6 +74,7 @@ class Shared:
                 table,
                 partial(reading, archive.index, archive.index_path),
                 HistoryFile(self.memory.state, table.name),
+                archive.manifest.concentration,
             )
         return self._histories[table.name]
 

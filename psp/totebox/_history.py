@@ -17,22 +17,23 @@ An answer shows a *release point*: a state that moves on only when enough new su
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from psp.capability import Operation
 from psp.plan import Measure
 
 from ._compile import key_value
+from ._concentration import Concentration
 from ._disclosure import Cell, Decision, Key, Rule, Withheld, fold
 from ._history_file import Asked, HistoryFile, RowsDisagree
 from ._manifest import Table
+from ._published import Sets, measures_of, published_sets, summed_columns
 from ._query_sets import NOWHERE, HistoryFull, Labels, QuerySets, Reveals
-from ._row_versions import Groups, Moved, Reading, RowVersions, StoredKey, labels_of
+from ._row_versions import Groups, Moved, Reading, RowVersions, StoredKey, labels_of, merged
 from ._storage import to_typed_domain
 
 FOLDS_MAX: Final = 3
@@ -52,13 +53,7 @@ LABELS_AT_ONCE: Final = 16_000_000
 
 MOVED_MAX: Final = 5
 
-ROWS: Final = ""
-"""The account of whole rows; those of sums of columns that may be empty have the columns' names."""
-
 Accounts: TypeAlias = dict[str, QuerySets]
-Sets: TypeAlias = Mapping[str, Sequence[str | None]]
-"""For each account, the released sets: all rows of a cell, or those with a value in a column."""
-
 _T = TypeVar("_T")
 
 
@@ -79,8 +74,8 @@ class _Told:
     """
 
     shown: set[Key]
-    folded: list[Key]
-    refused: bool = False
+    folded: dict[Key, Rule]
+    refused: Withheld | None = None
 
 
 class Point(NamedTuple):
@@ -98,13 +93,16 @@ class Point(NamedTuple):
 class TableHistory:
     """The history of one table. Called from worker threads, one at a time."""
 
-    def __init__(self, table: Table, reading: Reading, file: HistoryFile) -> None:
+    def __init__(
+        self, table: Table, reading: Reading, file: HistoryFile, concentration: Concentration
+    ) -> None:
         self._table = table
+        self._concentration = concentration
         self._rows = RowVersions(table, reading)
         self._file = file
         self._accounts: Accounts = {}
         self._folded: dict[bytes, list[StoredKey]] | None = None
-        self._told: OrderedDict[tuple[bytes, int], _Told] = OrderedDict()
+        self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
         self._points: dict[tuple[int, int], Point] = {}  # The latest one alone.
         self._lock = Lock()
 
@@ -151,21 +149,30 @@ class TableHistory:
         """
         measures = asked.plan.measures
         sets = published_sets(measures, self._table)
-        asked = replace(asked, plan=replace(asked.plan, measures=_measures_of(sets)))
+        asked = replace(asked, plan=replace(asked.plan, measures=measures_of(sets)))
         question = asked.encode()
+        sums = summed_columns(measures) if self._concentration.is_set else ()
         with self._lock:
-            told = self._told.get((question, floor))
+            told = self._told.get((question, floor, sums))
             if told is None or told.shown != _left(decision, told.folded):
-                told = self._settled(lambda: self._release(asked, question, cells, decision, floor))
-                self._told[question, floor] = told
+                told = self._settled(
+                    lambda: self._release(asked, question, cells, decision, floor, sums)
+                )
+                self._told[question, floor, sums] = told
                 if len(self._told) > TOLD_MAX:
                     self._told.popitem(last=False)
-        if told.refused:
-            raise _reveals(floor)
+        if told.refused is not None:
+            raise told.refused.again()
         return _fold_all(decision, told.folded, measures)
 
     def _release(
-        self, asked: Asked, question: bytes, cells: Sequence[Cell], decision: Decision, floor: int
+        self,
+        asked: Asked,
+        question: bytes,
+        cells: Sequence[Cell],
+        decision: Decision,
+        floor: int,
+        sums: Sequence[str],
     ) -> _Told:
         assert asked.plan.as_of is not None
         self._rows.follow(asked.plan.as_of)
@@ -173,11 +180,15 @@ class TableHistory:
         answer = self._answer(asked)
         _check_rows(answer, cells)
         keys = {stored: key for key, stored in answer.keys.items()}
-        folded = [keys[stored] for stored in known.get(question, ())]
+        folded: dict[Key, Rule] = {}
         try:
+            if sums:
+                folded = self._concentrated(answer, decision, sums)
+            earlier = [keys[stored] for stored in known.get(question, ())]
+            folded = dict.fromkeys(earlier, Rule.HISTORY) | folded
             folded, accounts = self._tried(answer, decision, folded, floor)
-        except Withheld:  # For good: the account only grows.
-            return _Told(_left(decision, []), [], refused=True)
+        except Withheld as exc:  # For good: the account only grows.
+            return _Told(_left(decision, {}), {}, refused=exc)
         except HistoryFull:
             raise Withheld.by(
                 Rule.HISTORY,
@@ -196,8 +207,8 @@ class TableHistory:
         return _Told(_left(decision, folded), folded)
 
     def _tried(
-        self, answer: _Answer, decision: Decision, folded: list[Key], floor: int
-    ) -> tuple[list[Key], Accounts]:
+        self, answer: _Answer, decision: Decision, folded: dict[Key, Rule], floor: int
+    ) -> tuple[dict[Key, Rule], Accounts]:
         """Fold groups until nothing is told of that is too small."""
         for _ in range(FOLDS_MAX + 1):
             left = _left(decision, folded)
@@ -210,8 +221,33 @@ class TableHistory:
                 key = _to_fold(answer, shown, exc)
             if key is None:
                 break
-            folded = [*folded, key]
+            folded = {**folded, key: Rule.HISTORY}
         raise _reveals(floor)
+
+    def _concentrated(
+        self, answer: _Answer, decision: Decision, sums: Sequence[str]
+    ) -> dict[Key, Rule]:
+        """Hide the groups whose sums are nearly one subject's, and what it takes to hide them."""
+        rows, rule = self._rows, self._concentration
+        parts = [rows.contributions(answer.groups, column) for column in sums]
+
+        def hides(keys: Iterable[StoredKey]) -> bool:
+            chosen = list(keys)
+            return bool(chosen) and any(rule.hides(merged(part, chosen)) for part in parts)
+
+        left = {cell.key: answer.keys[cell.key] for cell in decision.shown}
+        folded = {key: Rule.DOMINANCE for key, stored in left.items() if hides([stored])}
+        by_size = sorted(decision.shown, key=lambda cell: cell.subjects)
+        waiting = [cell.key for cell in by_size if cell.key not in folded]
+        while hides(s for key, s in answer.keys.items() if key not in left or key in folded):
+            if not waiting:
+                raise Withheld.by(
+                    Rule.DOMINANCE,
+                    "nearly all of this sum is one or two subjects'; ask for a count, or for a"
+                    " coarser question",
+                )
+            folded[waiting.pop(0)] = Rule.COMPLEMENT
+        return folded
 
     def _with(self, answers: Sequence[tuple[_Answer, list[StoredKey]]], floor: int) -> Accounts:
         """Give the accounts with some answers more."""
@@ -286,37 +322,16 @@ class TableHistory:
         raise RowsDisagree("the index changed faster than it could be read")
 
 
-def published_sets(measures: Sequence[Measure], table: Table) -> Sets:
-    """Say which sets the figures of a plan publish, by account."""
-    sets: dict[str, dict[str | None, None]] = {}
-    for measure in measures:
-        column = measure.column
-        if column is not None and not table.column(column).nullable:
-            column = None  # As many values as rows.
-        if measure.operation in (Operation.COUNT, Operation.MEAN):
-            sets.setdefault(ROWS, {})[column] = None
-        if measure.operation in (Operation.SUM, Operation.MEAN):
-            sets.setdefault(column or ROWS, {})[column] = None
-    return {name: list(it) for name, it in sets.items()}
-
-
-def _measures_of(sets: Sets) -> tuple[Measure, ...]:
-    """Give the fewest measures that publish these sets: by them a question is known again."""
-    return tuple(
-        Measure(Operation.COUNT if of == ROWS else Operation.SUM, column)
-        for of, columns in sorted(sets.items())
-        for column in sorted(columns, key=lambda it: it or "")
-    )
-
-
-def _left(decision: Decision, folded: Sequence[Key]) -> set[Key]:
+def _left(decision: Decision, folded: Mapping[Key, Rule]) -> set[Key]:
     return {cell.key for cell in decision.shown}.difference(folded)
 
 
-def _fold_all(decision: Decision, keys: Sequence[Key], measures: Sequence[Measure]) -> Decision:
+def _fold_all(
+    decision: Decision, folded: Mapping[Key, Rule], measures: Sequence[Measure]
+) -> Decision:
     for cell in decision.shown:
-        if cell.key in keys:
-            decision = fold(decision, cell.key, measures)
+        if cell.key in folded:
+            decision = fold(decision, cell.key, measures, folded[cell.key])
     return decision
 
 

@@ -135,6 +135,19 @@ class RowVersions:
         ]
         return Groups(rows, group, named)
 
+    def contributions(self, groups: Groups, name: str) -> dict[StoredKey, dict[int, int | float]]:
+        """Add a column of numbers up by group and subject."""
+        coded = self.column(name)
+        found: dict[StoredKey, dict[int, int | float]] = {key: {} for key in groups.keys}
+        subjects, codes = self.subjects[groups.rows].tolist(), coded.codes[groups.rows].tolist()
+        # In Python's numbers: a sum of scaled decimals can be longer than 64 bits.
+        for group, subject, code in zip(groups.group.tolist(), subjects, codes, strict=True):
+            value = coded.values[code]
+            if isinstance(value, int | float):
+                of_subject = found[groups.keys[group]]
+                of_subject[subject] = of_subject.get(subject, 0) + value
+        return found
+
     def _combined(self, columns: Sequence[Coded], rows: Any) -> Numbers:
         combined: Numbers = np.zeros(len(self.begun), np.int64)[rows]
         for column in columns:
@@ -197,6 +210,17 @@ class RowVersions:
                 [*known], np.frombuffer(coded, np.int32)[order].astype(least)
             )
         self.tree_size = tree_size
+
+
+def merged(
+    parts: Mapping[StoredKey, Mapping[int, int | float]], keys: Iterable[StoredKey]
+) -> list[int | float]:
+    """Give each subject's part of the sum over some groups."""
+    total: dict[int, int | float] = {}
+    for key in keys:
+        for subject, part in parts[key].items():
+            total[subject] = total.get(subject, 0) + part
+    return list(total.values())
 
 
 def labels_of(count: int, groups: Groups, labels: Mapping[StoredKey, int], rest: int) -> Labels:

@@ -62,7 +62,9 @@ class Shadow:
         self._remembers = remembers
         self._newest = self._size()
         self._bound: tuple[TableRule, Engine] | None = None
-        self._history = load_history()(self.table, self._reading, HistoryFile(lambda: state, table))
+        self._history = load_history()(
+            self.table, self._reading, HistoryFile(lambda: state, table), manifest.concentration
+        )
 
     def ask(self, plan: Plan, rule: TableRule, *, tree_size: int | None = None) -> dict[str, Value]:
         """Answer a plan as the archive would under a grant with this rule.
