@@ -6,6 +6,7 @@ wan       calls over a distance of 80 ms, in round trips
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 capability  grants verified, refused and met, beside bare signatures and Biscuit
+audit     200 ordinary questions with the audit of answers, beside the same without
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import capability, imports, ingest, ledger, profile, rpc, wan
+from benchmarks import audit, capability, imports, ingest, ledger, profile, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -29,6 +30,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ledger": ledger.run,
     "ingest": ingest.run,
     "capability": capability.run,
+    "audit": audit.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -38,6 +40,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ledger": partial(ledger.run, quick=True),
     "ingest": partial(ingest.run, quick=True),
     "capability": partial(capability.run, quick=True),
+    "audit": partial(audit.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 
