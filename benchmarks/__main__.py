@@ -7,6 +7,7 @@ ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 capability  grants verified, refused and met, beside bare signatures and Biscuit
 query     rows and groups of a whole archive, beside null calls and bare SQL
+audit     200 ordinary questions with the audit of answers, beside the same without
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import capability, imports, ingest, ledger, profile, query, rpc, wan
+from benchmarks import audit, capability, imports, ingest, ledger, profile, query, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -31,6 +32,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ingest": ingest.run,
     "capability": capability.run,
     "query": query.run,
+    "audit": audit.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -41,6 +43,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ingest": partial(ingest.run, quick=True),
     "capability": partial(capability.run, quick=True),
     "query": partial(query.run, quick=True),
+    "audit": partial(audit.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 

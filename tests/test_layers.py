@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "console": VALUES,
     "testing": ENDPOINT | SERVING | {"totebox"},
     "estate": ENDPOINT | SERVING | {"totebox", "aggregator"},
-    "attack": ENDPOINT | SERVING | {"aggregator", "estate"},
+    "attack": ENDPOINT | SERVING | {"totebox", "aggregator", "estate"},
     "demo": ENDPOINT | SERVING | {"totebox", "aggregator", "console", "estate", "testing"},
     "conformance": ENDPOINT,
     "cli": ENDPOINT

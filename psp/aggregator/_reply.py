@@ -58,6 +58,8 @@ class Withheld:
 _RULE_WORDS: Final = {
     "floor": "hidden: fewer than {floor} {subjects}",
     "complement": "hidden: or the cells beside it could be found by subtraction",
+    "dominance": "hidden: nearly all of it is one of the {subjects}",
+    "history": "hidden: with earlier answers it would tell of fewer than {floor} {subjects}",
 }
 
 

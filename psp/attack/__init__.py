@@ -9,3 +9,4 @@ from ._report import AttackReport as AttackReport
 from ._report import Attempt as Attempt
 from ._report import Verdict as Verdict
 from ._run import attack_member as attack_member
+from ._run import infer as infer

@@ -111,6 +111,15 @@ class Forger:
     def honest(self) -> bytes:
         return self.second(self.first()).encode()
 
+    def aggregating(self, floor: int) -> bytes:
+        """Rightly signed, for counts and keyed reads, of no fewer than `floor` subjects."""
+        rule = replace(
+            self.wide_scope.tables[self.table],
+            operations=frozenset({Operation.COUNT, Operation.READ}),
+            floor=floor,
+        )
+        return self.second(self.first(scope=Scope({self.table: rule}))).encode()
+
     def stolen(self) -> bytes:
         key, machine = self.victim.public_bytes, self.victim.spki_hash
         return self.second(self.first(), holder=key, presenter=machine).encode()

@@ -16,3 +16,7 @@ HONEST_S: Final = 300
 STARTING_S: Final = 3.0
 """An archive that has just started refuses what was signed within two seconds of its start
 (capabilities.md, "Signed calls"); an honest call is signed anew after this."""
+
+VALUES_MAX: Final = 60
+"""Values of the column that a target stands out in: a tracker names half of them in one set, and a
+set holds 64."""

@@ -56,12 +56,14 @@ class AttackReport:
             none.
         reads_recorded: How many reads were recorded meanwhile, by whomever; an attack makes none
             unless it got through.
+        not_inferred: Why nothing was inferred from allowed answers; empty where it was tried.
     """
 
     member: str
     attempts: Sequence[Attempt]
-    ledger_entries: int
-    reads_recorded: int
+    ledger_entries: int = 0
+    reads_recorded: int = 0
+    not_inferred: str = ""
 
     @property
     def held(self) -> bool:
@@ -77,7 +79,7 @@ class AttackReport:
                 "ledger_entries": self.ledger_entries,
                 "reads_recorded": self.reads_recorded,
             },
-            "not_tried": list(NOT_TRIED),
+            "not_tried": [*NOT_TRIED, *([self.not_inferred] if self.not_inferred else [])],
         }
 
 
@@ -86,7 +88,7 @@ NOT_TRIED: Final = (
     "what needs the archive's own side: its clock, its disk, a restart, a restored copy",
     "revoked grants: making one would leave an entry",
     "keys that are really stolen: with an owner's key everything is allowed",
-    "what follows from answers that are allowed, asked often enough",
+    "asking again after an ingest, and inference beyond the attacks in the list",
     "other machines that are paired, and faults of TLS or of the operating system",
 )
 """What an attack that harms nothing cannot show. The tests of this project try most of it."""

@@ -10,18 +10,41 @@ from typing import Any
 from psp.aggregator import Member
 from psp.capability import CEILING_OPERATIONS, Pairing, decode_chain_untrusted
 from psp.endpoint import Connection, connect
-from psp.errors import CallFailed, EstateError, NotPaired
+from psp.errors import ArchiveError, CallFailed, EstateError, NotPaired
 from psp.estate import Estate
+from psp.totebox import Shadow, manifest_of
 from psp.transport import MachineKey
 
 from ._calls import call_attacks
 from ._forger import Forger, throwaway
+from ._inference import FLOOR, inference_attacks
 from ._judge import judge
 from ._limits import CONNECT_S
 from ._owner import RuleOf, owners_view
 from ._report import AttackReport, Attempt
-from ._scopes import scope_attacks
+from ._scopes import pipelined_attack, scope_attacks
 from ._tokens import TOKEN_ATTACKS, TokenAttack
+
+
+def infer(
+    estate: Estate, name: str, *, tenant: str | None = None, bare: bool = False
+) -> AttackReport:
+    """Attack one member with allowed questions alone: its rows and rules, asked without a trace.
+
+    Args:
+        bare: Without any policy: what each attack would find if nothing were held back.
+
+    Raises:
+        EstateError: No such member or tenant.
+        ArchiveError: The archive is not on this machine, or nothing in it stands out.
+    """
+    member = _member(estate, name)
+    asking = estate.roster.tenant(tenant)
+    directory = estate.layout.archive(member.name)
+    policy = estate.layout.policies([asking.name])[0]
+    floor = 1 if bare else max(FLOOR, policy.floor, manifest_of(directory).floor)
+    attempts = inference_attacks(lambda: Shadow(directory, estate.table, floor=1), floor)
+    return AttackReport(member=name, attempts=attempts)
 
 
 async def attack_member(estate: Estate, name: str, *, tenant: str | None = None) -> AttackReport:
@@ -35,10 +58,7 @@ async def attack_member(estate: Estate, name: str, *, tenant: str | None = None)
             would show nothing.
         Disconnected: The archive is not served, or this tenant is not paired with it.
     """
-    member = next((one for one in estate.roster.members if one.name == name), None)
-    if member is None:
-        known = ", ".join(one.name for one in estate.roster.members[:5])
-        raise EstateError(f"estate {estate.roster.name!r} has no member {name!r}; it has {known}")
+    member = _member(estate, name)
     asking = estate.roster.tenant(tenant)
     forger = _forger(estate, member, MachineKey.load(asking.key_file), asking.token_for(name))
     pairing = estate.layout.policies([asking.name])[0].pairing
@@ -51,13 +71,28 @@ async def attack_member(estate: Estate, name: str, *, tenant: str | None = None)
             attempts.append(await _show(connection, forger, attack, rule_of))
         attempts += await scope_attacks(connection, forger, CEILING_OPERATIONS[Pairing(pairing)])
         attempts += await call_attacks(connection, lambda: _reach(member, forger.thief), forger)
+        attempts.append(await pipelined_attack(connection, forger, FLOOR))
         after = await _health(connection)
+    not_inferred = ""
+    try:
+        attempts += infer(estate, name, tenant=tenant).attempts
+    except ArchiveError as exc:
+        not_inferred = f"what follows from answers that are allowed: {exc}"
     return AttackReport(
         member=name,
         attempts=attempts,
+        not_inferred=not_inferred,
         ledger_entries=after["tree_size"] - before["tree_size"],
         reads_recorded=after["reads"]["recorded"] - before["reads"]["recorded"],
     )
+
+
+def _member(estate: Estate, name: str) -> Member:
+    for one in estate.roster.members:
+        if one.name == name:
+            return one
+    known = ", ".join(one.name for one in estate.roster.members[:5])
+    raise EstateError(f"estate {estate.roster.name!r} has no member {name!r}; it has {known}")
 
 
 def _forger(estate: Estate, member: Member, thief: MachineKey, token: bytes) -> Forger:

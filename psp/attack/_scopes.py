@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from psp.capability import Operation
+from psp.capability import NOTHING, Operation
 from psp.endpoint import Connection, Reference
 from psp.errors import CallFailed, Denied, Invalid, Suppressed
-from psp.plan import GroupKey, Measure, Plan
+from psp.plan import Filter, GroupKey, Measure, Plan
 
 from ._forger import Forger
 from ._judge import judge
@@ -57,6 +57,21 @@ async def scope_attacks(
     whole = "a token for everything, rightly signed, over a pairing that has less"
     claim = _claim("more than the pairing", whole, everything, set(paired))
     return [*attempts, claim if paired < frozenset(Operation) else _nothing_more(claim)]
+
+
+async def pipelined_attack(connection: Connection, forger: Forger, floor: int) -> Attempt:
+    """Use a figure that is hidden as the argument of a call that is sent before it is known."""
+    table = connection.present(forger.aggregating(floor)).call("table", forger.table)
+    nobody = Filter(min(forger.columns), NOTHING)
+    plan = Plan(table=forger.table, measures=(Measure(Operation.COUNT),), filters=(nobody,))
+    hidden = table.call("query", plan.to_wire())["cells"][0][1][0]
+    return await judge(
+        "pipelined hidden value",
+        "a hidden count, used by the archive before it is known here",
+        lambda: table.call("row", [hidden]),
+        rule="floor",
+        refusals=(Suppressed,),
+    )
 
 
 async def _ask(table: Reference, tried: str, plan: Plan) -> Attempt:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import trio
 from cyclopts import Parameter
 from rich.table import Table as Grid
 from rich.text import Text
 
-from psp.attack import NOT_TRIED, AttackReport, Verdict, attack_member
+from psp.attack import NOT_TRIED, AttackReport, Verdict, attack_member, infer
 from psp.console import neutral
 from psp.errors import EstateError, PSPError
 from psp.estate import Estate
@@ -28,6 +28,7 @@ def attack(
     estate: Path | None = None,
     tenant: str | None = None,
     passphrase_fd: int | None = None,
+    policy: Literal["own", "none"] = "own",
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Attack archives that are served, with the estate's own keys, and change nothing there.
@@ -47,6 +48,9 @@ def attack(
         Whose machine the attacker has; by default the estate's first tenant.
     passphrase_fd
         Read the passphrase of the keys that grant from this file descriptor instead of asking.
+    policy
+        With `none`, only what is inferred from answers is tried, on rows without any disclosure
+        control: it shows what each of these attacks would have found.
     json
         Print one JSON object for each member.
     """
@@ -54,20 +58,21 @@ def attack(
     names = members or tuple(one.name for one in opened.roster.members) if all else members
     if not names:
         raise EstateError("nobody was named. Say which member to attack, or --all")
-    held = [_attack_one(opened, name, tenant, json=json) for name in names]
+    bare = policy == "none"
+    held = [_attack_one(opened, name, tenant, bare=bare, json=json) for name in names]
     if not json:
         out().print("not tried:\n" + "\n".join(f"  {one}" for one in NOT_TRIED), soft_wrap=True)
     sys.exit(0 if min(held) else 1)
 
 
-def _attack_one(estate: Estate, name: str, tenant: str | None, *, json: bool) -> bool:
+def _attack_one(estate: Estate, name: str, tenant: str | None, *, bare: bool, json: bool) -> bool:
     """Attack one member and say so; give whether it has held."""
 
     async def run() -> AttackReport:
         return await attack_member(estate, name, tenant=tenant)
 
     try:
-        report = trio.run(run)
+        report = infer(estate, name, tenant=tenant, bare=True) if bare else trio.run(run)
     except PSPError as exc:
         if json:
             print_json({"member": name, "held": False, "error": neutral(str(exc))})
@@ -101,3 +106,5 @@ def _show(report: AttackReport) -> None:
         " the archive's own checks, run here on the same bytes.",
         soft_wrap=True,
     )
+    if report.not_inferred:
+        console.print(f"not tried here: {neutral(report.not_inferred)}", soft_wrap=True)

@@ -14,6 +14,20 @@ from ._data import FLIGHTS, HOUSES, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TwoSums:
+    """Two sums over the scene's archive that differ by one record.
+
+    Attributes:
+        figure: The column that is added up.
+        by, most: A column, and the value of it that all records but one have at most.
+    """
+
+    figure: str
+    by: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Programme:
     """One estate and the view over it.
 
@@ -28,6 +42,7 @@ class Programme:
         falls: Whether a fall of the ratio is an exception; a fall of a delay is not.
         scene_member: The archive that the scenes about one archive use.
         shown_of_row: What the scene about one row reads of it.
+        two_sums: What the scene about two sums asks; None where nothing stands out.
     """
 
     title: str
@@ -44,6 +59,7 @@ class Programme:
     falls: bool
     scene_member: str
     shown_of_row: tuple[str, ...]
+    two_sums: TwoSums | None = None
 
     @property
     def tenants(self) -> tuple[TenantPolicy, TenantPolicy]:
@@ -126,6 +142,8 @@ ESTATE: Final = Programme(
     falls=True,
     scene_member="98103",
     shown_of_row=("id", "date", "price"),
+    # One of its houses is said to have 33 bedrooms, and everybody can look that up.
+    two_sums=TwoSums(figure="price", by="bedrooms", most=30),
 )
 
 SCALE: Final = Programme(

@@ -30,6 +30,7 @@ from ._scenes import (
     killed_member,
     one_row,
     stolen_grant,
+    two_sums,
     unpaired_machine,
 )
 from ._view import tenant_view
@@ -203,9 +204,11 @@ class _Play:
         return tenant_view(answer, self.programme, policy, labels)
 
     async def _scenes(self, stage: Stage, owner: TrioFleet) -> tuple[Scene, ...]:
+        sums = stage.programme.two_sums
         plays: tuple[Callable[[], Awaitable[Scene]], ...] = (
             partial(one_row, stage),
             partial(stolen_grant, stage),
+            *([partial(two_sums, stage, sums)] if sums else []),
             partial(unpaired_machine, stage),
             partial(hostile_member, self.root / "hostile"),
             partial(killed_member, stage, owner),

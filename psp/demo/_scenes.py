@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,16 @@ from typing import Any, Final
 import trio
 
 from psp.aggregator import Member, Outcome, Reply, Roster, TrioFleet, open_fleet
+from psp.capability import Operation, TableRule, between
 from psp.console import neutral
 from psp.endpoint import Connection, connect
-from psp.errors import Denied, Expired, NotPaired
+from psp.errors import Denied, Expired, NotPaired, Suppressed
 from psp.estate import Estate, Servers, create_estate, draft_estate
+from psp.plan import Filter, Measure, Plan
+from psp.totebox import Shadow
 from psp.transport import MachineKey
 
-from ._programme import Programme
+from ._programme import Programme, TwoSums
 
 ONE_ROW_S: Final = 3
 LOG_S: Final = 2.0
@@ -148,6 +151,53 @@ async def stolen_grant(stage: Stage) -> Scene:
         sentence=f"{ended}, and no more is said; the owner's log: {neutral(reason)}",
         details={},
     )
+
+
+async def two_sums(stage: Stage, sums: TwoSums) -> Scene:
+    """The lender asks for a sum over all records, and for the sum over all but one."""
+    member, policy = stage.member, stage.programme.lender
+    wide = replace(policy, columns=(sums.figure,), by=(sums.by,))
+    token = await trio.to_thread.run_sync(stage.estate.grants.of, wide, member)
+    plans = [
+        Plan(
+            table=stage.table,
+            measures=(Measure(Operation.COUNT), Measure(Operation.SUM, sums.figure)),
+            filters=filters,
+        )
+        for filters in ((), (Filter(sums.by, between(None, sums.most)),))
+    ]
+    lender = MachineKey.load(stage.roster.tenant(policy.name).key_file)
+    async with connect(member.address, key=lender) as connection:
+        table = connection.present(token).call("table", stage.table)
+        whole = await table.call("query", plans[0].to_wire())
+        try:
+            await table.call("query", plans[1].to_wire())
+            ended, reason = "answered", ""
+        except Suppressed as exc:
+            ended, reason = exc.word, neutral(str(exc))
+    (every, total), (most, rest) = await trio.to_thread.run_sync(_by_floor_alone, stage, plans)
+    assert isinstance(whole, Mapping)
+    assert whole["cells"] == [[[], [every, total]]]
+    return Scene(
+        name="two sums, one house apart",
+        ended=ended,
+        sentence=f"{sums.figure} over {every} {stage.programme.subjects}: answered; over the {most}"
+        f" with {sums.by} <= {sums.most}: {reason}; the floor alone would have given"
+        f" {total - rest:,}",
+        details={"counts": [every, most], "difference": str(total - rest)},
+    )
+
+
+def _by_floor_alone(stage: Stage, plans: list[Plan]) -> list[tuple[int, Any]]:
+    """What would be answered by an archive that looks at each answer alone."""
+    columns = frozenset(stage.estate.grants.tables[stage.table].column_names)
+    rule = TableRule(
+        operations=frozenset({Operation.COUNT, Operation.SUM}), output=columns, filters=columns
+    )
+    directory = stage.estate.layout.archive(stage.member.name)
+    with Shadow(directory, stage.table, floor=stage.programme.lender.floor, remembers=False) as it:
+        answers: list[Any] = [it.ask(plan, rule)["cells"] for plan in plans]
+    return [(figures[0], figures[1]) for [[_, figures]] in answers]
 
 
 async def unpaired_machine(stage: Stage) -> Scene:

@@ -33,7 +33,7 @@ from typing import Any, Final, NoReturn
 import trio
 
 from psp.errors import PSPError
-from psp.totebox import Confinement, confine, numeric_host, serve_archive
+from psp.totebox import Confinement, confine, load_history, numeric_host, serve_archive
 
 TEXT_CHARACTERS_MAX: Final = 600
 """Six bytes each in JSON's worst case, so 3,600 of a pipe's 4,096."""
@@ -58,6 +58,7 @@ def main() -> int:
     members = json.loads(sys.stdin.readline() or '{"members": []}')["members"]
     # The write end lives in this process alone, so children see its end when it is gone.
     lifeline, held = os.pipe()
+    load_history()
     gc.freeze()  # Collections in children must not copy the shared pages.
     children = [_fork(member, lifeline, held) for member in members]
     os.close(lifeline)

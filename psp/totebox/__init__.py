@@ -8,10 +8,12 @@ from ._administer import manifest_of as manifest_of
 from ._archive import Archive as Archive
 from ._at_rest import AtRest as AtRest
 from ._at_rest import read_at_rest as read_at_rest
+from ._concentration import Concentration as Concentration
 from ._confinement import Confinement as Confinement
 from ._confinement import confine as confine
 from ._confinement import numeric_host as numeric_host
 from ._corrections import retract as retract
+from ._disclosure import Withheld as Withheld
 from ._documents import DOCUMENTS as DOCUMENTS
 from ._documents import SealedDocument as SealedDocument
 from ._documents import seal_document as seal_document
@@ -19,6 +21,7 @@ from ._engine import Engine as Engine
 from ._founding import ledger_origin as ledger_origin
 from ._ingest import Ingested as Ingested
 from ._integrity import audit_archive as audit_archive
+from ._load_history import load_history as load_history
 from ._manifest import Column as Column
 from ._manifest import ColumnType as ColumnType
 from ._manifest import Manifest as Manifest
@@ -47,3 +50,4 @@ from ._report import Severity as Severity
 from ._schema import propose_table as propose_table
 from ._serve import serve_archive as serve_archive
 from ._serve import serving as serving
+from ._shadow import Shadow as Shadow

@@ -113,7 +113,7 @@ class Compiled:
         return key, Part(present, rows, members)
 
     def _read_key(self, cells: Iterator[SQLValue]) -> Key:
-        key = tuple(_key_value(key, column, next(cells)) for key, column in self.keys)
+        key = tuple(key_value(key, column, next(cells)) for key, column in self.keys)
         return key if self.binned is None else (*key, integer(next(cells)))
 
 
@@ -275,7 +275,7 @@ def _key_sql(key: GroupKey, dialect: Dialect) -> str:
     return dialect.buckets[key.bucket].format(name) if key.bucket else name
 
 
-def _key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
+def key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
     return str(stored) if key.bucket and stored is not None else from_storage(column, stored)
 
 

@@ -17,13 +17,13 @@ This file is pure arithmetic over counts: no SQL, no clock, no chance.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from itertools import compress
 from math import lcm
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from psp.capability import Operation
 from psp.errors import Suppressed
@@ -46,6 +46,28 @@ class Rule(StrEnum):
 
     FLOOR = "floor"  # It stands for too few subjects, zero included.
     COMPLEMENT = "complement"  # It would give a hidden one away by subtraction.
+    DOMINANCE = "dominance"  # Its sum is nearly one subject's.
+    HISTORY = "history"  # With earlier answers it would tell of too few.
+
+
+class Withheld(Suppressed):
+    """A whole answer that is hidden.
+
+    Attributes:
+        rule: Why. It stays in the archive; the sentence travels.
+    """
+
+    rule: Rule = Rule.FLOOR
+
+    @classmethod
+    def by(cls, rule: Rule, sentence: str) -> Self:
+        withheld = cls(f"hidden: {sentence}")
+        withheld.rule = rule
+        return withheld
+
+    def again(self) -> Self:
+        """Make another one of the same words, for another task to raise."""
+        return self.by(self.rule, str(self).removeprefix("hidden: "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +117,14 @@ class Decision:
         other: The hidden cells as one; None if none is hidden.
         hidden: The hidden cells whose keys may be printed.
         hidden_count: All hidden cells.
+        listed: Keys that may be printed; None if no domain is listed in full.
     """
 
     shown: tuple[Cell, ...]
     other: tuple[Figure, ...] | None
     hidden: tuple[tuple[Key, Rule], ...]
     hidden_count: int
+    listed: frozenset[Key] | None = field(default=None, compare=False)
 
 
 def decide(
@@ -123,7 +147,7 @@ def decide(
         Suppressed: Not even everything together stands for enough subjects.
     """
     if floor <= 1:
-        return Decision(tuple(cells), None, (), 0)
+        return Decision(tuple(cells), None, (), 0, None if listed is None else frozenset(listed))
     safe = {cell.key for cell in cells if is_safe(cell.parts, published, floor)}
     present = {cell.key for cell in cells}
     absent = [key for key in listed or () if key not in present]
@@ -148,13 +172,31 @@ def decide(
         other=_combined(folded, measures) if rules else None,
         hidden=tuple((key, rules[key]) for key in listed or () if key in rules),
         hidden_count=len(rules),
+        listed=None if listed is None else frozenset(listed),
+    )
+
+
+def fold(decision: Decision, key: Key, measures: Sequence[Measure], rule: Rule) -> Decision:
+    """Hide one more of the shown cells."""
+    [cell] = [cell for cell in decision.shown if cell.key == key]
+    figures = cell.figures
+    if decision.other is not None:
+        figures = tuple(combine_rows(measures, decision.other, figures))
+    may_print = decision.listed is not None and key in decision.listed
+    return replace(
+        decision,
+        shown=tuple(each for each in decision.shown if each is not cell),
+        other=figures,
+        hidden=(*decision.hidden, *([(key, rule)] if may_print else [])),
+        hidden_count=decision.hidden_count + 1,
     )
 
 
 def too_few(floor: int) -> Suppressed:
     """Make the one refusal for too little and for nothing: its words must not tell them apart."""
-    return Suppressed(
-        f"hidden: fewer than {floor} subjects stand behind this answer; ask for a coarser question"
+    return Withheld.by(
+        Rule.FLOOR,
+        f"fewer than {floor} subjects stand behind this answer; ask for a coarser question",
     )
 
 

@@ -105,7 +105,7 @@ class DuckIndex(Index):
         try:
             with open_database(path, read_only=True) as connection:
                 named = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-                yield ((it, _fetched(connection, it)) for (it,) in named)
+                yield ((it, fetched(connection, f"SELECT * FROM {quoted(it)}")) for (it,) in named)
         except duckdb.Error as exc:
             raise ArchiveError(f"{path} cannot be read ({exc}). Remove it: it is derived.") from exc
 
@@ -289,8 +289,9 @@ class DuckIndex(Index):
             self._connection.execute("ROLLBACK")
 
 
-def _fetched(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[tuple[object, ...]]:
-    rows = connection.execute(f"SELECT * FROM {quoted(table)}")
+def fetched(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of a query, some at a time."""
+    rows = connection.execute(sql)
     while batch := rows.fetchmany(_BATCH_ROWS):
         yield from batch
 

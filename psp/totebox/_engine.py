@@ -12,11 +12,11 @@ import re
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeAlias
 
 import apsw
 
@@ -53,7 +53,7 @@ from ._limits import CELLS_MAX
 from ._manifest import Column, Table
 from ._storage import SQLValue, from_storage, to_storage
 
-_BUSY_MS: Final = 1_000
+BUSY_MS: Final = 1_000
 """How long a read waits while the index is written; one ingest batch takes less."""
 
 _FUNCTIONS: Final = frozenset(
@@ -67,6 +67,10 @@ _QUOTED: Final = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
 _LOOKED_AT_MAX: Final = 256
 """Statements remembered as having no WITH, some 200 KiB: a row's is the same at every read."""
 _WITH: Final = re.compile(r"\bwith\b", re.IGNORECASE)
+
+
+Release: TypeAlias = Callable[[Sequence[Cell], Decision], Decision]
+"""Takes every group and what this answer alone would say; gives what may be said."""
 
 
 class Engine:
@@ -103,7 +107,7 @@ class Engine:
         # apsw refuses a connection that two worker threads enter at once; they take turns.
         self._turn = threading.Lock()
         self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        self._connection.set_busy_timeout(_BUSY_MS)
+        self._connection.set_busy_timeout(BUSY_MS)
         self._connection.execute(compile_view(table, rule, self._view, as_of))
         tables = {table.name} if as_of is None else {table.name, PAST_PREFIX + table.name}
         # Once, and never changed: statements prepared from here on may be kept and used again.
@@ -121,8 +125,11 @@ class Engine:
         self._as_of = as_of
         self._view = view
 
-    def query(self, plan: Plan) -> dict[str, Value]:
+    def query(self, plan: Plan, release: Release | None = None) -> dict[str, Value]:
         """Answer a plan: the wire answer, without `as_of` and `root`, which the archive adds.
+
+        Args:
+            release: Has the last word where a floor stands: it knows what was answered before.
 
         Raises:
             Invalid, Denied: The plan asks for what the scope does not show or allow.
@@ -161,7 +168,11 @@ class Engine:
             if cells
             else Decision((), None, (), 0)
         )
-        return self._within_limits(len(decision.shown), self._answer(plan, decision))
+        # First of all alone: what is too long is not answered, and so not remembered.
+        answer = self._within_limits(len(decision.shown), self._answer(plan, decision))
+        if release is None or not cells or self._floor <= 1:
+            return answer
+        return self._answer(plan, release(cells, decision))
 
     def row(self, key: Sequence[Value]) -> dict[str, Value] | None:
         """Return the output columns of the row with this key; None if the scope shows none.

@@ -6,29 +6,31 @@ from typing import Final
 
 import trio
 
-from psp.errors import CallFailed
+from psp.errors import PSPError
 from psp.plan import Plan
 from psp.values import Value
 
-from ._engine import Engine
+from ._engine import Engine, Release
 
 _INTERRUPT_EVERY_S: Final = 0.01
 
 
-async def query_in_thread(engine: Engine, plan: Plan) -> dict[str, Value]:
+async def query_in_thread(
+    engine: Engine, plan: Plan, release: Release | None = None
+) -> dict[str, Value]:
     """Run a query in a thread, and end it when the call is cancelled.
 
     Raises:
-        CallFailed: As the engine says it.
+        PSPError: As the engine says it.
     """
     answer: dict[str, Value] = {}
-    failure: CallFailed | None = None
+    failure: PSPError | None = None
     finished = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_interrupt_if_cancelled, engine, finished)
         try:
-            answer = await trio.to_thread.run_sync(engine.query, plan)
-        except CallFailed as exc:
+            answer = await trio.to_thread.run_sync(engine.query, plan, release)
+        except PSPError as exc:
             failure = exc  # Kept: out of a nursery it would come as a group.
         except engine.interrupted:
             pass  # Cancelled, as the other task knows.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
+
+import apsw
 
 from psp.capability import TableRule
 
 from ._duckdb_engine import DuckEngine
-from ._duckdb_index import DuckIndex
-from ._engine import Engine
+from ._duckdb_index import DuckIndex, fetched
+from ._engine import BUSY_MS, Engine
+from ._figurings import Row
 from ._index import Index, NamedRows
 from ._manifest import Table
 from ._sqlite_index import SQLiteIndex
@@ -54,6 +57,39 @@ def read_tables(engine: str, path: Path) -> Iterator[Iterator[NamedRows]]:
 def is_sound(engine: str, path: Path) -> bool:
     """Say whether the ways to an index's rows, which `read_tables` does not go, are whole."""
     return _INDEXES[engine].is_sound(path)
+
+
+_SIZE: Final = "SELECT tree_size FROM psp_build"
+
+
+@contextmanager
+def reading(index: Index, path: Path, sql: str) -> Iterator[tuple[int, Iterable[Row]]]:
+    """Run a query on one state of an open index, beside everything else.
+
+    Gives the tree size that the state stands for, and the rows.
+    """
+    if not isinstance(index, DuckIndex):
+        with reading_sqlite(path, sql) as found:
+            yield found
+        return
+    with closing(index.cursor()) as cursor:
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        [(tree_size,)] = cursor.execute(_SIZE).fetchall()
+        yield int(tree_size), fetched(cursor, sql)
+
+
+@contextmanager
+def reading_sqlite(path: Path, sql: str) -> Iterator[tuple[int, Iterable[Row]]]:
+    """Do as `reading` does with an index that another process may have open."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        connection.execute("BEGIN")
+        [(tree_size,)] = connection.execute(_SIZE).fetchall()
+        assert isinstance(tree_size, int)
+        yield tree_size, connection.execute(sql)
+    finally:
+        connection.close()
 
 
 def open_engine(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from psp.endpoint import Exposed
 from psp.errors import Denied, Invalid
@@ -13,10 +14,16 @@ from psp.rpc import CallReady
 
 from ._archive import Archive
 from ._clocks import ReadClocks, read_clocks
+from ._engines import reading
+from ._history_file import HistoryFile
 from ._live import LiveGrant
-from ._manifest import State
+from ._load_history import load_history
+from ._manifest import State, Table
 from ._memory import GrantMemory
 from ._read_audit import ReadAudit
+
+if TYPE_CHECKING:
+    from ._history import TableHistory
 
 Log: TypeAlias = Callable[[str], None]
 
@@ -51,6 +58,7 @@ class Shared:
     objects: Mapping[str, Exposed] = field(default_factory=dict)
     confinement: str = "not confined (embedded in a program)"
     settled: Checkpoint | None = field(init=False, default=None)
+    _histories: dict[str, TableHistory] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.reads = self.archive.read_audit()
@@ -61,6 +69,18 @@ class Shared:
     def data(self) -> Checkpoint:
         """The newest state that the rows are at."""
         return self.settled or self.archive.ledger.checkpoint
+
+    def history(self, table: Table) -> TableHistory:
+        """Give what was answered about a table, over all grants."""
+        if table.name not in self._histories:
+            archive = self.archive
+            self._histories[table.name] = load_history()(
+                table,
+                partial(reading, archive.index, archive.index_path),
+                HistoryFile(self.memory.state, table.name),
+                archive.manifest.concentration,
+            )
+        return self._histories[table.name]
 
 
 class Granted(Exposed):

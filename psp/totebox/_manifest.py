@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 
 from psp.errors import ArchiveError
 
+from ._concentration import Concentration
+
 COLUMNS_MAX: Final = 512
 """A table wider than this is a matrix, and SQLite stops at 2,000 columns."""
 NAME_CHARACTERS_MAX: Final = 64
@@ -190,6 +192,7 @@ class Manifest:
         engine: What keeps its index and answers from it; see docs/archive.md.
         reads: When the record of a read is durable.
         transitions: How often its state has changed.
+        concentration: The owner's rules for sums that are nearly one subject's.
     """
 
     name: str
@@ -204,6 +207,7 @@ class Manifest:
     labels: Mapping[str, str] = field(default_factory=dict)
     reads: ReadPolicy = ReadPolicy.BEFORE_ANSWER
     transitions: int = 0
+    concentration: Concentration = field(default_factory=Concentration)
 
     def __post_init__(self) -> None:
         if len(self.archive_id) != 32:
@@ -214,6 +218,11 @@ class Manifest:
             raise ArchiveError(
                 f"the floor of {self.name!r} is {self.floor}; 1 publishes every cell that holds"
                 " a subject, 10 is usual where other firms look on."
+            )
+        if self.concentration.is_set and self.floor == 1:
+            raise ArchiveError(
+                f"{self.name!r} has a rule for concentrated sums and the floor 1, which publishes"
+                " single subjects. Set a floor of 2 or more."
             )
         if self.engine not in ENGINES:
             raise ArchiveError(

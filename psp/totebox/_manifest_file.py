@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from psp.errors import ArchiveError
 
+from ._concentration import Concentration
 from ._manifest import Column, ColumnType, Manifest, ReadPolicy, State, Table
 
 FORMAT: Final = 1
@@ -75,6 +76,13 @@ def _manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield f"floor = {manifest.floor}"
     yield "# When a read is on record: before-answer, or within-1s."
     yield f"reads = {_toml(manifest.reads.value)}"
+    rules = manifest.concentration
+    if rules.largest:
+        yield "# No sum of which the n largest subjects make more than k percent: [n, k]."
+        yield f"dominance = [{rules.largest}, {rules.percent}]"
+    if rules.p_percent:
+        yield "# No sum that tells the largest subject's part to within p percent."
+        yield f"p_percent = {rules.p_percent}"
     yield "\n[labels]"
     for name, value in manifest.labels.items():
         yield f"{_toml(name)} = {_toml(value)}"
@@ -208,11 +216,22 @@ def _manifest_from(fields: _Fields) -> Manifest:
             for table in fields.list("tables", (dict,), [])
         ),
         floor=policy.integer("floor"),
+        concentration=_concentration_from(policy),
         reads=_choice(ReadPolicy, policy.text("reads", ReadPolicy.BEFORE_ANSWER.value), "reads"),
     )
     policy.end()
     fields.end()
     return manifest
+
+
+def _concentration_from(policy: _Fields) -> Concentration:
+    pair = policy.list("dominance", (int,), [])
+    if len(pair) not in (0, 2):
+        raise ArchiveError(
+            f"[policy]: dominance has {len(pair)} numbers; it has two, n and k percent."
+        )
+    largest, percent = (int(str(one)) for one in pair or (0, 0))
+    return Concentration(largest, percent, policy.integer("p_percent", 0))
 
 
 def _table_from(fields: _Fields) -> Table:

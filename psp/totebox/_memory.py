@@ -248,6 +248,10 @@ class GrantMemory:
         """Keep the largest ledger that the owner's own people saw; on the disk with `save`."""
         self.seen = max(self.seen, *(link.seen for link in grant.links[:OWN_LINKS]))
 
+    def state(self) -> StateFile:
+        """Give the file; another one after `begin_epoch` has made it anew."""
+        return self._file
+
     def spender(self, grant: Grant, table: str) -> Spend | None:
         """Give what takes from the budgets of a table under a grant; None if no link sets one."""
         if (claim := claim_of(grant, table)) is None:

@@ -41,16 +41,14 @@ from psp.transport import Peer
 from psp.values import Value
 
 from ._answer_size import check_size, groups_in
+from ._answers import Answers
 from ._asset_object import AssetObject, find_document
 from ._bootstrap import Bootstrap
 from ._budgets import Spend
 from ._clocks import Clocks, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
-from ._earlier import check_as_of
 from ._engine import Engine
-from ._engine_thread import query_in_thread
-from ._engines import open_engine
 from ._granted import Granted, Shared
 from ._invocations import Invocations
 from ._limits import TABLES_OPEN_MAX
@@ -263,7 +261,7 @@ class TableObject(Granted):
         self._rule = rule
         self._may_prove = may_prove
         self._spend = spend
-        self._engine = self._open_engine()
+        self._answers = Answers(desk, table, rule)
         # Rows have a connection of their own: behind a scan on the same one, a keyed read would
         # hold up the reader of every other call.
         self._row_engine: Engine | None = None
@@ -284,13 +282,7 @@ class TableObject(Granted):
             # Again: a call may wait behind others, and then scan, until its grant is over.
             self.check_open()
             data = self._desk.data
-            as_of = check_as_of(parsed, data.tree_size, self._floor)
-            figures = None
-            if parsed.as_of is None and self._desk.settled is None:
-                figures = await query_in_thread(self._engine, parsed)
-            # While it was read a change may have come in: then it is read as it was before that.
-            if figures is None or data != self._desk.archive.ledger.checkpoint:
-                figures = await self._query_at(as_of, parsed)
+            as_of, figures = await self._answers.figures(parsed)
             self.check_open()
         root = self._desk.archive.ledger.root_hash(as_of)
         answer = {**figures, "as_of": as_of, "root": root}
@@ -307,15 +299,6 @@ class TableObject(Granted):
         self._desk.counters.result_bytes += size_bytes
         return {**answer, "read": index}
 
-    async def _query_at(self, as_of: int, plan: Plan) -> dict[str, Value]:
-        """Answer from a state that stays as it is. The engine is made for one answer: states are
-        too many to keep one for each."""
-        engine = self._open_engine(as_of)
-        try:
-            return await query_in_thread(engine, replace(plan, as_of=as_of))
-        finally:
-            engine.close()
-
     @method
     def row(self, key: list[Value]) -> RowObject:
         """Give the row of a key: a keyed read takes microseconds, so it runs in the reader."""
@@ -323,11 +306,11 @@ class TableObject(Granted):
         if Operation.READ not in self._rule.allowed_operations:
             raise Denied
         if self._row_engine is None:
-            self._row_engine = self._open_engine()
+            self._row_engine = self._answers.open_engine()
         if self._desk.settled is None:
             values = self._row_engine.row(key)
         else:
-            with closing(self._open_engine(self._desk.settled.tree_size)) as engine:
+            with closing(self._answers.open_engine(self._desk.settled.tree_size)) as engine:
                 values = engine.row(key)
         if values is None:
             raise Denied
@@ -336,7 +319,9 @@ class TableObject(Granted):
     @method
     async def asset(self, key: list[Value]) -> AssetObject:
         """Give the sealed document with this key, if the grant shows it and lets it be read."""
-        return await find_document(self._row_reads(key, "asset"), self._table, self._open_engine)
+        return await find_document(
+            self._row_reads(key, "asset"), self._table, self._answers.open_engine
+        )
 
     def original_of(self, key: Sequence[Value]) -> OriginalObject:
         """Find the sealed file that the row of a key stands in."""
@@ -354,21 +339,6 @@ class TableObject(Granted):
         data = self._desk.data
         return RowReads(
             self._desk, self._time, self._reader, self._rule, key, commands, data, self._spend
-        )
-
-    @property
-    def _floor(self) -> int:
-        return max(self._rule.floor, self._desk.archive.manifest.floor)
-
-    def _open_engine(self, as_of: int | None = None) -> Engine:
-        archive = self._desk.archive
-        return open_engine(
-            archive.index,
-            archive.index_path,
-            self._table,
-            self._rule,
-            entity_floor=self._floor,
-            as_of=as_of,
         )
 
 

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Final, TypeAlias
 
 import apsw
@@ -44,9 +44,17 @@ CREATE TABLE spent (
 ) STRICT, WITHOUT ROWID;
 """
 
+# Apart: the files of earlier archives get it when they are opened. They have answered before it,
+# and nobody can say what any more.
+_ANSWERED_SQL: Final = """
+CREATE TABLE IF NOT EXISTS answered (
+    number INTEGER PRIMARY KEY, of_table TEXT NOT NULL, question BLOB NOT NULL, folded BLOB NOT NULL
+) STRICT;
+"""
+
 
 class StateFile:
-    """The open database. Written by one thread at a time."""
+    """The open database, for any thread: they take turns."""
 
     def __init__(self, path: Path, archive_id: bytes) -> None:
         """Open what is there, and read all of it once: what is damaged is found here.
@@ -54,7 +62,7 @@ class StateFile:
         Raises:
             apsw.Error, OSError, ValueError: It is missing, damaged, in use, or another archive's.
         """
-        self._lock = Lock()
+        self._lock = RLock()
         self._connection = _connect(path)
         try:
             if (found := self.execute("PRAGMA integrity_check")) != [("ok",)]:
@@ -64,6 +72,7 @@ class StateFile:
                 raise ValueError(f"its layout is {layout!r}, and this release knows {_LAYOUT}")
             if facts.get("archive") != archive_id:
                 raise ValueError("it is another archive's")
+            self.execute(_ANSWERED_SQL)
         except BaseException:
             self._connection.close()
             raise
@@ -92,14 +101,15 @@ class StateFile:
     def stand_in(cls, archive_id: bytes, facts: Mapping[str, Stored]) -> StateFile:
         """Make one that is nowhere, for an archive that has lost its own."""
         state = cls.__new__(cls)
-        state._lock = Lock()
+        state._lock = RLock()
         state._connection = apsw.Connection(":memory:")
         _lay_out(state._connection, archive_id, facts)
         return state
 
     def execute(self, sql: str, values: tuple[Stored, ...] = ()) -> list[tuple[Stored, ...]]:
         """Run one statement and give its rows."""
-        return [tuple(row) for row in self._connection.execute(sql, values)]
+        with self._lock:  # apsw refuses a connection that two threads enter at once.
+            return [tuple(row) for row in self._connection.execute(sql, values)]
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -146,6 +156,6 @@ def _connect(path: Path, *, is_new: bool = False) -> apsw.Connection:
 
 def _lay_out(connection: apsw.Connection, archive_id: bytes, facts: Mapping[str, Stored]) -> None:
     with connection:
-        connection.execute(_LAYOUT_SQL)
+        connection.execute(_LAYOUT_SQL + _ANSWERED_SQL)
         for name, value in {"layout": _LAYOUT, "archive": archive_id, **facts}.items():
             connection.execute("INSERT INTO fact VALUES (?, ?)", (name, value))

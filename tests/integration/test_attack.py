@@ -49,6 +49,7 @@ RULES = {
     "forged call": {"invocation"},
     "held-back call": {"invocation"},
     "another grant's call": {"invocation"},
+    "pipelined hidden value": {"floor"},
 }
 
 

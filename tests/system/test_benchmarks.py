@@ -240,3 +240,12 @@ def test_ingest_measures_the_flights_beside_duckdb() -> None:
     result = json.loads(done.stdout)
     assert set(result["ratios"]) == INGEST_KEYS
     assert result["figures"]["ingest_rows"] == 2_000
+
+
+@pytest.mark.slow
+def test_the_audit_of_answers_is_measured_by_questions_in_turn() -> None:
+    result = quick("audit")
+
+    assert set(result["ratios"]) == {"audit_overhead_200_queries"}
+    assert set(result["figures"]["ratios_beside"]) == {"audit_overhead_200_queries_flights"}
+    assert result["figures"]["refused_for_earlier_answers"]

@@ -144,12 +144,23 @@ def test_the_live_scenes_end_as_they_must(demo: dict[str, Any]) -> None:
     assert {scene["name"]: scene["ended"] for scene in demo["scenes"]} == {
         "one row for three seconds": "read, then expired",
         "a stolen grant": "denied",
+        "two sums, one house apart": "suppressed",
         "an unpaired machine": "not paired",
         "a hostile member": "neutralised",
         "a killed member": "unreachable",
     }
     killed = next(scene for scene in demo["scenes"] if scene["name"] == "a killed member")
     assert killed["states"] == {"answered": 69, "unreachable": 1}
+
+
+def test_two_sums_that_differ_by_one_house_are_not_both_told(
+    demo: dict[str, Any], raw: Cells
+) -> None:
+    (scene,) = [it for it in demo["scenes"] if it["name"] == "two sums, one house apart"]
+    sales = sum(len(cell) for (code, _), cell in raw.items() if code == "98103")
+    assert scene["counts"] == [sales, sales - 1] == [602, 601]
+    assert scene["difference"] == "640000"
+    assert "with earlier answers this one would tell of fewer than 10 subjects" in scene["sentence"]
 
 
 def test_no_record_left_the_archives_for_the_views(demo: dict[str, Any]) -> None:

@@ -1,0 +1,92 @@
+"""Answers about one table under one grant: at which state, by which engine, and with what history.
+
+Where no floor stands, the newest state is asked and nothing is remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from psp.capability import TableRule
+from psp.plan import Filter, Plan
+from psp.values import Value
+
+from ._earlier import check_as_of
+from ._engine import Engine, Release
+from ._engine_thread import query_in_thread
+from ._engines import open_engine
+from ._granted import Shared
+from ._history_file import Asked, RowsDisagree
+from ._manifest import Table
+
+if TYPE_CHECKING:
+    from ._history import TableHistory
+
+
+class Answers:
+    """Answers plans about one table, as one grant shows it."""
+
+    def __init__(self, desk: Shared, table: Table, rule: TableRule) -> None:
+        self._desk = desk
+        self._table = table
+        self._rule = rule
+        self._engine = self.open_engine()
+
+    async def figures(self, plan: Plan) -> tuple[int, dict[str, Value]]:
+        """Answer a plan; the tree size that it is answered at comes first.
+
+        Raises:
+            PSPError: As the engine says, and the history.
+        """
+        data, floor = self._desk.data, self._floor
+        newest, release = data.tree_size, None
+        if floor > 1:
+            history = self._desk.history(self._table)
+            newest, same_since = await trio.to_thread.run_sync(history.release_point, newest, floor)
+            release = self._release(history, plan, same_since)
+        as_of = check_as_of(plan, newest, floor)
+        if plan.as_of is None and self._desk.settled is None and as_of == data.tree_size:
+            try:
+                figures = await query_in_thread(self._engine, plan, release)
+            except RowsDisagree:
+                if data == self._desk.archive.ledger.checkpoint:
+                    raise
+            else:
+                if data == self._desk.archive.ledger.checkpoint:
+                    return as_of, figures
+        # Or while it was read a change came in: then it is read as it was before that.
+        return as_of, await self._query_at(as_of, plan, release)
+
+    async def _query_at(self, as_of: int, plan: Plan, release: Release | None) -> dict[str, Value]:
+        """Answer from a state that stays as it is. The engine is made for one answer: states are
+        too many to keep one for each."""
+        engine = self.open_engine(as_of)
+        try:
+            return await query_in_thread(engine, replace(plan, as_of=as_of), release)
+        finally:
+            engine.close()
+
+    def _release(self, history: TableHistory, plan: Plan, same_since: int) -> Release | None:
+        rows = tuple(Filter(name, domain) for name, domain in sorted(self._rule.rows.items()))
+        asked = Asked(replace(plan, as_of=same_since), rows)
+        return partial(history.release, asked, floor=self._floor)
+
+    @property
+    def _floor(self) -> int:
+        return max(self._rule.floor, self._desk.archive.manifest.floor)
+
+    def open_engine(self, as_of: int | None = None) -> Engine:
+        """Open an engine bound to the grant."""
+        archive = self._desk.archive
+        return open_engine(
+            archive.index,
+            archive.index_path,
+            self._table,
+            self._rule,
+            entity_floor=self._floor,
+            as_of=as_of,
+        )

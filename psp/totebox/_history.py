@@ -1,0 +1,366 @@
+"""What an archive has told of one table, over all who asked, and what it may still tell.
+
+Each figure of an answer is the total of a set of rows: of a shown group, or of all hidden ones. A
+count can be subtracted from any other count, a sum from any sum of the same column. All of them are
+in one account of released sets (`QuerySets`), as if every question asked for every figure: mostly
+it does, and one account is a third of the work of three. Only the sums of a column that may be
+empty have an account of their own: their sets are not those of the counts beside them. Where an
+answer would let a part that is too small be computed, one more group is hidden, and it is tried
+again; where that does not help, the answer is refused.
+
+What was answered is on the disk before it leaves: the question with the domains of its grant, the
+state it was asked at, and what was folded. From that the accounts are made again at the next start.
+
+An answer shows a *release point*: a state that moves on only when enough new subjects are there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from psp.plan import Measure
+
+from ._compile import key_value
+from ._concentration import Concentration
+from ._disclosure import Cell, Decision, Key, Rule, Withheld, fold
+from ._history_file import Asked, HistoryFile, RowsDisagree
+from ._manifest import Table
+from ._published import Sets, measures_of, published_sets, summed_columns
+from ._query_sets import NOWHERE, HistoryFull, Labels, QuerySets, Reveals
+from ._row_versions import Groups, Moved, Reading, RowVersions, StoredKey, labels_of, merged
+from ._storage import to_typed_domain
+
+FOLDS_MAX: Final = 3
+"""Groups hidden for the sake of earlier answers. Where more would have to be, the question is a bad
+one, and each try costs as much as the first."""
+
+REPEATS_MAX: Final = 65_536
+"""Questions remembered with what was folded, some 20 MiB. Beyond, one that had to fold groups is
+refused: its repeat might have to fold others."""
+
+TOLD_MAX: Final = 256
+"""Questions of which it is kept in memory what they were told: a page of figures asks some ten, and
+asks them again and again."""
+
+LABELS_AT_ONCE: Final = 16_000_000
+"""Labels of rows held while the accounts are made again, 128 MiB."""
+
+MOVED_MAX: Final = 5
+
+Accounts: TypeAlias = dict[str, QuerySets]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer on its way, as sets of rows."""
+
+    groups: Groups
+    keys: dict[Key, StoredKey]
+    sets: Sets
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a question was told: which groups are shown, which hidden for the history, or nothing.
+
+    It may be told so again without a look at the account: the same state gives the same groups.
+    """
+
+    shown: set[Key]
+    folded: dict[Key, Rule]
+    refused: Withheld | None = None
+
+
+class Point(NamedTuple):
+    """The state that answers show.
+
+    Attributes:
+        tree_size: Which answers name.
+        same_since: The first state with the very same rows: by it a question is known again.
+    """
+
+    tree_size: int
+    same_since: int
+
+
+class TableHistory:
+    """The history of one table. Called from worker threads, one at a time."""
+
+    def __init__(
+        self, table: Table, reading: Reading, file: HistoryFile, concentration: Concentration
+    ) -> None:
+        self._table = table
+        self._concentration = concentration
+        self._rows = RowVersions(table, reading)
+        self._file = file
+        self._accounts: Accounts = {}
+        self._folded: dict[bytes, list[StoredKey]] | None = None
+        self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
+        self._points: dict[tuple[int, int], Point] = {}  # The latest one alone.
+        self._lock = Lock()
+
+    def release_point(self, tree_size: int, floor: int) -> Point:
+        """Give the state that answers show, at most `tree_size`; move it on if it is time.
+
+        Raises:
+            ArchiveError: The disk refused.
+        """
+        with self._lock:
+            asked = tree_size, floor
+            if asked not in self._points:
+                self._points = {asked: self._settled(lambda: self._release_point(*asked))}
+            return self._points[asked]
+
+    def _release_point(self, tree_size: int, floor: int) -> Point:
+        self._rows.follow(tree_size)
+        point = self._file.release_point(floor)
+        rows = self._rows
+        if point:
+            is_new = (rows.begun >= point) & (rows.begun < tree_size)
+            if not (is_new | ((rows.ended >= point) & (rows.ended < tree_size))).any():
+                return Point(tree_size, point)  # Nothing of this table has changed since.
+            subjects = np.unique(rows.subjects[is_new])
+            known = np.unique(rows.subjects[rows.begun < point])
+            if len(np.setdiff1d(subjects, known, assume_unique=True)) < floor:
+                return Point(point, point)
+        self._file.set_release_point(floor, tree_size)
+        return Point(tree_size, tree_size)
+
+    def release(
+        self, asked: Asked, cells: Sequence[Cell], decision: Decision, floor: int
+    ) -> Decision:
+        """Decide on an answer by all earlier ones, and remember it durably.
+
+        Args:
+            asked: At the state of a release point, as `same_since` has it.
+            decision: What the answer alone would say.
+
+        Raises:
+            Withheld: It would tell too much.
+            RowsDisagree: The cells are of another state.
+            ArchiveError: The disk refused.
+        """
+        measures = asked.plan.measures
+        sets = published_sets(measures, self._table)
+        asked = replace(asked, plan=replace(asked.plan, measures=measures_of(sets)))
+        question = asked.encode()
+        sums = summed_columns(measures) if self._concentration.is_set else ()
+        with self._lock:
+            told = self._told.get((question, floor, sums))
+            if told is None or told.shown != _left(decision, told.folded):
+                told = self._settled(
+                    lambda: self._release(asked, question, cells, decision, floor, sums)
+                )
+                self._told[question, floor, sums] = told
+                if len(self._told) > TOLD_MAX:
+                    self._told.popitem(last=False)
+        if told.refused is not None:
+            raise told.refused.again()
+        return _fold_all(decision, told.folded, measures)
+
+    def _release(
+        self,
+        asked: Asked,
+        question: bytes,
+        cells: Sequence[Cell],
+        decision: Decision,
+        floor: int,
+        sums: Sequence[str],
+    ) -> _Told:
+        assert asked.plan.as_of is not None
+        self._rows.follow(asked.plan.as_of)
+        known = self._known()
+        answer = self._answer(asked)
+        _check_rows(answer, cells)
+        keys = {stored: key for key, stored in answer.keys.items()}
+        folded: dict[Key, Rule] = {}
+        try:
+            if sums:
+                folded = self._concentrated(answer, decision, sums)
+            earlier = [keys[stored] for stored in known.get(question, ())]
+            folded = dict.fromkeys(earlier, Rule.HISTORY) | folded
+            folded, accounts = self._tried(answer, decision, folded, floor)
+        except Withheld as exc:  # For good: the account only grows.
+            return _Told(_left(decision, {}), {}, refused=exc)
+        except HistoryFull:
+            raise Withheld.by(
+                Rule.HISTORY,
+                f"so many different questions about {self._table.name!r} have been answered that no"
+                " more can be kept account of; ask one that was answered before, or what can be"
+                " added up from such",
+            ) from None
+        adds = any(self._accounts.get(name) is not it for name, it in accounts.items())
+        if question not in known and (adds or folded):
+            if len(known) >= REPEATS_MAX:
+                raise _reveals(floor)
+            shown = _left(decision, folded)
+            known[question] = [stored for key, stored in answer.keys.items() if key not in shown]
+            self._file.add(question, known[question])
+        self._accounts.update(accounts)
+        return _Told(_left(decision, folded), folded)
+
+    def _tried(
+        self, answer: _Answer, decision: Decision, folded: dict[Key, Rule], floor: int
+    ) -> tuple[dict[Key, Rule], Accounts]:
+        """Fold groups until nothing is told of that is too small."""
+        for _ in range(FOLDS_MAX + 1):
+            left = _left(decision, folded)
+            shown = [cell for cell in decision.shown if cell.key in left]
+            try:
+                return folded, self._with(
+                    [(answer, [answer.keys[cell.key] for cell in shown])], floor
+                )
+            except Reveals as exc:
+                key = _to_fold(answer, shown, exc)
+            if key is None:
+                break
+            folded = {**folded, key: Rule.HISTORY}
+        raise _reveals(floor)
+
+    def _concentrated(
+        self, answer: _Answer, decision: Decision, sums: Sequence[str]
+    ) -> dict[Key, Rule]:
+        """Hide the groups whose sums are nearly one subject's, and what it takes to hide them."""
+        rows, rule = self._rows, self._concentration
+        parts = [rows.contributions(answer.groups, column) for column in sums]
+
+        def hides(keys: Iterable[StoredKey]) -> bool:
+            chosen = list(keys)
+            return bool(chosen) and any(rule.hides(merged(part, chosen)) for part in parts)
+
+        left = {cell.key: answer.keys[cell.key] for cell in decision.shown}
+        folded = {key: Rule.DOMINANCE for key, stored in left.items() if hides([stored])}
+        by_size = sorted(decision.shown, key=lambda cell: cell.subjects)
+        waiting = [cell.key for cell in by_size if cell.key not in folded]
+        while hides(s for key, s in answer.keys.items() if key not in left or key in folded):
+            if not waiting:
+                raise Withheld.by(
+                    Rule.DOMINANCE,
+                    "nearly all of this sum is one or two subjects'; ask for a count, or for a"
+                    " coarser question",
+                )
+            folded[waiting.pop(0)] = Rule.COMPLEMENT
+        return folded
+
+    def _with(self, answers: Sequence[tuple[_Answer, list[StoredKey]]], floor: int) -> Accounts:
+        """Give the accounts with some answers more."""
+        rows = self._rows
+        partitions: dict[str, list[Labels]] = {}
+        for answer, shown in answers:
+            numbers = {key: number for number, key in enumerate(shown)}
+            labels = labels_of(len(rows.begun), answer.groups, numbers, len(shown))
+            for of, sets in answer.sets.items():
+                for column in sets:
+                    cut = labels
+                    if column is not None:
+                        cut = np.where(rows.has_value(column), labels, NOWHERE)
+                    partitions.setdefault(of, []).append(cut)
+        accounts: Accounts = {}
+        for name, sets_of_it in partitions.items():
+            account = self._accounts.get(name)
+            if account is None:
+                account = QuerySets.over(rows.subjects)
+            elif (late := rows.subjects[len(account.subjects) :]).size:
+                account = account.with_rows(late)
+            accounts[name] = account.with_sets(sets_of_it, floor)
+        return accounts
+
+    def _answer(self, asked: Asked) -> _Answer:
+        plan = asked.plan
+        assert plan.as_of is not None
+        filters = [
+            replace(each, domain=to_typed_domain(self._table.column(each.column), each.domain))
+            for each in plan.filters
+        ]
+        groups = self._rows.groups(plan.as_of, [*asked.rows, *filters], plan.group)
+        columns = [(key, self._table.column(key.column)) for key in plan.group]
+        keys = {
+            tuple(
+                key_value(key, column, value)
+                for (key, column), value in zip(columns, stored, strict=True)
+            ): stored
+            for stored in groups.keys
+        }
+        return _Answer(groups, keys, published_sets(plan.measures, self._table))
+
+    def _known(self) -> dict[bytes, list[StoredKey]]:
+        """Make the accounts again from what was answered before this start."""
+        if self._folded is not None:
+            return self._folded
+        known: dict[bytes, list[StoredKey]] = {}
+        waiting: list[tuple[_Answer, list[StoredKey]]] = []
+        at_once = LABELS_AT_ONCE // (len(self._rows.begun) + 1) + 1
+        for question, folded in self._file.answered():
+            known[question] = folded
+            asked = Asked.decode(question)
+            assert asked.plan.as_of is not None
+            answer = self._answer(asked)
+            gone = set(folded)
+            waiting.append((answer, [key for key in answer.groups.keys if key not in gone]))
+            if len(waiting) >= at_once:
+                self._accounts.update(self._with(waiting, 1))
+                waiting.clear()
+        if waiting:
+            self._accounts.update(self._with(waiting, 1))
+        self._folded = known
+        return known
+
+    def _settled(self, work: Callable[[], _T]) -> _T:
+        """Begin again where the index moved on while it was read."""
+        for _ in range(MOVED_MAX):
+            try:
+                return work()
+            except Moved:
+                continue
+        raise RowsDisagree("the index changed faster than it could be read")
+
+
+def _left(decision: Decision, folded: Mapping[Key, Rule]) -> set[Key]:
+    return {cell.key for cell in decision.shown}.difference(folded)
+
+
+def _fold_all(
+    decision: Decision, folded: Mapping[Key, Rule], measures: Sequence[Measure]
+) -> Decision:
+    for cell in decision.shown:
+        if cell.key in folded:
+            decision = fold(decision, cell.key, measures, folded[cell.key])
+    return decision
+
+
+def _to_fold(answer: _Answer, shown: Sequence[Cell], told: Reveals) -> Key | None:
+    """Choose the group to hide: the smallest that holds some of what would be told of."""
+    groups = answer.groups
+    inside = np.isin(groups.rows, told.rows)
+    if not inside.any():
+        return None
+    touched = {groups.keys[group] for group in np.unique(groups.group[inside]).tolist()}
+    holding = [cell for cell in shown if answer.keys[cell.key] in touched]
+    # All of it hidden already: then what is hidden has to grow.
+    chosen = holding or shown
+    if not chosen:
+        return None
+    return min(chosen, key=lambda cell: cell.subjects).key
+
+
+def _check_rows(answer: _Answer, cells: Sequence[Cell]) -> None:
+    counts = np.bincount(answer.groups.group, minlength=len(answer.groups.keys)).tolist()
+    ours = dict(zip(answer.groups.keys, counts, strict=True))
+    theirs = {answer.keys.get(cell.key): sum(part.rows for part in cell.parts) for cell in cells}
+    if ours != theirs:
+        raise RowsDisagree("the engine and the audit of answers count different rows")
+
+
+def _reveals(floor: int) -> Withheld:
+    return Withheld.by(
+        Rule.HISTORY,
+        f"with earlier answers this one would tell of fewer than {floor} subjects; ask a coarser"
+        " question, or the same one as before",
+    )

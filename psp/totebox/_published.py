@@ -1,0 +1,46 @@
+"""Which sets of rows the figures of a question publish, and by which account they count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+from psp.capability import Operation
+from psp.plan import Measure
+
+from ._manifest import Table
+
+ROWS: Final = ""
+"""The account of whole rows; those of sums of columns that may be empty have the columns' names."""
+
+Sets: TypeAlias = Mapping[str, Sequence[str | None]]
+"""For each account, the released sets: all rows of a cell, or those with a value in a column."""
+
+
+def published_sets(measures: Sequence[Measure], table: Table) -> Sets:
+    """Say which sets the figures of a plan publish, by account."""
+    sets: dict[str, dict[str | None, None]] = {}
+    for measure in measures:
+        column = measure.column
+        if column is not None and not table.column(column).nullable:
+            column = None  # As many values as rows.
+        if measure.operation in (Operation.COUNT, Operation.MEAN):
+            sets.setdefault(ROWS, {})[column] = None
+        if measure.operation in (Operation.SUM, Operation.MEAN):
+            sets.setdefault(column or ROWS, {})[column] = None
+    return {name: list(it) for name, it in sets.items()}
+
+
+def measures_of(sets: Sets) -> tuple[Measure, ...]:
+    """Give the fewest measures that publish these sets: by them a question is known again."""
+    return tuple(
+        Measure(Operation.COUNT if of == ROWS else Operation.SUM, column)
+        for of, columns in sorted(sets.items())
+        for column in sorted(columns, key=lambda it: it or "")
+    )
+
+
+def summed_columns(measures: Sequence[Measure]) -> tuple[str, ...]:
+    """Give the columns that are added up."""
+    sums = (Operation.SUM, Operation.MEAN)
+    return tuple(sorted({it.column for it in measures if it.column and it.operation in sums}))
