@@ -169,7 +169,7 @@ def decide(
         other = merge_parts((*other, *cell.parts))
     return Decision(
         shown=tuple(cell for cell in cells if cell.key not in rules),
-        other=_combined(folded, measures) if rules else None,
+        other=_combined([cell.figures for cell in folded], measures) if rules else None,
         hidden=tuple((key, rules[key]) for key in listed or () if key in rules),
         hidden_count=len(rules),
         listed=None if listed is None else frozenset(listed),
@@ -179,14 +179,12 @@ def decide(
 def fold(decision: Decision, key: Key, measures: Sequence[Measure], rule: Rule) -> Decision:
     """Hide one more of the shown cells."""
     [cell] = [cell for cell in decision.shown if cell.key == key]
-    figures = cell.figures
-    if decision.other is not None:
-        figures = tuple(combine_rows(measures, decision.other, figures))
+    hidden = [cell.figures] if decision.other is None else [decision.other, cell.figures]
     may_print = decision.listed is not None and key in decision.listed
     return replace(
         decision,
         shown=tuple(each for each in decision.shown if each is not cell),
-        other=figures,
+        other=_combined(hidden, measures),
         hidden=(*decision.hidden, *([(key, rule)] if may_print else [])),
         hidden_count=decision.hidden_count + 1,
     )
@@ -328,12 +326,14 @@ def _minus(row: Sequence[Fraction], factor: Fraction, other: Sequence[Fraction])
     return [left - factor * right for left, right in zip(row, other, strict=True)]
 
 
-def _combined(cells: Sequence[Cell], measures: Sequence[Measure]) -> tuple[Figure, ...]:
+def _combined(
+    hidden: Sequence[tuple[Figure, ...]], measures: Sequence[Measure]
+) -> tuple[Figure, ...]:
     # What cannot be combined is null in `other`, even where that is one cell only.
     known = [measure.operation is not Operation.DISTINCT for measure in measures]
     some = list(compress(measures, known))
-    figures = list(compress(cells[0].figures, known))
-    for cell in cells[1:]:
-        figures = combine_rows(some, figures, list(compress(cell.figures, known)))
+    figures = list(compress(hidden[0], known))
+    for each in hidden[1:]:
+        figures = combine_rows(some, figures, list(compress(each, known)))
     combined = iter(figures)
     return tuple(next(combined) if each else None for each in known)

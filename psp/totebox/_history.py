@@ -29,6 +29,7 @@ from psp.plan import Measure
 from ._compile import key_value
 from ._concentration import Concentration
 from ._disclosure import Cell, Decision, Key, Rule, Withheld, fold
+from ._histogram import counting, histogram_in
 from ._history_file import Asked, HistoryFile, RowsDisagree
 from ._manifest import Table
 from ._published import Sets, measures_of, published_sets, summed_columns
@@ -147,9 +148,10 @@ class TableHistory:
             RowsDisagree: The cells are of another state.
             ArchiveError: The disk refused.
         """
-        measures = asked.plan.measures
-        sets = published_sets(measures, self._table)
-        asked = replace(asked, plan=replace(asked.plan, measures=measures_of(sets)))
+        measures = counting(asked.plan).measures
+        if histogram_in(asked.plan) is None:
+            sets = published_sets(measures, self._table)
+            asked = replace(asked, plan=replace(asked.plan, measures=measures_of(sets)))
         question = asked.encode()
         sums = summed_columns(measures) if self._concentration.is_set else ()
         with self._lock:
@@ -279,16 +281,18 @@ class TableHistory:
             replace(each, domain=to_typed_domain(self._table.column(each.column), each.domain))
             for each in plan.filters
         ]
-        groups = self._rows.groups(plan.as_of, [*asked.rows, *filters], plan.group)
+        groups = self._rows.groups(
+            plan.as_of, [*asked.rows, *filters], plan.group, histogram_in(plan)
+        )
         columns = [(key, self._table.column(key.column)) for key in plan.group]
         keys = {
-            tuple(
-                key_value(key, column, value)
-                for (key, column), value in zip(columns, stored, strict=True)
+            (
+                *(key_value(*each, value) for each, value in zip(columns, stored, strict=False)),
+                *stored[len(columns) :],  # The number of a histogram's bin.
             ): stored
             for stored in groups.keys
         }
-        return _Answer(groups, keys, published_sets(plan.measures, self._table))
+        return _Answer(groups, keys, published_sets(counting(plan).measures, self._table))
 
     def _known(self) -> dict[bytes, list[StoredKey]]:
         """Make the accounts again from what was answered before this start."""

@@ -11,6 +11,7 @@ import msgpack
 from psp.capability import RowDomain
 from psp.errors import PSPError
 from psp.plan import Filter, Plan
+from psp.values import from_ext, to_ext
 
 from ._state_file import StateFile
 
@@ -33,12 +34,12 @@ class Asked:
 
     def encode(self) -> bytes:
         rows = [[each.column, each.domain.to_wire()] for each in self.rows]
-        packed: bytes = msgpack.packb([self.plan.to_wire(), rows])
+        packed: bytes = msgpack.packb([self.plan.to_wire(), rows], default=to_ext)
         return packed
 
     @classmethod
     def decode(cls, packed: bytes) -> Asked:
-        plan, rows = msgpack.unpackb(packed)
+        plan, rows = msgpack.unpackb(packed, ext_hook=from_ext)
         filters = (Filter(column, RowDomain.from_wire_untrusted(domain)) for column, domain in rows)
         return cls(Plan.from_wire_untrusted(plan), tuple(filters))
 

@@ -13,6 +13,15 @@ from ._manifest import Table
 ROWS: Final = ""
 """The account of whole rows; those of sums of columns that may be empty have the columns' names."""
 
+SUMMING: Final = frozenset({Operation.SUM, Operation.MEAN, Operation.VARIANCE})
+"""What adds a column up. The squares of a variance are one more sum over the very same rows."""
+
+_COUNTING: Final = frozenset(
+    {Operation.COUNT, Operation.MEAN, Operation.VARIANCE, Operation.DISTINCT}
+)
+"""What tells how many rows there are. Different values are counted as rows are: one row more is one
+value more or none, and to be told which is to be told of that row."""
+
 Sets: TypeAlias = Mapping[str, Sequence[str | None]]
 """For each account, the released sets: all rows of a cell, or those with a value in a column."""
 
@@ -24,9 +33,9 @@ def published_sets(measures: Sequence[Measure], table: Table) -> Sets:
         column = measure.column
         if column is not None and not table.column(column).nullable:
             column = None  # As many values as rows.
-        if measure.operation in (Operation.COUNT, Operation.MEAN):
+        if measure.operation in _COUNTING:
             sets.setdefault(ROWS, {})[column] = None
-        if measure.operation in (Operation.SUM, Operation.MEAN):
+        if measure.operation in SUMMING:
             sets.setdefault(column or ROWS, {})[column] = None
     return {name: list(it) for name, it in sets.items()}
 
@@ -42,5 +51,4 @@ def measures_of(sets: Sets) -> tuple[Measure, ...]:
 
 def summed_columns(measures: Sequence[Measure]) -> tuple[str, ...]:
     """Give the columns that are added up."""
-    sums = (Operation.SUM, Operation.MEAN)
-    return tuple(sorted({it.column for it in measures if it.column and it.operation in sums}))
+    return tuple(sorted({it.column for it in measures if it.column and it.operation in SUMMING}))

@@ -16,20 +16,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from psp.capability import RowDomain
-from psp.plan import Filter, GroupKey
+from psp.capability import RowDomain, between
+from psp.plan import Filter, GroupKey, Measure
 
 from ._index import PAST_PREFIX
 from ._listed import bucket_text
 from ._manifest import Table
 from ._query_sets import NOWHERE, Labels, numbered
 from ._small_parts import Flags, Numbers
-from ._storage import SQLValue, from_storage, quoted
+from ._storage import SQLValue, from_storage, quoted, to_typed_domain
 
 StoredKey: TypeAlias = tuple[SQLValue, ...]
 """A group's key as the index has it, a bucket as its text."""
@@ -119,13 +120,27 @@ class RowVersions:
         coded = self.column(name)
         return self._each(coded, [value is not None for value in coded.values])
 
-    def groups(self, tree_size: int, filters: Sequence[Filter], keys: Sequence[GroupKey]) -> Groups:
-        """Tell the versions of a state that pass all filters apart by group key."""
+    def groups(
+        self,
+        tree_size: int,
+        filters: Sequence[Filter],
+        keys: Sequence[GroupKey],
+        binned: Measure | None = None,
+    ) -> Groups:
+        """Tell the versions of a state that pass all filters apart by group key.
+
+        Args:
+            binned: A histogram, whose bin's number is then the last part of the key.
+        """
         passing = self.at(tree_size)
+        if binned is not None and binned.column is not None:
+            passing &= self.has_value(binned.column)
         for each in filters:
             passing &= self._in_domain(each.column, each.domain)
         rows = np.flatnonzero(passing)
         columns = [self._bucketed(key) for key in keys]
+        if binned is not None and binned.column is not None:
+            columns.append(self._binned(binned.column, binned.edges))
         group = self._combined(columns, rows)
         firsts = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
         firsts[group] = np.arange(len(group))
@@ -181,6 +196,16 @@ class RowVersions:
             for value in coded.values
         ]
         return Coded([*numbers], np.array(codes, np.int32)[coded.codes])
+
+    def _binned(self, name: str, edges: Sequence[int | Decimal]) -> Coded:
+        """Number the bin of each value: the edges at or below it."""
+        coded, column = self.column(name), self.table.column(name)
+        above = [to_typed_domain(column, between(edge, None)) for edge in edges]
+        bins = [
+            0 if value is None else sum(it.contains(from_storage(column, value)) for it in above)
+            for value in coded.values
+        ]
+        return Coded([*range(len(edges) + 1)], np.array(bins, np.int32)[coded.codes])
 
     def _read(self, names: Sequence[str]) -> None:
         columns = "".join(f", {quoted(name)}" for name in names)

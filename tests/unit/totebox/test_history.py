@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -312,3 +313,45 @@ async def test_the_audit_counts_the_rows_that_the_engine_counts(
                     except Suppressed:
                         refused += 1
     assert refused < asked
+
+
+EVERY_FIGURE = replace(
+    TENANT,
+    operations=TENANT.operations | {Operation.VARIANCE, Operation.DISTINCT, Operation.HISTOGRAM},
+)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [Measure(Operation.VARIANCE, "price"), Measure(Operation.DISTINCT, "price")],
+    ids=["variance", "distinct"],
+)
+async def test_every_figure_of_a_set_of_rows_counts_for_every_other(
+    homes: Bench, measure: Measure
+) -> None:
+    table = homes.table(EVERY_FIGURE)
+    assert await counted(table, ask()) == [80]
+
+    assert await is_refused(table, ask(measure, date=until(78)))
+    assert (await told(table, ask(measure)))["cells"], "the same rows give nothing new away"
+
+
+async def test_the_bins_of_a_histogram_are_sets_of_rows_as_any_groups_are(homes: Bench) -> None:
+    table = homes.table(EVERY_FIGURE)
+    bins = Measure(Operation.HISTOGRAM, "area", (Decimal("2.5"), 5))
+    answer = await told(table, ask(bins))
+    assert answer["cells"] == [[[], [[20, 20, 40, 0]]]]
+
+    # One home more than the first bin has.
+    assert await is_refused(table, ask(area=between(None, Decimal("2.5"))))
+    assert (await told(reopened(homes).table(EVERY_FIGURE), ask(bins)))["cells"] == answer["cells"]
+
+
+async def test_a_histogram_folds_a_bin_for_what_was_told_before(homes: Bench) -> None:
+    table = homes.table(EVERY_FIGURE)
+    assert await counted(table, ask(area=between(None, Decimal("2.5")))) == [21]
+
+    answer = await told(table, ask(Measure(Operation.HISTOGRAM, "area", (Decimal("2.5"), 5))))
+    # The first two together: beside one alone, the home that is 2.5 wide could be subtracted.
+    assert answer["hidden_count"] == 2
+    assert answer["cells"] == [[[], [[None, None, 40, 0]]]]
