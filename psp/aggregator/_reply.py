@@ -14,11 +14,9 @@ from psp.ledger import ProofFile, decode_proof_file_untrusted
 from psp.plan import Figure, Plan
 from psp.values import Value
 
-Key = tuple[Value, ...]
+from ._limits import CELLS_MAX
 
-CELLS_MAX: Final = 100_000
-"""Cells of one member's answer. An archive's own limit on groups is lower; this one protects us
-from an archive that has none."""
+Key = tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from psp.capability import decode_chain_untrusted, token_from_text_untrusted
 from psp.endpoint import Address
@@ -26,11 +27,15 @@ class Member:
         name: What people call it; unique in the estate.
         label: A longer name for tables and pages.
         address: Where it listens and which certificate it must show.
+        kind: What sort of archive it is, such as `books`; the operator's word.
+        labels: What else it can be chosen by, such as `region`: `north`.
     """
 
     name: str
     label: str
     address: Address
+    kind: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +136,7 @@ class Roster:
             ) from None
 
 
-def _member(entry: Mapping[str, str], root: Path) -> Member:
+def _member(entry: Mapping[str, Any], root: Path) -> Member:
     certificate = (root / entry["certificate"]).read_text("ascii")
     return Member(
         name=entry["name"],
@@ -139,6 +144,8 @@ def _member(entry: Mapping[str, str], root: Path) -> Member:
         address=Address.from_text_untrusted(
             entry["address"], certificate_pem=certificate, name=entry["name"]
         ),
+        kind=str(entry.get("kind", "")),
+        labels={key: str(value) for key, value in entry.get("labels", {}).items()},
     )
 
 

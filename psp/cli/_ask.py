@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Unpack
 
 from cyclopts import Parameter
 
-from psp.aggregator import Fleet, ReadReceipt
+from psp.aggregator import Answer, AskOptions, BlockingFleet, Fleet, ReadReceipt
 from psp.console import neutral, render_answer, render_status
-from psp.errors import EstateError, LedgerError
+from psp.errors import EstateError, LedgerError, TooFewAnswered
 from psp.ledger import decode_proof_file_untrusted
 from psp.totebox import decode_read_untrusted, hash_result
 
@@ -23,6 +24,8 @@ def ask(
     *,
     estate: Path | None = None,
     tenant: str | None = None,
+    members: str = "",
+    require: str = "deadline",
     within: float = 10.0,
     as_of: int | None = None,
     receipts: Path | None = None,
@@ -38,6 +41,10 @@ def ask(
         The estate's directory.
     tenant
         Who asks; by default the estate's first tenant.
+    members
+        Whom to ask, as in: region=north,kind=books
+    require
+        How many must answer: all, any, quorum, quorum:N, or deadline for whoever is in time.
     within
         Seconds after which a member counts as late.
     as_of
@@ -48,12 +55,18 @@ def ask(
         Print the answer as one JSON object.
     """
     with Fleet(find_estate(estate), tenant=tenant) as fleet:
-        asked = fleet.ask(question, deadline_s=within, as_of=as_of, receipts=receipts is not None)
+        asked, missed = _asked(
+            fleet,
+            question,
+            members=members,
+            require=require,
+            deadline_s=within,
+            as_of=as_of,
+            receipts=receipts is not None,
+        )
     answer = asked.to_dict()
     if receipts is not None:
-        for outcome in asked.outcomes:
-            if outcome.reply is not None and outcome.reply.receipt is not None:
-                _keep(outcome.member, outcome.reply.receipt, receipts)
+        _keep_all(asked, receipts)
     if json:
         print_json(answer)
     else:
@@ -61,12 +74,36 @@ def ask(
         if sizes := sorted(set(answer["as_of"].values())):
             span = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
             out().print(f"ledgers at tree size {span}")
+    if missed is not None:
+        raise missed
+    _check_answered(answer)
+
+
+def _check_answered(answer: Mapping[str, Any]) -> None:
     if not any(answer["states"].get(state) for state in ("answered", "empty", "suppressed")):
         first = answer["absent"][0]
         raise EstateError(
             f"no member answered; {first['member']} is {first['state']}: {neutral(first['cause'])}"
             " — see each with: psp status"
         )
+
+
+def _asked(
+    fleet: BlockingFleet, question: str, **options: Unpack[AskOptions]
+) -> tuple[Answer, TooFewAnswered | None]:
+    """Ask; where too few answered, what came is shown all the same, and then the failure."""
+    try:
+        return fleet.ask(question, **options), None
+    except TooFewAnswered as exc:
+        if not isinstance(exc.answer, Answer):  # Errors know no types of the parts above them.
+            raise
+        return exc.answer, exc
+
+
+def _keep_all(asked: Answer, directory: Path) -> None:
+    for outcome in asked.outcomes:
+        if outcome.reply is not None and outcome.reply.receipt is not None:
+            _keep(outcome.member, outcome.reply.receipt, directory)
 
 
 def _keep(member: str, receipt: ReadReceipt, directory: Path) -> None:
@@ -87,6 +124,7 @@ def status(
     *,
     estate: Path | None = None,
     tenant: str | None = None,
+    members: str = "",
     within: float = 10.0,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -98,13 +136,15 @@ def status(
         The estate's directory.
     tenant
         Who asks; by default the estate's first tenant.
+    members
+        Whom to ask, as in: region=north,kind=books
     within
         Seconds after which a member counts as late.
     json
         Print one JSON object.
     """
     with Fleet(find_estate(estate), tenant=tenant) as fleet:
-        report = fleet.status(deadline_s=within).to_dict()
+        report = fleet.status(deadline_s=within, members=members).to_dict()
     if json:
         print_json(report)
     else:

@@ -1,0 +1,52 @@
+"""Every limit of an aggregator, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEADLINE_S: Final = 10.0
+"""How long one question may take before a member counts as late. A far archive answers in a tenth
+of a second; ten seconds is as long as a person looks at a progress bar without wondering."""
+
+CONNECTING_MAX: Final = 256
+"""Members towards which a connection is being made at once. More would cost files (a process often
+has 1,024); far fewer would let some members that swallow packets spend the time of the others."""
+
+CELLS_MAX: Final = 100_000
+"""Cells of one member's answer. An archive's own limit on groups is lower; this one protects us
+from an archive that has none."""
+
+ATTEMPTS_MAX: Final = 3
+"""Times that one member is tried for one question. What fails three times within a second is not
+a hiccup."""
+
+RETRY_WAIT_S: Final = 0.1
+"""The longest first wait before a retry; it doubles. An archive that is restarting its listener or
+shedding a burst is back after about as long."""
+
+RETRY_WAIT_S_MAX: Final = 2.0
+"""The longest wait before a retry: a fifth of the deadline, so that a retry is still of use."""
+
+RETRIES_SAVED_MAX: Final = 20.0
+"""Retries that a tenant may have saved up. A fleet of one or two members may so retry a question
+fully; a thousand members that fail together cause 20 retries and not 2,000."""
+
+RETRIES_PER_QUESTION: Final = 0.1
+"""What each first attempt adds to the saved retries: in the long run retries add a tenth to the
+load of a member in trouble, as gRPC's and Finagle's budgets do."""
+
+FAILURES_MAX: Final = 3
+"""Failed questions in a row after which a member is left alone for a while. One or two happen to a
+member that is being restarted."""
+
+PAUSE_S: Final = 2.0
+"""How long a member is left alone at first: two connects' worth on a slow line."""
+
+PAUSE_S_MAX: Final = 60.0
+"""The longest time between two probes; a member that came back is seen within about a minute."""
+
+LATE_COUNTS_S: Final = 1.0
+"""A member that is late under a shorter deadline than this has shown nothing about itself."""
+
+NAMES_SHOWN_MAX: Final = 8
+"""Names in a message; more is a list that nobody reads."""
