@@ -26,3 +26,5 @@ from ._roster import Tenant as Tenant
 from ._select import Selection as Selection
 from ._status import EstateStatus as EstateStatus
 from ._status import Health as Health
+from ._terms import Rates as Rates
+from ._terms import Terms as Terms

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, reduce
+from functools import cached_property
 from math import isfinite
 from typing import Any, Final
 
 from psp.endpoint import printable
 from psp.errors import QuestionError
-from psp.plan import Question, combine_rows
+from psp.plan import Question, combine_all
 from psp.values import Value, to_text
 
 from ._outcome import Outcome, absent_among, absent_to_dict, count_states
 from ._reply import Key, Part, Reply, Withheld
+from ._roster import Member
+from ._terms import Terms, check_currencies, on_terms
 
 OTHER: Final = "other"
 """Stands where a group's key would: cells that were hidden one by one, shown as one sum."""
@@ -28,16 +30,24 @@ class Answer:
     Attributes:
         question: What was asked.
         outcomes: One per member asked.
+        members: What is known of them, by name; nothing by default.
+        terms: How they are to be brought together: shares, currency, fiscal periods.
     """
 
     question: Question
     outcomes: tuple[Outcome[Reply], ...]
     asked_at: datetime
+    members: Mapping[str, Member] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """Every cell of every member, not yet combined."""
-        return tuple(part for reply in self._replied() for part in reply.parts)
+        """Every cell of every member, on the question's terms, not yet combined.
+
+        A fiscal period has one part for each of its months.
+        """
+        cells = [part for reply in self._replied() for part in reply.parts]
+        return tuple(on_terms(cells, self.question.plan, self.members, self.terms))
 
     @property
     def columns(self) -> list[str]:
@@ -112,6 +122,7 @@ class Answer:
             ],
             "partial": bool(self.absent),
             "asked_at": to_text(self.asked_at),
+            **({"terms": terms} if (terms := self.terms.to_dict()) else {}),
         }
 
     def __str__(self) -> str:
@@ -133,12 +144,18 @@ class Answer:
         return (outcome.reply for outcome in self.outcomes if outcome.reply is not None)
 
     def _row(self, member: str | None, key: Key, parts: Sequence[Part]) -> list[Value]:
+        check_currencies(parts, self.question.plan, self.members, self.terms)
         try:
-            figures = reduce(
-                lambda left, right: combine_rows(self.question.plan.measures, left, right),
-                (part.figures for part in parts),
-            )
-        except TypeError as exc:  # Nobody here has a schema, so nobody knows which one is wrong.
+            figures = [
+                combine_all(measure.operation, column)
+                for measure, column in zip(
+                    self.question.plan.measures,
+                    zip(*(part.figures for part in parts), strict=True),
+                    strict=True,
+                )
+            ]
+        # Nobody here has a schema, so nobody knows which one is wrong.
+        except (TypeError, ArithmeticError) as exc:
             raise QuestionError(
                 f"the members' figures cannot be combined: {exc}. See each alone: group by member"
             ) from None

@@ -34,6 +34,7 @@ from ._require import Require
 from ._roster import Roster
 from ._select import Selection
 from ._status import EstateStatus, Health, read_health_untrusted
+from ._terms import Terms
 
 
 class AskOptions(TypedDict, total=False):
@@ -45,6 +46,7 @@ class AskOptions(TypedDict, total=False):
         receipts: Ask each member to prove that the read is on its record.
         members: Whom to ask, as `Selection.parse` reads it; everybody by default.
         require: `all`, `any`, `quorum`, `quorum:N` or `deadline`, the default; see `Require`.
+        terms: How members are brought together: shares, currency, fiscal periods.
     """
 
     deadline_s: float
@@ -52,6 +54,7 @@ class AskOptions(TypedDict, total=False):
     receipts: bool
     members: str
     require: str
+    terms: Terms
 
 
 @dataclass(slots=True)
@@ -90,6 +93,8 @@ class TrioFleet:
         require = Require.parse(options.get("require", "deadline"))
         lines = self._chosen(options.get("members", ""))
         question = plan_from_sql(sql)
+        terms = options.get("terms", Terms())
+        terms.check(question)
         if (as_of := options.get("as_of")) is not None:
             question = _at(question, as_of)
         outcomes = await self.fan.out(
@@ -100,7 +105,13 @@ class TrioFleet:
             on_outcome=on_outcome,
         )
         _check_question(outcomes)
-        answer = Answer(question=question, outcomes=outcomes, asked_at=datetime.now(UTC))
+        answer = Answer(
+            question=question,
+            outcomes=outcomes,
+            asked_at=datetime.now(UTC),
+            members={line.member.name: line.member for line in lines},
+            terms=terms,
+        )
         _check_require(require, answer)
         return answer
 

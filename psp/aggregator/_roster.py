@@ -11,12 +11,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from psp.capability import decode_chain_untrusted, token_from_text_untrusted
 from psp.endpoint import Address
 from psp.errors import CapabilityError, EstateError
+
+from ._exact import exact_from_text, is_currency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,9 @@ class Member:
         address: Where it listens and which certificate it must show.
         kind: What sort of archive it is, such as `books`; the operator's word.
         labels: What else it can be chosen by, such as `region`: `north`.
+        share: The part of it that the tenant's organisation owns: above 0, at most 1.
+        currency: What its money is in, an ISO 4217 code; empty if nobody has said.
+        fiscal_start: The month in which its fiscal year starts, 1 to 12.
     """
 
     name: str
@@ -36,6 +42,9 @@ class Member:
     address: Address
     kind: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    share: Decimal = Decimal(1)
+    currency: str = ""
+    fiscal_start: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +155,31 @@ def _member(entry: Mapping[str, Any], root: Path) -> Member:
         ),
         kind=str(entry.get("kind", "")),
         labels={key: str(value) for key, value in entry.get("labels", {}).items()},
+        share=_share(entry.get("share", "1"), entry["name"]),
+        currency=_currency(entry.get("currency", ""), entry["name"]),
+        fiscal_start=_month(entry.get("fiscal_start", 1), entry["name"]),
     )
+
+
+def _share(value: object, name: str) -> Decimal:
+    # As text: a share of 0.4 in TOML is a float, and no float is four tenths.
+    share = exact_from_text(value)
+    if share is None or not 0 < share <= 1:
+        raise ValueError(f'member {name!r} has a share that is no text from "0" to "1": "0.4"')
+    return share
+
+
+def _currency(value: object, name: str) -> str:
+    text = str(value)
+    if text and not is_currency(text):
+        raise ValueError(f"member {name!r} has the currency {text[:10]!r}; write it as in EUR")
+    return text
+
+
+def _month(value: object, name: str) -> int:
+    if type(value) is not int or not 1 <= value <= 12:
+        raise ValueError(f"member {name!r} has a fiscal_start that is no month from 1 to 12")
+    return value
 
 
 def _tenant(name: str, entry: Mapping[str, str], root: Path) -> Tenant:

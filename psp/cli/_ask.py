@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Final, Literal, Unpack
 
 from cyclopts import Parameter
 
-from psp.aggregator import Answer, AskOptions, BlockingFleet, Fleet, ReadReceipt
+from psp.aggregator import Answer, AskOptions, BlockingFleet, Fleet, Rates, ReadReceipt, Terms
 from psp.console import neutral, render_answer, render_status
 from psp.errors import EstateError, LedgerError, TooFewAnswered
 from psp.ledger import decode_proof_file_untrusted
@@ -16,6 +17,41 @@ from psp.totebox import decode_read_untrusted, hash_result
 
 from ._common import err, find_estate, out, print_json
 from ._ledger import write_file
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TermOptions:
+    """How members are brought together.
+
+    Parameters
+    ----------
+    shares
+        Count each member at the tenant's share of it.
+    rates
+        A TOML file of named exchange rates; money is converted by them before it is combined.
+    money
+        The columns that hold money; by default every column of decimals.
+    fiscal
+        Fold months into each member's own fiscal periods: year or quarter.
+    """
+
+    shares: Annotated[bool, Parameter(negative=())] = False
+    rates: Path | None = None
+    money: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
+    fiscal: Literal["", "year", "quarter"] = ""
+
+    def terms(self) -> Terms:
+        """Read them, the file of rates too."""
+        return Terms(
+            shares=self.shares,
+            rates=Rates.load(self.rates) if self.rates else None,
+            money=frozenset(self.money),
+            fiscal=self.fiscal,
+        )
+
+
+NO_TERMS: Final = TermOptions()
 
 
 def ask(
@@ -28,6 +64,7 @@ def ask(
     require: str = "deadline",
     within: float = 10.0,
     as_of: int | None = None,
+    terms: TermOptions = NO_TERMS,
     receipts: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -63,20 +100,28 @@ def ask(
             deadline_s=within,
             as_of=as_of,
             receipts=receipts is not None,
+            terms=terms.terms(),
         )
     answer = asked.to_dict()
     if receipts is not None:
         _keep_all(asked, receipts)
-    if json:
-        print_json(answer)
-    else:
-        render_answer(answer, out())
-        if sizes := sorted(set(answer["as_of"].values())):
-            span = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-            out().print(f"ledgers at tree size {span}")
+    _say(answer, json=json)
     if missed is not None:
         raise missed
     _check_answered(answer)
+
+
+def _say(answer: Mapping[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(answer)
+        return
+    render_answer(answer, out())
+    if terms := answer.get("terms"):
+        words = ", ".join(f"{name} {neutral(str(value))}" for name, value in terms.items())
+        out().print(f"on these terms: {words}", soft_wrap=True)
+    if sizes := sorted(set(answer["as_of"].values())):
+        span = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        out().print(f"ledgers at tree size {span}")
 
 
 def _check_answered(answer: Mapping[str, Any]) -> None:

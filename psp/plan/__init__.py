@@ -2,7 +2,10 @@
 
 from ._algebra import Figure as Figure
 from ._algebra import combine as combine
+from ._algebra import combine_all as combine_all
 from ._algebra import combine_rows as combine_rows
+from ._algebra import convert as convert
+from ._algebra import weigh as weigh
 from ._plan import MEASURE_OPERATIONS as MEASURE_OPERATIONS
 from ._plan import Bucket as Bucket
 from ._plan import Filter as Filter
