@@ -2,6 +2,8 @@
 
 from ._answer import Answer as Answer
 from ._answer import plain as plain
+from ._branch import Desk as Desk
+from ._branch import Gate as Gate
 from ._breaker import Breaker as Breaker
 from ._breaker import BreakerState as BreakerState
 from ._breaker import RetryBudget as RetryBudget
@@ -24,6 +26,8 @@ from ._roster import Member as Member
 from ._roster import Roster as Roster
 from ._roster import Tenant as Tenant
 from ._select import Selection as Selection
+from ._serve import aggregator_id as aggregator_id
+from ._serve import serve_fleet as serve_fleet
 from ._status import EstateStatus as EstateStatus
 from ._status import Health as Health
 from ._terms import Rates as Rates

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from psp.endpoint import printable
 from psp.errors import QuestionError
-from psp.plan import Question, combine_all
+from psp.plan import Figure, Question, combine_all
 from psp.values import Value, to_text
 
 from ._outcome import Outcome, absent_among, absent_to_dict, count_states
-from ._reply import Key, Part, Reply, Withheld
+from ._reply import Key, Part, Reply, Withheld, leaves_of
 from ._roster import Member
 from ._terms import Terms, check_currencies, on_terms
 
@@ -81,23 +81,40 @@ class Answer:
         row = self._row(None, (None,) * len(self.question.plan.group), chosen)
         return dict(zip(self.columns, row, strict=True))
 
+    @cached_property
+    def leaves(self) -> tuple[Outcome[Reply], ...]:
+        """One per archive: those below an aggregator stand here by their path, `north/98004`."""
+        return tuple(leaves_of(self.outcomes))
+
     @property
     def states(self) -> dict[str, int]:
-        return count_states(self.outcomes)
+        return count_states(self.leaves)
 
     @property
     def absent(self) -> list[Outcome[Reply]]:
         """The members whose figures are not in here."""
-        return absent_among(self.outcomes)
+        return absent_among(self.leaves)
 
     @property
     def as_of(self) -> dict[str, int]:
         """The tree size at which each member answered."""
-        return {o.member: o.reply.as_of for o in self.outcomes if o.reply is not None}
+        return {o.member: o.reply.as_of for o in self.leaves if o.reply is not None}
 
     @cached_property
     def withheld(self) -> list[Withheld]:
-        return [entry for reply in self._replied() for entry in reply.withheld]
+        replies = (leaf.reply for leaf in self.leaves if leaf.reply is not None)
+        return [entry for reply in replies for entry in reply.withheld]
+
+    def cells(self) -> list[Part]:
+        """The figures of all members combined, before any output is calculated: as they travel.
+
+        Raises:
+            QuestionError: As `rows`.
+        """
+        groups: dict[Key | None, list[Part]] = {}
+        for part in self.parts:
+            groups.setdefault(part.key, []).append(part)
+        return [Part("", key, self._combined(parts)) for key, parts in groups.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """The plain form, ready for JSON: decimals and dates as text."""
@@ -106,10 +123,10 @@ class Answer:
             "kinds": [output.kind for output in self.question.outputs],
             "rows": [[plain(value) for value in row] for row in self.rows],
             "other": [plain(value) for value in self.other] if self.other else None,
-            "members_asked": len(self.outcomes),
+            "members_asked": len(self.leaves),
             "states": self.states,
             "as_of": self.as_of,
-            "absent": absent_to_dict(self.outcomes),
+            "absent": absent_to_dict(self.leaves),
             "withheld": [
                 {
                     "member": entry.member,
@@ -144,22 +161,22 @@ class Answer:
         return (outcome.reply for outcome in self.outcomes if outcome.reply is not None)
 
     def _row(self, member: str | None, key: Key, parts: Sequence[Part]) -> list[Value]:
+        return self.question.row(key, self._combined(parts), member=member)
+
+    def _combined(self, parts: Sequence[Part]) -> list[Figure]:
+        measures = self.question.plan.measures
         check_currencies(parts, self.question.plan, self.members, self.terms)
+        columns = zip(*(part.figures for part in parts), strict=True)
         try:
-            figures = [
+            return [
                 combine_all(measure.operation, column)
-                for measure, column in zip(
-                    self.question.plan.measures,
-                    zip(*(part.figures for part in parts), strict=True),
-                    strict=True,
-                )
+                for measure, column in zip(measures, columns, strict=True)
             ]
         # Nobody here has a schema, so nobody knows which one is wrong.
         except (TypeError, ArithmeticError) as exc:
             raise QuestionError(
                 f"the members' figures cannot be combined: {exc}. See each alone: group by member"
             ) from None
-        return self.question.row(key, figures, member=member)
 
 
 def plain(value: Value) -> Any:

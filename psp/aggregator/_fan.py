@@ -21,7 +21,7 @@ from ._status import read_health_untrusted
 
 class _Replied(Protocol):
     @property
-    def is_empty(self) -> bool: ...
+    def member_state(self) -> MemberState: ...
 
 
 R = TypeVar("R", bound=_Replied)
@@ -123,7 +123,7 @@ class Fan:
                 ):
                     return Outcome(member=name, state=state_of(exc), error=exc, attempts=attempts)
             else:
-                state = MemberState.EMPTY if reply.is_empty else MemberState.ANSWERED
+                state = reply.member_state
                 return Outcome(member=name, state=state, attempts=attempts, reply=reply)
             await trio.sleep(retry_wait_s(attempts, self.chance.random()))
 

@@ -11,25 +11,24 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import trio
 
-from psp.endpoint import Promise, Reference, Statistics, connect
+from psp.endpoint import Statistics, connect
 from psp.errors import CallFailed, Invalid, QuestionError, TooFewAnswered
-from psp.plan import Plan, Question, plan_from_sql
+from psp.plan import Question, plan_from_sql
 from psp.transport import MachineKey
-from psp.values import Value
 
 from ._answer import Answer
 from ._coming import Coming, coming
 from ._fan import Fan
-from ._limits import DEADLINE_S
+from ._limits import DEADLINE_S, TREE_DEPTH_MAX
 from ._line import Dial, Line
 from ._outcome import SAID, Outcome
-from ._reply import Reply, read_receipt_untrusted, read_reply_untrusted
+from ._query import Query
+from ._reply import Reply
 from ._require import Require
 from ._roster import Roster
 from ._select import Selection
@@ -90,17 +89,38 @@ class TrioFleet:
             EstateError: The members chosen are not there.
             TooFewAnswered: Fewer than `require` says; the answer is in it.
         """
-        require = Require.parse(options.get("require", "deadline"))
-        lines = self._chosen(options.get("members", ""))
         question = plan_from_sql(sql)
-        terms = options.get("terms", Terms())
-        terms.check(question)
         if (as_of := options.get("as_of")) is not None:
             question = _at(question, as_of)
+        return await self.put(question, on_outcome=on_outcome, **options)
+
+    async def put(
+        self,
+        question: Question,
+        *,
+        depth: int = TREE_DEPTH_MAX,
+        on_outcome: Callable[[Outcome[Reply]], None] = lambda outcome: None,
+        **options: Unpack[AskOptions],
+    ) -> Answer:
+        """Ask the members a question that has been read already; else as `ask`.
+
+        Args:
+            depth: How many aggregators may still be above one another.
+        """
+        require = Require.parse(options.get("require", "deadline"))
+        lines = self._chosen(options.get("members", ""))
+        terms = options.get("terms", Terms())
+        terms.check(question)
+        query = Query(
+            plan=question.plan,
+            deadline_s=options.get("deadline_s", DEADLINE_S),
+            receipts=options.get("receipts", False),
+            depth=depth,
+        )
         outcomes = await self.fan.out(
             lines,
-            partial(_query, question.plan, receipts=options.get("receipts", False)),
-            deadline_s=options.get("deadline_s", DEADLINE_S),
+            query.put_to,
+            deadline_s=query.deadline_s,
             require=require,
             on_outcome=on_outcome,
         )
@@ -157,24 +177,6 @@ class TrioFleet:
     def _chosen(self, members: str) -> list[Line]:
         selection = Selection.parse(members) if members else Selection()
         return [self.lines[member.name] for member in selection.of(self.roster.members)]
-
-
-async def _query(plan: Plan, line: Line, *, receipts: bool) -> Reply:
-    """Put one plan to one member."""
-    member, wire = line.member.name, plan.to_wire()
-
-    async def query(grant: Promise[Reference]) -> tuple[Value, Value]:
-        answer: Value = await grant.call("table", plan.table).call("query", wire, is_last=True)
-        if not receipts or not isinstance(answer, Mapping) or "read" not in answer:
-            return answer, None
-        return answer, await grant.call("receipt", answer["read"])
-
-    answer, proof = await line.ask(query)
-    found = read_reply_untrusted(member, plan, answer)
-    if proof is None:
-        return found
-    assert isinstance(answer, Mapping)  # Or it had not been read.
-    return replace(found, receipt=read_receipt_untrusted(member, answer, proof))
 
 
 @asynccontextmanager

@@ -50,3 +50,30 @@ LATE_COUNTS_S: Final = 1.0
 
 NAMES_SHOWN_MAX: Final = 8
 """Names in a message; more is a list that nobody reads."""
+
+TREE_DEPTH_MAX: Final = 4
+"""Aggregators above one another. Four of a thousand members each are more archives than there are
+people; what goes deeper is an aggregator that is a member of itself."""
+
+LEAVES_MAX: Final = 10_000
+"""Members that one aggregator may report on. Its answer fits one RETURN of 256 KiB, so an honest
+one has fewer."""
+
+TREE_DEADLINE_SHARE: Final = 0.8
+"""What an aggregator gives the members below it of its own time: the rest is for combining and for
+the way back, so that a slow archive costs its own figures and not those of its whole branch."""
+
+QUESTIONS_AT_ONCE_MAX: Final = 4
+"""Questions of one tenant that a serving aggregator has out at once. More would not be faster: they
+share one connection to each member. Fewer would let one slow member hold up a second person."""
+
+QUESTIONS_WAITING_MAX: Final = 64
+"""Questions of one tenant that may wait for their turn. A person has one or two; a program that has
+more is told that it is too fast, before it fills the memory that other tenants need too."""
+
+NAME_CHARACTERS_MAX: Final = 256
+"""Characters of a member's name that another aggregator reports: four names of 64 each."""
+
+CAUSE_CHARACTERS_MAX: Final = 200
+"""Of what went wrong with a member, passed on to another aggregator: two lines of a terminal, which
+is what a console shows of it."""

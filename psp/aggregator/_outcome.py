@@ -64,6 +64,7 @@ class Outcome(Generic[R]):
         error: What went wrong, if anything did. Its text may be a stranger's: show it only
             through `psp.console.neutral`.
         since: When this member was first found in this state, by this process and without a break.
+        words: What another aggregator says went wrong with a member of its own.
         attempts: How often it was tried; 0 if it was left alone because it had failed before.
         reply: What it said, if the state is `ANSWERED` or `EMPTY`.
     """
@@ -71,6 +72,7 @@ class Outcome(Generic[R]):
     member: str
     state: MemberState
     error: PSPError | None = None
+    words: str = ""
     since: datetime | None = None
     attempts: int = 1
     reply: R | None = None
@@ -78,7 +80,7 @@ class Outcome(Generic[R]):
     @property
     def cause(self) -> str:
         """Why, in words; a stranger's words may be in it."""
-        return str(self.error) if self.error else _CAUSES.get(self.state, "")
+        return str(self.error) if self.error else self.words or _CAUSES.get(self.state, "")
 
 
 # Where there is no error to say it.
@@ -92,6 +94,15 @@ PRESENT: Final = frozenset({MemberState.ANSWERED, MemberState.EMPTY})
 
 SAID: Final = PRESENT | {MemberState.SUPPRESSED}
 """The states in which a member has said what it has to say."""
+
+
+def state_over(states: Iterable[MemberState]) -> MemberState:
+    """The state of an aggregator by those of its members: it has answered if anybody has."""
+    counted = Counter(states)
+    said = (MemberState.ANSWERED, MemberState.SUPPRESSED, MemberState.EMPTY)
+    if found := [state for state in said if counted[state]]:
+        return found[0]
+    return counted.most_common(1)[0][0] if counted else MemberState.EMPTY
 
 
 def count_states(outcomes: Iterable[Outcome[Any]]) -> dict[str, int]:

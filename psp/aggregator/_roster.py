@@ -18,6 +18,7 @@ from typing import Any
 from psp.capability import decode_chain_untrusted, token_from_text_untrusted
 from psp.endpoint import Address
 from psp.errors import CapabilityError, EstateError
+from psp.transport import Pin, check_certificate_untrusted
 
 from ._exact import exact_from_text, is_currency
 
@@ -31,6 +32,7 @@ class Member:
         label: A longer name for tables and pages.
         address: Where it listens and which certificate it must show.
         kind: What sort of archive it is, such as `books`; the operator's word.
+        is_aggregator: It is no archive: it asks a fleet of its own.
         labels: What else it can be chosen by, such as `region`: `north`.
         share: The part of it that the tenant's organisation owns: above 0, at most 1.
         currency: What its money is in, an ISO 4217 code; empty if nobody has said.
@@ -41,6 +43,7 @@ class Member:
     label: str
     address: Address
     kind: str = ""
+    is_aggregator: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     share: Decimal = Decimal(1)
     currency: str = ""
@@ -55,12 +58,14 @@ class Tenant:
         key_file: The machine key that every connection of this tenant presents.
         grants: A directory with one token per member, `<member>.token`, in text form. It is read
             again for each connection, because the operator's console renews the tokens.
+        consoles: The machines that may ask a serving aggregator in this tenant's name.
     """
 
     name: str
     sentence: str
     key_file: Path
     grants: Path
+    consoles: tuple[Pin, ...] = ()
 
     def token_for(self, member: str) -> bytes:
         """Read the newest token for one member.
@@ -154,11 +159,22 @@ def _member(entry: Mapping[str, Any], root: Path) -> Member:
             entry["address"], certificate_pem=certificate, name=entry["name"]
         ),
         kind=str(entry.get("kind", "")),
+        is_aggregator=_is_aggregator(entry.get("role", "archive"), entry["name"]),
         labels={key: str(value) for key, value in entry.get("labels", {}).items()},
         share=_share(entry.get("share", "1"), entry["name"]),
         currency=_currency(entry.get("currency", ""), entry["name"]),
         fiscal_start=_month(entry.get("fiscal_start", 1), entry["name"]),
     )
+
+
+def _console(file: Path) -> Pin:
+    return Pin(file.stem, check_certificate_untrusted(file.read_text("ascii")))
+
+
+def _is_aggregator(role: object, name: str) -> bool:
+    if role not in ("archive", "aggregator"):
+        raise ValueError(f"member {name!r} has a role that is neither archive nor aggregator")
+    return role == "aggregator"
 
 
 def _share(value: object, name: str) -> Decimal:
@@ -182,10 +198,11 @@ def _month(value: object, name: str) -> int:
     return value
 
 
-def _tenant(name: str, entry: Mapping[str, str], root: Path) -> Tenant:
+def _tenant(name: str, entry: Mapping[str, Any], root: Path) -> Tenant:
     return Tenant(
         name=name,
         sentence=entry.get("sentence", ""),
         key_file=root / entry["key"],
         grants=root / entry["grants"],
+        consoles=tuple(_console(root / file) for file in entry.get("consoles", ())),
     )

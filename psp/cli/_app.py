@@ -18,6 +18,7 @@ GROUPS: Final = {
 }
 
 COMMANDS: Final = {
+    "aggregator": "_aggregator:aggregator",
     "archive": "_archive:archive",
     "ask": "_ask:ask",
     "attack": "_attack:attack",
@@ -30,6 +31,7 @@ COMMANDS: Final = {
     "grant revoke": "_owner:revoke",
     "grant show": "_grant:show",
     "grant verify": "_grant:verify",
+    "key certificate": "_key:certificate",
     "key new": "_key:new",
     "key passphrase": "_key:passphrase",
     "key show": "_key:show",

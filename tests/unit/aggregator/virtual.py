@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,14 @@ from psp.errors import CallFailed
 from psp.testing import VirtualHost, VirtualNetwork
 from psp.transport import MachineKey
 
+NOTE = (
+    b"psp-archive/virtual/reads\n1\n"
+    + b64encode(bytes(32))
+    + b"\n\n\xe2\x80\x94 psp-archive/virtual"
+    b"/reads " + b64encode(bytes(68)) + b"\n"
+)
+"""A signed checkpoint in form; nobody here has its key."""
+
 
 class Table(Exposed):
     def __init__(self, box: Box) -> None:
@@ -31,15 +40,7 @@ class Table(Exposed):
         await trio.sleep(box.takes_s)
         if box.failures:
             raise box.failures.pop(0)
-        cells = [[[], [box.count, box.amount]]] if box.count else []
-        return {
-            "as_of": 1,
-            "cells": cells,
-            "other": None,
-            "hidden": [],
-            "hidden_count": 0,
-            "floor": 1,
-        }
+        return {**box.answer(), **({"read": 0} if box.entry else {})}
 
 
 class Grant(Exposed):
@@ -49,6 +50,10 @@ class Grant(Exposed):
     @method
     def table(self, name: str) -> Table:
         return Table(self._box)
+
+    @method
+    def receipt(self, index: int) -> dict[str, object]:
+        return {"index": index, "hashes": [], "checkpoint": NOTE, "entry": self._box.entry}
 
 
 class Bootstrap(Exposed):
@@ -66,11 +71,23 @@ class Box:
 
     count: int = 1
     amount: Decimal = Decimal("1.25")
+    hidden: int = 0
+    entry: bytes = b""
     takes_s: float = 0.0
     state: str = "active"
     queries: int = 0
     failures: list[CallFailed] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
+
+    def answer(self) -> dict[str, object]:
+        return {
+            "as_of": 1,
+            "cells": [[[], [self.count, self.amount]]] if self.count else [],
+            "other": None,
+            "hidden": [],
+            "hidden_count": self.hidden,
+            "floor": 10,
+        }
 
     def host(self) -> VirtualHost:
         def present(_peer: object, token: bytes) -> Exposed:
