@@ -32,3 +32,4 @@ from ._status import EstateStatus as EstateStatus
 from ._status import Health as Health
 from ._terms import Rates as Rates
 from ._terms import Terms as Terms
+from ._turns import Turns as Turns

@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import trio
-
 from psp.endpoint import Exposed, method
-from psp.errors import EstateError, Invalid, Overloaded, QuestionError
+from psp.errors import EstateError, Invalid, QuestionError
 from psp.plan import Plan, Question
 from psp.values import Value
 
@@ -24,12 +22,11 @@ from ._fleet import TrioFleet
 from ._limits import (
     CAUSE_CHARACTERS_MAX,
     DEADLINE_S,
-    QUESTIONS_AT_ONCE_MAX,
-    QUESTIONS_WAITING_MAX,
     TREE_DEPTH_MAX,
 )
 from ._outcome import Outcome
 from ._reply import ReadReceipt, Reply, Withheld
+from ._turns import Turns
 
 
 @dataclass(slots=True)
@@ -37,14 +34,11 @@ class Desk:
     """One tenant of a serving aggregator: its fleet, and its share of the work.
 
     Attributes:
-        waiting: Its questions that wait for their turn.
+        turns: Those of all tenants of the process.
     """
 
     fleet: TrioFleet
-    waiting: int = 0
-    turns: trio.CapacityLimiter = field(
-        default_factory=lambda: trio.CapacityLimiter(QUESTIONS_AT_ONCE_MAX)
-    )
+    turns: Turns = field(default_factory=Turns)
 
     async def put(
         self, plan: Plan, *, deadline_s: float, depth: int, receipts: bool
@@ -55,28 +49,17 @@ class Desk:
             Overloaded: Too many questions of this tenant wait already.
             Invalid: The question is wrong, or its figures do not combine.
         """
-        if self.waiting >= QUESTIONS_WAITING_MAX:
-            raise Overloaded(
-                f"{QUESTIONS_WAITING_MAX} questions of this tenant wait already; ask again when"
-                " some are answered"
-            )
-        self.waiting += 1
-        try:
-            await self.turns.acquire()
-        finally:
-            self.waiting -= 1
-        try:
-            answer = await self.fleet.put(
-                Question(plan=plan, outputs=()),
-                deadline_s=deadline_s,
-                depth=depth,
-                receipts=receipts,
-            )
-            return answer_to_wire(answer)
-        except (QuestionError, EstateError) as exc:
-            raise Invalid(str(exc)) from None
-        finally:
-            self.turns.release()
+        async with self.turns.of(self.fleet.tenant.name):
+            try:
+                answer = await self.fleet.put(
+                    Question(plan=plan, outputs=()),
+                    deadline_s=deadline_s,
+                    depth=depth,
+                    receipts=receipts,
+                )
+                return answer_to_wire(answer)
+            except (QuestionError, EstateError) as exc:
+                raise Invalid(str(exc)) from None
 
 
 class Gate(Exposed):

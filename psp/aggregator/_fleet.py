@@ -30,7 +30,7 @@ from ._outcome import SAID, Outcome
 from ._query import Query
 from ._reply import Reply
 from ._require import Require
-from ._roster import Roster
+from ._roster import Roster, Tenant
 from ._select import Selection
 from ._status import EstateStatus, Health, read_health_untrusted
 from ._terms import Terms
@@ -62,10 +62,12 @@ class TrioFleet:
 
     Attributes:
         roster: The estate that is asked.
+        tenant: Who asks.
         lines: One per member, by name.
     """
 
     roster: Roster
+    tenant: Tenant
     lines: Mapping[str, Line]
     fan: Fan = field(default_factory=Fan)
 
@@ -215,7 +217,7 @@ async def open_fleet(
             for member in roster.members
         }
         try:
-            yield TrioFleet(roster=roster, lines=lines)
+            yield TrioFleet(roster=roster, tenant=asking, lines=lines)
         except Exception as exc:
             # Carried around the nursery, which would wrap it in a group that no caller expects.
             raised = exc

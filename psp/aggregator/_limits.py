@@ -77,3 +77,7 @@ NAME_CHARACTERS_MAX: Final = 256
 CAUSE_CHARACTERS_MAX: Final = 200
 """Of what went wrong with a member, passed on to another aggregator: two lines of a terminal, which
 is what a console shows of it."""
+
+CONTENDED_S: Final = 1.0
+"""How long after its last question a tenant still counts as one who is asking: longer than the gaps
+between the questions of one view, shorter than a person's patience with an idle neighbour."""

@@ -20,6 +20,7 @@ from ._branch import Desk, Gate
 from ._fleet import open_fleet
 from ._line import Dial
 from ._roster import Roster
+from ._turns import Turns
 
 
 def aggregator_id(name: str) -> bytes:
@@ -50,10 +51,11 @@ async def serve_fleet(
     """
     owners = _owners(roster)
     async with AsyncExitStack() as stack:
-        desks = {
-            name: Desk(await stack.enter_async_context(open_fleet(roster, tenant=name, dial=dial)))
-            for name in {name for name, _ in owners.values()}
-        }
+        turns = Turns()
+        desks = {}
+        for name in {name for name, _ in owners.values()}:
+            fleet = await stack.enter_async_context(open_fleet(roster, tenant=name, dial=dial))
+            desks[name] = Desk(fleet, turns)
 
         def bootstrap(peer: Peer) -> Exposed:
             return Gate(desks[owners[peer.spki_hash][0]])
