@@ -5,6 +5,7 @@ rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TL
 wan       calls over a distance of 80 ms, in round trips
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
+fleet     a thousand members asked at once, beside one; their answers combined, beside DuckDB
 capability  grants verified, refused and met, beside bare signatures and Biscuit
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import capability, imports, ingest, ledger, profile, rpc, wan
+from benchmarks import capability, fleet, imports, ingest, ledger, profile, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -29,6 +30,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ledger": ledger.run,
     "ingest": ingest.run,
     "capability": capability.run,
+    "fleet": fleet.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -38,6 +40,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ledger": partial(ledger.run, quick=True),
     "ingest": partial(ingest.run, quick=True),
     "capability": partial(capability.run, quick=True),
+    "fleet": partial(fleet.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 

@@ -17,6 +17,7 @@ from ._fleet import open_fleet as open_fleet
 from ._outcome import MemberState as MemberState
 from ._outcome import Outcome as Outcome
 from ._outcome import absent_to_dict as absent_to_dict
+from ._query import Query as Query
 from ._reply import Part as Part
 from ._reply import ReadReceipt as ReadReceipt
 from ._reply import Reply as Reply
