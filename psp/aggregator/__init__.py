@@ -29,8 +29,11 @@ from ._roster import Tenant as Tenant
 from ._select import Selection as Selection
 from ._serve import aggregator_id as aggregator_id
 from ._serve import serve_fleet as serve_fleet
+from ._show import show as show
+from ._show import why as why
 from ._status import EstateStatus as EstateStatus
 from ._status import Health as Health
 from ._terms import Rates as Rates
 from ._terms import Terms as Terms
 from ._turns import Turns as Turns
+from ._view_file import View as View

@@ -18,6 +18,7 @@ from ._fleet import AskOptions, TrioFleet, open_fleet
 from ._limits import DEADLINE_S
 from ._roster import Roster
 from ._status import EstateStatus
+from ._view_file import View
 
 
 class Fleet:
@@ -93,6 +94,10 @@ class BlockingFleet:
         """Ask the members, and combine what they answer; as `TrioFleet.ask`."""
         return self._portal.run(partial(self._fleet.ask, sql, **options))
 
+    def view(self, view: View, **options: Unpack[AskOptions]) -> Answer:
+        """Ask what a view asks; as `TrioFleet.view`."""
+        return self._portal.run(partial(self._fleet.view, view, **options))
+
     def coming(self, sql: str, **options: Unpack[AskOptions]) -> BlockingComing:
         """Iterate over the outcomes as they come; as `TrioFleet.coming`."""
         return BlockingComing(self._portal, self._fleet.coming(sql, **options))
@@ -114,6 +119,11 @@ class AsyncFleet:
     async def ask(self, sql: str, **options: Unpack[AskOptions]) -> Answer:
         """Ask the members, and combine what they answer; as `TrioFleet.ask`."""
         ask = partial(self._fleet.ask, sql, **options)
+        return await (self._portal.arun(ask) if self._portal else ask())
+
+    async def view(self, view: View, **options: Unpack[AskOptions]) -> Answer:
+        """Ask what a view asks; as `TrioFleet.view`."""
+        ask = partial(self._fleet.view, view, **options)
         return await (self._portal.arun(ask) if self._portal else ask())
 
     def coming(

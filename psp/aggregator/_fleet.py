@@ -34,6 +34,7 @@ from ._roster import Roster, Tenant
 from ._select import Selection
 from ._status import EstateStatus, Health, read_health_untrusted
 from ._terms import Terms
+from ._view_file import View
 
 
 class AskOptions(TypedDict, total=False):
@@ -41,7 +42,8 @@ class AskOptions(TypedDict, total=False):
 
     Attributes:
         deadline_s: Seconds after which a member counts as late; `DEADLINE_S` by default.
-        as_of: The tree size at which every member is to answer; its newest state by default.
+        as_of: The tree size at which every member is to answer, or one for each by its name, as
+            an earlier answer's `as_of` has them; the newest state by default.
         receipts: Ask each member to prove that the read is on its record.
         members: Whom to ask, as `Selection.parse` reads it; everybody by default.
         require: `all`, `any`, `quorum`, `quorum:N` or `deadline`, the default; see `Require`.
@@ -49,7 +51,7 @@ class AskOptions(TypedDict, total=False):
     """
 
     deadline_s: float
-    as_of: int | None
+    as_of: int | Mapping[str, int] | None
     receipts: bool
     members: str
     require: str
@@ -91,10 +93,24 @@ class TrioFleet:
             EstateError: The members chosen are not there.
             TooFewAnswered: Fewer than `require` says; the answer is in it.
         """
-        question = plan_from_sql(sql)
-        if (as_of := options.get("as_of")) is not None:
-            question = _at(question, as_of)
-        return await self.put(question, on_outcome=on_outcome, **options)
+        return await self.put(plan_from_sql(sql), on_outcome=on_outcome, **options)
+
+    async def view(self, view: View, **options: Unpack[AskOptions]) -> Answer:
+        """Ask what a view asks, on its own terms; `show` makes of the answer what people read.
+
+        Raises:
+            QuestionError: As `ask`.
+            EstateError: As `ask`.
+            TooFewAnswered: As `ask`.
+        """
+        own: AskOptions = {
+            "members": view.members,
+            "require": view.require,
+            "deadline_s": view.deadline_s,
+            "terms": view.terms,
+        }
+        own.update(options)
+        return await self.put(view.question, **own)
 
     async def put(
         self,
@@ -113,11 +129,15 @@ class TrioFleet:
         lines = self._chosen(options.get("members", ""))
         terms = options.get("terms", Terms())
         terms.check(question)
+        as_of = options.get("as_of")
+        if isinstance(as_of, int):
+            question = _at(question, as_of)
         query = Query(
             plan=question.plan,
             deadline_s=options.get("deadline_s", DEADLINE_S),
             receipts=options.get("receipts", False),
             depth=depth,
+            as_of=as_of if isinstance(as_of, Mapping) else None,
         )
         outcomes = await self.fan.out(
             lines,

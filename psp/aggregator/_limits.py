@@ -81,3 +81,15 @@ is what a console shows of it."""
 CONTENDED_S: Final = 1.0
 """How long after its last question a tenant still counts as one who is asking: longer than the gaps
 between the questions of one view, shorter than a person's patience with an idle neighbour."""
+
+VIEW_BYTES_MAX: Final = 64 * 1024
+"""Bytes of a view file: a thousand lines. Whoever names a larger one has taken the wrong file."""
+
+THRESHOLDS_MAX: Final = 64
+"""Thresholds of a view; more exceptions than that are a table."""
+
+EXPRESSION_CHARACTERS_MAX: Final = 500
+"""Characters of a derived measure: longer ones are clearer in steps."""
+
+EXPRESSION_DEPTH_MAX: Final = 32
+"""Derived measures that lead to one another: Python's own stack has room for thirty times that."""

@@ -37,6 +37,7 @@ class Table(Exposed):
     async def query(self, plan: list[object]) -> dict[str, object]:
         box = self._box
         box.queries += 1
+        box.plans.append(plan)
         await trio.sleep(box.takes_s)
         if box.failures:
             raise box.failures.pop(0)
@@ -77,6 +78,7 @@ class Box:
     state: str = "active"
     queries: int = 0
     failures: list[CallFailed] = field(default_factory=list)
+    plans: list[list[object]] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
 
     def answer(self) -> dict[str, object]:
