@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "trace": "_trace:trace",
     "up": "_estate:up",
     "verify": "_verify:verify",
+    "view": "_view:view",
 }
 """Where each command is, or the tree of a group that has a file to itself."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Unpack
 from cyclopts import Parameter
 
 from psp.aggregator import Answer, AskOptions, BlockingFleet, Fleet, Rates, ReadReceipt, Terms
-from psp.console import neutral, render_answer, render_status
+from psp.console import export, neutral, render_answer, render_status
 from psp.errors import EstateError, LedgerError, TooFewAnswered
 from psp.ledger import decode_proof_file_untrusted
 from psp.totebox import decode_read_untrusted, hash_result
@@ -66,6 +66,7 @@ def ask(
     as_of: int | None = None,
     terms: TermOptions = NO_TERMS,
     receipts: Path | None = None,
+    save: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Ask the whole estate one question, in SQL of one table.
@@ -88,6 +89,8 @@ def ask(
         Ask for an earlier state: the size that each member's ledger had then.
     receipts
         Where to write each member's proof that this read is on its record, MEMBER.tlog-proof.
+    save
+        Also write the answer to this file: .csv, .xlsx, .arrow or .json.
     json
         Print the answer as one JSON object.
     """
@@ -105,6 +108,8 @@ def ask(
     answer = asked.to_dict()
     if receipts is not None:
         _keep_all(asked, receipts)
+    if save is not None:
+        write_file(save, export(answer, save.suffix))
     _say(answer, json=json)
     if missed is not None:
         raise missed

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from psp.errors import MissingExtra
+from psp.errors import EstateError, MissingExtra
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,49 @@ def render_status(report: Json, console: Console) -> None:
     with _needed_for("the status in the terminal"):
         from ._status import print_status
     print_status(report, console)
+
+
+def render_report(view: Json, console: Console) -> None:
+    """Print what a view file shows: exceptions, the position, who is missing.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("a view in the terminal"):
+        from ._report import print_report
+    print_report(view, console)
+
+
+def render_why(found: Json, console: Console) -> None:
+    """Print what one figure of a view is made of.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("a view in the terminal"):
+        from ._report import print_why
+    print_why(found, console)
+
+
+def export(document: Json, suffix: str) -> bytes:
+    """Return an answer or a view as a file for other programs.
+
+    Args:
+        suffix: `.json`, `.csv`, `.xlsx` or `.arrow`.
+
+    Raises:
+        EstateError: Another one.
+        MissingExtra: openpyxl or pyarrow is not installed.
+    """
+    from ._export import FORMATS
+
+    if suffix not in FORMATS:
+        raise EstateError(
+            f"{suffix or 'a name without an ending'} is no format to save in; there are"
+            f" {', '.join(FORMATS)}."
+        )
+    with _needed_for(f"a {suffix} file"):
+        return FORMATS[suffix](document)
 
 
 def render_page(view: Json) -> str:

@@ -1,0 +1,108 @@
+"""`psp view`: a view file asked, shown, saved, watched and explained."""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from psp.aggregator import Answer, AskOptions, Fleet, View, show, why
+from psp.console import export, render_report, render_why
+from psp.errors import EstateError
+
+from ._common import find_estate, out, print_json
+from ._ledger import write_file
+
+EARLIER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of a saved view: one of ten thousand members has a twentieth of that."""
+
+
+def view(
+    file: Path,
+    /,
+    *,
+    estate: Path | None = None,
+    tenant: str | None = None,
+    as_of: Path | None = None,
+    since: Path | None = None,
+    why: str | None = None,
+    watch: float | None = None,
+    save: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Ask the estate what a view file asks: exceptions, then the position, then who is missing.
+
+    Parameters
+    ----------
+    file
+        The view, a TOML file; docs/fleet.md says how to write one.
+    estate
+        The estate's directory.
+    tenant
+        Who asks; by default the estate's first tenant.
+    as_of
+        A view saved as .json: each member answers at the ledger state that it had then.
+    since
+        A view saved as .json: show each figure beside the one of then.
+    why
+        Say what one figure is made of: COLUMN, or COLUMN of a group, as in volume@2014-05
+    watch
+        Ask again every so many seconds, until Ctrl-C.
+    save
+        Also write the view to this file: .csv, .xlsx, .arrow or .json; may be given again.
+    json
+        Print one JSON object.
+    """
+    asked = View.load(file)
+    options: AskOptions = {} if as_of is None else {"as_of": _sizes(as_of)}
+    with Fleet(find_estate(estate), tenant=tenant) as fleet:
+        while True:
+            answer = fleet.view(asked, **options)
+            before = None if since is None else fleet.view(asked, as_of=_sizes(since))
+            if why is not None:
+                _say_why(asked, answer, why, json=json)
+                return
+            _say(asked, answer, before, save or [], json=json)
+            if watch is None:
+                return
+            time.sleep(watch)
+
+
+def _say(
+    view: View, answer: Answer, before: Answer | None, files: list[Path], *, json: bool
+) -> None:
+    shown = show(view, answer, before=before)
+    for path in files:
+        write_file(path, export(shown, path.suffix))
+    if json:
+        print_json(shown)
+    else:
+        render_report(shown, out())
+
+
+def _say_why(view: View, answer: Answer, cell: str, *, json: bool) -> None:
+    column, _, group = cell.partition("@")
+    found = why(view, answer, column, [each.strip() for each in group.split(",")] if group else [])
+    if json:
+        print_json(found)
+    else:
+        render_why(found, out())
+
+
+def _sizes(file: Path) -> Mapping[str, int]:
+    """The ledger states that a saved view names."""
+    try:
+        with file.open("rb") as stream:
+            document: Any = json_format.loads(stream.read(EARLIER_BYTES_MAX))
+        sizes = document["as_of"]
+        if all(type(size) is int and size >= 0 for size in sizes.values()):
+            return {str(member): size for member, size in sizes.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise EstateError(
+        f"{file} is no saved view or answer. Save one with: psp view FILE.toml --save EARLIER.json"
+    )
