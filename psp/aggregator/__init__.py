@@ -18,6 +18,10 @@ from ._outcome import MemberState as MemberState
 from ._outcome import Outcome as Outcome
 from ._outcome import absent_to_dict as absent_to_dict
 from ._query import Query as Query
+from ._reconcile import Reconciled as Reconciled
+from ._reconcile import Reconciliation as Reconciliation
+from ._reconcile import Row as Row
+from ._reconcile import Side as Side
 from ._reply import Part as Part
 from ._reply import ReadReceipt as ReadReceipt
 from ._reply import Reply as Reply
@@ -37,3 +41,4 @@ from ._terms import Rates as Rates
 from ._terms import Terms as Terms
 from ._turns import Turns as Turns
 from ._view_file import View as View
+from ._view_file import load_view as load_view

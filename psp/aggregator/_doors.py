@@ -16,6 +16,7 @@ from ._answer import Answer
 from ._coming import AsyncioComing, BlockingComing, Coming
 from ._fleet import AskOptions, TrioFleet, open_fleet
 from ._limits import DEADLINE_S
+from ._reconcile import Reconciled, Reconciliation
 from ._roster import Roster
 from ._status import EstateStatus
 from ._view_file import View
@@ -98,6 +99,10 @@ class BlockingFleet:
         """Ask what a view asks; as `TrioFleet.view`."""
         return self._portal.run(partial(self._fleet.view, view, **options))
 
+    def reconcile(self, asked: Reconciliation) -> Reconciled:
+        """Compare two members' tables without their rows; as `TrioFleet.reconcile`."""
+        return self._portal.run(partial(self._fleet.reconcile, asked))
+
     def coming(self, sql: str, **options: Unpack[AskOptions]) -> BlockingComing:
         """Iterate over the outcomes as they come; as `TrioFleet.coming`."""
         return BlockingComing(self._portal, self._fleet.coming(sql, **options))
@@ -125,6 +130,11 @@ class AsyncFleet:
         """Ask what a view asks; as `TrioFleet.view`."""
         ask = partial(self._fleet.view, view, **options)
         return await (self._portal.arun(ask) if self._portal else ask())
+
+    async def reconcile(self, asked: Reconciliation) -> Reconciled:
+        """Compare two members' tables without their rows; as `TrioFleet.reconcile`."""
+        compare = partial(self._fleet.reconcile, asked)
+        return await (self._portal.arun(compare) if self._portal else compare())
 
     def coming(
         self, sql: str, **options: Unpack[AskOptions]

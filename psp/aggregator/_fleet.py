@@ -28,6 +28,7 @@ from ._limits import DEADLINE_S, TREE_DEPTH_MAX
 from ._line import Dial, Line
 from ._outcome import SAID, Outcome
 from ._query import Query
+from ._reconcile import Reconciled, Reconciliation, reconcile
 from ._reply import Reply
 from ._require import Require
 from ._roster import Roster, Tenant
@@ -156,6 +157,10 @@ class TrioFleet:
         )
         _check_require(require, answer)
         return answer
+
+    async def reconcile(self, asked: Reconciliation) -> Reconciled:
+        """Compare two members' tables without their rows; as `psp.aggregator.reconcile`."""
+        return await reconcile(asked, self.lines)
 
     def coming(
         self, sql: str, **options: Unpack[AskOptions]

@@ -93,3 +93,12 @@ EXPRESSION_CHARACTERS_MAX: Final = 500
 
 EXPRESSION_DEPTH_MAX: Final = 32
 """Derived measures that lead to one another: Python's own stack has room for thirty times that."""
+
+CELLS_FIRST: Final = 510
+"""Cells of the first table of a comparison: 14 KB a side, and some 350 differences."""
+
+CELLS_LAST: Final = 8_160
+"""Cells of the last one, after four doublings: 228 KB, which one RETURN takes."""
+
+LISTED_MAX: Final = 2_000
+"""Differences of a side that are asked for row by row; a person reads the first hundred."""

@@ -38,9 +38,11 @@ from ._limits import (
     THRESHOLDS_MAX,
     VIEW_BYTES_MAX,
 )
+from ._reconcile import Reconciliation, Side
 from ._terms import Rates, Terms
 
 KINDS: Final = ("rollup", "summary")
+RECONCILIATION: Final = "reconciliation"
 SEVERITIES: Final = ("high", "medium")
 _FIELDS: Final = frozenset(
     {"title", "kind", "table", "members", "where", "group", "require", "within"}
@@ -114,17 +116,32 @@ class View:
             QuestionError: It is no view; one sentence with the line and what to do.
             EstateError: The file cannot be read.
         """
-        try:
-            with file.open("rb") as stream:
-                data = stream.read(VIEW_BYTES_MAX + 1)
-        except OSError as exc:
-            raise EstateError(f"{file} cannot be read: {exc.strerror}. Name a view file.") from None
-        if len(data) > VIEW_BYTES_MAX:
-            raise QuestionError(
-                f"{file}, line {data.count(10) + 1}: the file goes on after {VIEW_BYTES_MAX:,}"
-                " bytes, and a view has less; is it data? Name a view file."
-            )
-        return _Reader(file, data.decode("utf-8", "replace")).view()
+        return _reader_of(file).view()
+
+
+def load_view(file: Path) -> View | Reconciliation:
+    """Read a view of any kind.
+
+    Raises:
+        QuestionError: It is no view; one sentence with the line and what to do.
+        EstateError: The file cannot be read.
+    """
+    reader = _reader_of(file)
+    return reader.reconciliation() if reader.is_reconciliation else reader.view()
+
+
+def _reader_of(file: Path) -> _Reader:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(VIEW_BYTES_MAX + 1)
+    except OSError as exc:
+        raise EstateError(f"{file} cannot be read: {exc.strerror}. Name a view file.") from None
+    if len(data) > VIEW_BYTES_MAX:
+        raise QuestionError(
+            f"{file}, line {data.count(10) + 1}: the file goes on after {VIEW_BYTES_MAX:,}"
+            " bytes, and a view has less; is it data? Name a view file."
+        )
+    return _Reader(file, data.decode("utf-8", "replace"))
 
 
 class _Reader:
@@ -161,7 +178,10 @@ class _Reader:
                 self.refuse(line, f"a view has no {key!r}; it has {', '.join(sorted(_FIELDS))}.")
         kind = self.text("kind", default="rollup")
         if kind not in KINDS:
-            self.refuse(self.line_of("kind"), f"{kind!r} is no kind of view; write one of {KINDS}.")
+            self.refuse(
+                self.line_of("kind"),
+                f"{kind!r} is no kind of view; write one of {', '.join((*KINDS, RECONCILIATION))}.",
+            )
         question = self.question()
         columns = [output.name for output in question.outputs if output.kind != "group"]
         return View(
@@ -175,6 +195,35 @@ class _Reader:
             thresholds=tuple(self.thresholds(columns)),
             subjects=str(data.get("labels", {}).get("subjects", "subjects")),
         )
+
+    @property
+    def is_reconciliation(self) -> bool:
+        return self._data.get("kind") == RECONCILIATION
+
+    def reconciliation(self) -> Reconciliation:
+        for key in self._data:
+            if key not in ("title", "kind", "within", "left", "right"):
+                line = max(self.line_of(key), self.line_of("", key))
+                self.refuse(line, f"a reconciliation has no {key!r}; it has left and right.")
+        title, seconds = self.text("title"), self.seconds("within")
+        left, right = self.side("left"), self.side("right")
+        try:
+            return Reconciliation(title=title, left=left, right=right, deadline_s=seconds)
+        except QuestionError as exc:
+            self.refuse(self.line_of("", "right"), str(exc))
+
+    def side(self, name: str) -> Side:
+        line, found = self.line_of("", name), self._data.get(name)
+        if not isinstance(found, dict) or set(found) != {"member", "table", "key", "amount"}:
+            self.refuse(line, f"[{name}] needs member, table, key and amount, and no more.")
+        member, table = found["member"], found["table"]
+        key, amount = found["key"], found["amount"]
+        columns = [*key, *amount] if isinstance(key, list) and isinstance(amount, list) else [None]
+        if not all(isinstance(each, str) for each in (member, table, *columns)):
+            self.refuse(
+                line, 'a side is as in member = "a", table = "t", key = ["k"], amount = ["a"].'
+            )
+        return Side(member=member, table=table, key=tuple(key), amount=tuple(amount))
 
     def text(self, key: str, *, default: str | None = None) -> str:
         value = self._data.get(key, default)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from psp.aggregator import Answer, AskOptions, Fleet, View, show, why
-from psp.console import export, render_report, render_why
+from psp.aggregator import Answer, AskOptions, Fleet, Reconciliation, View, load_view, show, why
+from psp.console import export, render_reconciliation, render_report, render_why
 from psp.errors import EstateError
 
 from ._common import find_estate, out, print_json
@@ -57,7 +57,10 @@ def view(
     json
         Print one JSON object.
     """
-    asked = View.load(file)
+    asked = load_view(file)
+    if isinstance(asked, Reconciliation):
+        _reconcile(asked, find_estate(estate), tenant, save or [], json=json)
+        return
     options: AskOptions = {} if as_of is None else {"as_of": _sizes(as_of)}
     with Fleet(find_estate(estate), tenant=tenant) as fleet:
         while True:
@@ -82,6 +85,19 @@ def _say(
         print_json(shown)
     else:
         render_report(shown, out())
+
+
+def _reconcile(
+    asked: Reconciliation, estate: Path, tenant: str | None, files: list[Path], *, json: bool
+) -> None:
+    with Fleet(estate, tenant=tenant) as fleet:
+        found = fleet.reconcile(asked).to_dict()
+    for path in files:
+        write_file(path, export(found, path.suffix))
+    if json:
+        print_json(found)
+    else:
+        render_reconciliation(found, out())
 
 
 def _say_why(view: View, answer: Answer, cell: str, *, json: bool) -> None:

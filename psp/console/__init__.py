@@ -7,6 +7,7 @@ the dict (a program, a saved JSON file, another hub) gets the same picture.
 from ._doors import export as export
 from ._doors import render_answer as render_answer
 from ._doors import render_page as render_page
+from ._doors import render_reconciliation as render_reconciliation
 from ._doors import render_report as render_report
 from ._doors import render_status as render_status
 from ._doors import render_view as render_view

@@ -62,6 +62,17 @@ def render_report(view: Json, console: Console) -> None:
     print_report(view, console)
 
 
+def render_reconciliation(found: Json, console: Console) -> None:
+    """Print what two tables differ in.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("a reconciliation in the terminal"):
+        from ._report import print_reconciliation
+    print_reconciliation(found, console)
+
+
 def render_why(found: Json, console: Console) -> None:
     """Print what one figure of a view is made of.
 

@@ -30,6 +30,35 @@ def print_report(view: Json, console: Console) -> None:
     _print_missing(view, console)
 
 
+def print_reconciliation(found: Json, console: Console) -> None:
+    """Print what matched by number, and what differs row by row."""
+    left, right = found["left"], found["right"]
+    console.print(Text(neutral(found["title"], 80), style="bold"), end="  ")
+    console.print(Text(f"as of {instant(found['asked_at'])}", style="dim"))
+    for side, rows in zip((left, right), found["rows"], strict=True):
+        console.print(
+            Text(f"{neutral(side['member'])} · {neutral(side['table'])}: {int(rows):,} rows")
+        )
+    one, other = map(int, found["differences"])
+    console.print(Text(f"{int(found['matched']):,} rows matched", style="green"))
+    if not one and not other:
+        console.print(Text("Nothing differs.", style="bold green"))
+        return
+    console.print(Text(f"{one:,} and {other:,} rows have no match", style="bold red"))
+    if not found["is_listed"]:
+        console.print(Text(f"not listed: {neutral(found['why_not_listed'])}", style="dim"))
+        return
+    (sheet,) = sheets_of(found)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name, is_figure in zip(sheet.columns, sheet.figures, strict=True):
+        table.add_column(Text(name), justify="right" if is_figure else "left")
+    for row in sheet.rows[:ROWS_SHOWN]:
+        table.add_row(*map(_text, row))
+    console.print(table)
+    if (rest := len(sheet.rows) - ROWS_SHOWN) > 0:
+        console.print(Text(f"and {rest} more rows; --save FILE.xlsx has all", style="dim"))
+
+
 def print_why(found: Json, console: Console) -> None:
     """Print what one figure is made of."""
     where = f" of {', '.join(map(neutral, found['group']))}" if found["group"] else ""

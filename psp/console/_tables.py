@@ -33,12 +33,48 @@ class Sheet:
 
 def sheets_of(document: Json) -> list[Sheet]:
     """Take an answer or a view apart; the first sheet is what a format of one table gets."""
-    return _of_view(document) if "exceptions" in document else [_of_answer(document)]
+    if "exceptions" in document:
+        return _of_view(document)
+    return [_of_reconciliation(document) if "differ" in document else _of_answer(document)]
 
 
 def _of_answer(answer: Json) -> Sheet:
     rows = [*answer["rows"], *([answer["other"]] if answer.get("other") else [])]
     return _sheet("answer", answer["columns"], [kind != "group" for kind in answer["kinds"]], rows)
+
+
+def _of_reconciliation(found: Json) -> Sheet:
+    left, right = found["left"], found["right"]
+    keys = len(left["columns"]) - len(_amounts(found))
+    columns = [
+        "what",
+        *left["columns"][:keys],
+        *(f"{left['member']} {name}" for name in left["columns"][keys:]),
+        *(f"{right['member']} {name}" for name in right["columns"][keys:]),
+        *(f"differs by ({name})" for name in left["columns"][keys:]),
+    ]
+    nothing = [None] * (len(left["columns"]) - keys)
+    rows = [
+        *(["differs", *it["key"], *it["left"], *it["right"], *it["by"]] for it in found["differ"]),
+        *(
+            [f"not in {right['member']}", *it["key"], *it["amount"], *nothing, *nothing]
+            for it in found["only_left"]
+        ),
+        *(
+            [f"not in {left['member']}", *it["key"], *nothing, *it["amount"], *nothing]
+            for it in found["only_right"]
+        ),
+    ]
+    return _sheet("differences", columns, [False] * (1 + keys) + [True] * 3 * len(nothing), rows)
+
+
+def _amounts(found: Json) -> Sequence[object]:
+    """How many columns are amounts, from any row; with no row there is nothing to lay out."""
+    for row in found["differ"]:
+        return list(row["left"])
+    for row in (*found["only_left"], *found["only_right"]):
+        return list(row["amount"])
+    return list(found["left"]["columns"][1:])
 
 
 def _of_view(view: Json) -> list[Sheet]:

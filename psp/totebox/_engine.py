@@ -38,7 +38,7 @@ from ._compile import (
 )
 from ._dialect import SQLITE, Dialect
 from ._disclosure import Cell, Decision, Key, Part, decide, round_figure, too_few
-from ._index import PAST_PREFIX
+from ._index import PAST_PREFIX, quoted
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
 from ._storage import SQLValue, from_storage, to_storage
@@ -183,6 +183,15 @@ class Engine:
         }
         return self._within_limits(0, values)
 
+    def scan(self, columns: Sequence[str]) -> Iterator[Row]:
+        """Give some columns of every row that the scope shows, as they are stored.
+
+        What is made of them must not leave unless the scope allows it: nothing is decided here.
+        """
+        listed = ", ".join(map(quoted, columns))
+        with self._snapshot():
+            yield from self._each(f"SELECT {listed} FROM {quoted(self._view)}")
+
     def table_is_empty(self) -> bool:
         """Say whether the scope shows no row at all."""
         with self._snapshot():
@@ -257,6 +266,10 @@ class Engine:
     def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
         self._refuse_with(sql)
         return list(self._connection.execute(sql, tuple(parameters)).fetchall())
+
+    def _each(self, sql: str) -> Iterator[Row]:
+        self._refuse_with(sql)
+        yield from self._connection.execute(sql)
 
     def _refuse_with(self, sql: str) -> None:
         if _WITH.search(_QUOTED.sub("", sql)):

@@ -99,3 +99,6 @@ CELLS_MAX: Final = 100_000
 TABLES_OPEN_MAX: Final = 128
 """Tables that one peer may have open, over all its connections and grants. Each is one or two files
 and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""
+
+TAGS_MAX: Final = 4_096
+"""Rows that one comparison may ask for by their tags: more differences are a table, not a list."""

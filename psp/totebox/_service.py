@@ -58,6 +58,7 @@ from ._live import LiveGrant
 from ._manifest import Table
 from ._pairing import Pairing
 from ._read_audit import Reader
+from ._reconciled import Reconciled
 from ._rows import OriginalObject, RowObject, RowReads
 from ._storage import to_storage
 
@@ -245,7 +246,7 @@ class GrantObject(Granted):
         return await run_commands(self, read_commands_untrusted(commands), self.check_open)
 
 
-class TableObject(Granted):
+class TableObject(Reconciled):
     """One table, as one grant shows it."""
 
     def __init__(
