@@ -11,6 +11,7 @@ from ._coming import Coming as Coming
 from ._doors import AsyncFleet as AsyncFleet
 from ._doors import BlockingFleet as BlockingFleet
 from ._doors import Fleet as Fleet
+from ._evidence import evidence_of as evidence_of
 from ._fleet import AskOptions as AskOptions
 from ._fleet import TrioFleet as TrioFleet
 from ._fleet import open_fleet as open_fleet
@@ -26,6 +27,7 @@ from ._reply import Part as Part
 from ._reply import ReadReceipt as ReadReceipt
 from ._reply import Reply as Reply
 from ._reply import Withheld as Withheld
+from ._reply import read_reply_untrusted as read_reply_untrusted
 from ._require import Require as Require
 from ._roster import Member as Member
 from ._roster import Roster as Roster

@@ -37,6 +37,7 @@ class Member:
         share: The part of it that the tenant's organisation owns: above 0, at most 1.
         currency: What its money is in, an ISO 4217 code; empty if nobody has said.
         fiscal_start: The month in which its fiscal year starts, 1 to 12.
+        reads_key: The key that signs its record of reads, NAME+ID+BASE64; empty if nobody has said.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Member:
     share: Decimal = Decimal(1)
     currency: str = ""
     fiscal_start: int = 1
+    reads_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +165,7 @@ def _member(entry: Mapping[str, Any], root: Path) -> Member:
         labels={key: str(value) for key, value in entry.get("labels", {}).items()},
         share=_share(entry.get("share", "1"), entry["name"]),
         currency=_currency(entry.get("currency", ""), entry["name"]),
+        reads_key=str(entry.get("reads_key", "")),
         fiscal_start=_month(entry.get("fiscal_start", 1), entry["name"]),
     )
 

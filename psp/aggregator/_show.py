@@ -151,6 +151,7 @@ def _groups(view: View, answer: Answer) -> list[dict[str, Any]]:
     groups = [
         {
             "key": None if key is None else [plain(value) for value in key],
+            "id": None if key is None else [None if it is None else to_text(it) for it in key],
             "figures": _figures(view, answer, found),
             "members": len({part.member for part in found}),
             "of": answered,

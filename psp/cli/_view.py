@@ -10,13 +10,24 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from psp.aggregator import Answer, AskOptions, Fleet, Reconciliation, View, load_view, show, why
-from psp.console import export, render_reconciliation, render_report, render_why
+from psp.aggregator import (
+    Answer,
+    AskOptions,
+    Fleet,
+    Reconciliation,
+    View,
+    evidence_of,
+    load_view,
+    show,
+    why,
+)
+from psp.console import export, render_reconciliation, render_report, render_report_page, render_why
 from psp.errors import EstateError
 
 from ._common import find_estate, out, print_json
 from ._ledger import write_file
 
+PAGE: Final = ".html"
 EARLIER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of a saved view: one of ten thousand members has a twentieth of that."""
 
@@ -53,7 +64,8 @@ def view(
     watch
         Ask again every so many seconds, until Ctrl-C.
     save
-        Also write the view to this file: .csv, .xlsx, .arrow or .json; may be given again.
+        Also write the view to this file, which may be given again: .html is a page that proves
+        itself, .csv, .xlsx, .arrow and .json are for other programs.
     json
         Print one JSON object.
     """
@@ -61,7 +73,9 @@ def view(
     if isinstance(asked, Reconciliation):
         _reconcile(asked, find_estate(estate), tenant, save or [], json=json)
         return
-    options: AskOptions = {} if as_of is None else {"as_of": _sizes(as_of)}
+    options: AskOptions = {"receipts": any(path.suffix == PAGE for path in save or [])}
+    if as_of is not None:
+        options["as_of"] = _sizes(as_of)
     with Fleet(find_estate(estate), tenant=tenant) as fleet:
         while True:
             answer = fleet.view(asked, **options)
@@ -80,7 +94,11 @@ def _say(
 ) -> None:
     shown = show(view, answer, before=before)
     for path in files:
-        write_file(path, export(shown, path.suffix))
+        if path.suffix == PAGE:
+            page = render_report_page(shown, evidence_of(view, answer))
+            write_file(path, page.encode())
+        else:
+            write_file(path, export(shown, path.suffix))
     if json:
         print_json(shown)
     else:

@@ -51,6 +51,24 @@ def render_status(report: Json, console: Console) -> None:
     print_status(report, console)
 
 
+def render_report_page(view: Json, evidence: Json) -> str:
+    """Return a view as one HTML file that loads nothing and checks itself where it is read.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+    """
+    with _needed_for("the HTML page"):
+        from ._report_page import report_page
+    return report_page(view, evidence)
+
+
+def shown_figure(value: object) -> str:
+    """Write a figure as a page that proves itself shows it."""
+    from ._report_page import shown_figure
+
+    return shown_figure(value)
+
+
 def render_report(view: Json, console: Console) -> None:
     """Print what a view file shows: exceptions, the position, who is missing.
 
