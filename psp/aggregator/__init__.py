@@ -8,6 +8,7 @@ from ._breaker import Breaker as Breaker
 from ._breaker import BreakerState as BreakerState
 from ._breaker import RetryBudget as RetryBudget
 from ._coming import Coming as Coming
+from ._doctor import Diagnosis as Diagnosis
 from ._doors import AsyncFleet as AsyncFleet
 from ._doors import BlockingFleet as BlockingFleet
 from ._doors import Fleet as Fleet

@@ -14,6 +14,7 @@ from psp.endpoint import Portal
 
 from ._answer import Answer
 from ._coming import AsyncioComing, BlockingComing, Coming
+from ._doctor import Diagnosis
 from ._fleet import AskOptions, TrioFleet, open_fleet
 from ._limits import DEADLINE_S
 from ._reconcile import Reconciled, Reconciliation
@@ -112,6 +113,12 @@ class BlockingFleet:
         status = partial(self._fleet.status, deadline_s=deadline_s, members=members)
         return self._portal.run(status)
 
+    def examine(self, *, deadline_s: float = DEADLINE_S, members: str = "") -> list[Diagnosis]:
+        """Try each step that a question needs; as `TrioFleet.examine`."""
+        return self._portal.run(
+            partial(self._fleet.examine, deadline_s=deadline_s, members=members)
+        )
+
 
 class AsyncFleet:
     """An open fleet whose methods are awaited, on trio or on asyncio."""
@@ -147,3 +154,10 @@ class AsyncFleet:
         """Ask members how they are; as `TrioFleet.status`."""
         status = partial(self._fleet.status, deadline_s=deadline_s, members=members)
         return await (self._portal.arun(status) if self._portal else status())
+
+    async def examine(
+        self, *, deadline_s: float = DEADLINE_S, members: str = ""
+    ) -> list[Diagnosis]:
+        """Try each step that a question needs; as `TrioFleet.examine`."""
+        examine = partial(self._fleet.examine, deadline_s=deadline_s, members=members)
+        return await (self._portal.arun(examine) if self._portal else examine())

@@ -23,6 +23,7 @@ from psp.transport import MachineKey
 
 from ._answer import Answer
 from ._coming import Coming, coming
+from ._doctor import Diagnosis, examine
 from ._fan import Fan
 from ._limits import DEADLINE_S, TREE_DEPTH_MAX
 from ._line import Dial, Line
@@ -196,6 +197,25 @@ class TrioFleet:
             on_outcome=lambda outcome: None,
         )
         return EstateStatus(outcomes=outcomes, asked_at=datetime.now(UTC))
+
+    async def examine(
+        self, *, deadline_s: float = DEADLINE_S, members: str = ""
+    ) -> list[Diagnosis]:
+        """Try each step that a question needs with every member, and say where it fails.
+
+        Args:
+            deadline_s: Seconds for each member.
+            members: Whom to look at, as `Selection.parse` reads it; everybody by default.
+        """
+        lines, found = self._chosen(members), dict[str, Diagnosis]()
+
+        async def one(line: Line) -> None:
+            found[line.member.name] = await examine(line, deadline_s=deadline_s)
+
+        async with trio.open_nursery() as nursery:
+            for line in lines:
+                nursery.start_soon(one, line)
+        return [found[line.member.name] for line in lines]
 
     def statistics(self) -> list[Statistics]:
         """The counters of every open connection."""

@@ -100,5 +100,8 @@ CELLS_FIRST: Final = 510
 CELLS_LAST: Final = 8_160
 """Cells of the last one, after four doublings: 228 KB, which one RETURN takes."""
 
+CLOCK_APART_S_MAX: Final = 30.0
+"""How far two clocks may be apart: a grant of fifteen minutes, renewed every five, bears that."""
+
 LISTED_MAX: Final = 2_000
 """Differences of a side that are asked for row by row; a person reads the first hundred."""

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "attack": "_attack:attack",
     "decode": "_decode:decode",
     "demo": "_demo:demo",
+    "doctor": "_doctor:doctor",
     "epoch": "_owner:epoch",
     "estate new": "_estate:new",
     "grant issue": "_grant_sign:issue_grant",

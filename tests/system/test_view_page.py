@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ import pytest
 import trio
 
 from psp.aggregator import Fleet, View, evidence_of, show
+from psp.cli._app import app
 from psp.cli._page import check_page_untrusted
 from psp.console import render_report_page
 from psp.endpoint import Portal
@@ -150,6 +152,44 @@ def test_a_view_without_receipts_or_on_terms_makes_no_page(estate: Estate, view:
         answer = fleet.view(view)
     with pytest.raises(QuestionError, match="gave no receipt"):
         evidence_of(view, answer)
+
+
+# The commands, in this process: the estate is served by another thread of it
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    with suppress(SystemExit):  # It leaves with 0; a failure raises something else.
+        app([*map(str, arguments)])
+    return capsys.readouterr().out
+
+
+def test_a_view_is_saved_asked_again_and_explained(
+    estate: Estate, view: View, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del view  # Its file is there.
+    root = estate.layout.root
+    ask = ("view", root / "view.toml", "--estate", root)
+    saved = [tmp_path / f"view{it}" for it in (".json", ".csv", ".html")]
+    text = run(capsys, *ask, *(part for file in saved for part in ("--save", file)))
+    assert "west: dear" in text
+    assert "3 of 3 members" in text
+    now, then = (json.loads(run(capsys, *ask, "--json", *it)) for it in ((), ("--as-of", saved[0])))
+    assert now["total"] == then["total"] == json.loads(saved[0].read_text())["total"]
+    since = json.loads(run(capsys, *ask, "--json", "--since", saved[0]))
+    assert since["total_before"] == since["total"]
+    why = json.loads(run(capsys, *ask, "--json", "--why", "rent@2026-03"))
+    assert len(why["parts"]) == 3
+    assert "3 of 3 members verified" in run(capsys, "verify", saved[2], "--estate", root)
+
+
+def test_the_doctor_finds_all_members_well(
+    estate: Estate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = run(capsys, "doctor", "--estate", estate.layout.root)
+    assert "3 of 3 members are well" in text
+    assert "answer: the grant is accepted and shows 1 tables" in run(
+        capsys, "doctor", "north", "--estate", estate.layout.root
+    )
 
 
 # In a browser

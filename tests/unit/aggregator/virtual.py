@@ -49,6 +49,10 @@ class Grant(Exposed):
         self._box = box
 
     @method
+    def describe(self) -> dict[str, object]:
+        return {"tables": [{"name": "rows"}]}
+
+    @method
     def table(self, name: str) -> Table:
         return Table(self._box)
 
