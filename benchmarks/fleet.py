@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from benchmarks._contest import Spread
+from benchmarks._reconciled import compare
 from benchmarks._report import Bar, Report
 from benchmarks._versions import in_force
 from benchmarks._village import ANSWER, WORK_S, archive_id
@@ -72,17 +73,19 @@ class Effort(NamedTuple):
         members: Real ones.
         rounds: Samples of each pair.
         asked: Questions of the modest tenant, for its 99th percentile.
+        rows: Of each side of a reconciliation.
         sizes: Simulated members.
     """
 
     members: int
     rounds: int
     asked: int
+    rows: int
     sizes: tuple[int, ...]
 
 
-FULL: Final = Effort(members=1_000, rounds=9, asked=300, sizes=SIZES)
-QUICK: Final = Effort(members=20, rounds=2, asked=10, sizes=(10,))
+FULL: Final = Effort(members=1_000, rounds=9, asked=300, rows=1_000_000, sizes=SIZES)
+QUICK: Final = Effort(members=20, rounds=2, asked=10, rows=2_000, sizes=(10,))
 
 
 class Ready(Tenant):
@@ -99,6 +102,8 @@ def run(*, quick: bool = False) -> dict[str, object]:
     with village(effort.members) as roster:
         trio.run(_real, roster, effort, report)
     _combining(effort, report)
+    for title, value in compare(effort.rows).items():
+        report.note("reconciliation", title, Spread(value, value, value))
     for size in effort.sizes:
         _simulated(size, report)
     report.limits.update(in_force(), members=effort.members, rounds=effort.rounds)

@@ -119,8 +119,8 @@ class Terms:
             return False
         if self.money:
             return measure.column in self.money
-        amount = figure[0] if isinstance(figure, list | tuple) and figure else figure
-        return isinstance(amount, Decimal)
+        parts = figure if isinstance(figure, list | tuple) else [figure]
+        return any(isinstance(part, Decimal) for part in parts)
 
     def to_dict(self) -> dict[str, Any]:
         """The plain form, for whoever reads the answer; empty if nothing special was asked."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, localcontext
+from functools import partial, reduce
 from math import fsum
 from typing import Final, TypeAlias, cast
 
@@ -65,18 +66,15 @@ def combine_all(operation: Operation, figures: Sequence[Figure]) -> Figure:
         TypeError: As `combine`.
         ArithmeticError: The sum has more digits than `EXACT` holds.
     """
+    if operation not in (Operation.COUNT, Operation.SUM, Operation.MEAN):
+        return reduce(partial(combine, operation), figures) if figures else None
     present = [figure for figure in figures if figure is not None]
     if len(present) < 2:
         return present[0] if present else None
-    if operation in (Operation.COUNT, Operation.SUM):
+    if operation is not Operation.MEAN:
         return _sum(present)
-    if operation is Operation.MEAN:
-        totals, counts = zip(*map(_pair, present), strict=True)
-        return [combine_all(Operation.SUM, totals), _sum(counts)]
-    combined: Figure = None
-    for figure in figures:
-        combined = combine(operation, combined, figure)
-    return combined
+    totals, counts = zip(*map(_pair, present), strict=True)
+    return [combine_all(Operation.SUM, totals), _sum(counts)]
 
 
 def weigh(operation: Operation, figure: Figure, weight: Decimal) -> Figure:

@@ -39,6 +39,12 @@ LEDGER_KEYS = {
     "open_10m_vs_1m",
     *INGEST_KEYS,
 }
+FLEET_KEYS = {
+    "fanout_1000_vs_one",
+    "slowest_vs_median",
+    "combine_vs_duckdb_union",
+    "greedy_tenant_p99",
+}
 WAN_KEYS = {"chain10_round_trips", "cold_round_trips", "cold_round_trips_interactive"}
 
 # A process that starts a hall, says who is in it, and waits.
@@ -134,6 +140,16 @@ def test_distance_is_counted_in_round_trips() -> None:
     # TCP, TLS, and the first query.
     assert result["ratios"]["cold_round_trips"] >= 3
     assert result["ratios"]["cold_round_trips_interactive"] >= 3
+
+
+@pytest.mark.slow
+def test_a_fleet_is_asked_combined_and_reconciled() -> None:
+    result = quick("fleet")
+
+    check_result(result, FLEET_KEYS)
+    figures = result["figures"]
+    assert figures["simulated_answered"]["10"][0] == 10
+    assert figures["reconciliation"]["changes_found"][0] == 40
 
 
 @pytest.mark.slow
