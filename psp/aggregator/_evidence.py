@@ -41,7 +41,6 @@ def evidence_of(view: View, answer: Answer) -> dict[str, Any]:
         raise QuestionError(f"a page cannot prove {odd[0]} yet; save it in another format.")
     members = [_member(leaf, answer) for leaf in answer.leaves if leaf.reply is not None]
     return {
-        "measures": [measure.operation.value for measure in measures],
         "outputs": [
             {"name": it.name, "kind": it.kind, "expression": _expression(it.expression)}
             for it in view.question.outputs

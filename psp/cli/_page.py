@@ -45,8 +45,10 @@ class _Checked:
     Attributes:
         wrong: By member, or `total` or a group: what does not hold.
         known: Members whose keys are those of the estate given.
+        asked: What each figure is, from the plan that the receipts name.
     """
 
+    asked: str
     members: list[str] = field(default_factory=list)
     wrong: dict[str, str] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
@@ -63,6 +65,7 @@ def verify_page(path: Path, data: bytes, estate: Path | None, *, json_wanted: bo
         print_json(
             {
                 "page": str(path),
+                "asked": checked.asked,
                 "members": checked.members,
                 "wrong": checked.wrong,
                 "keys_known": sorted(checked.known),
@@ -77,6 +80,7 @@ def verify_page(path: Path, data: bytes, estate: Path | None, *, json_wanted: bo
 def _say(checked: _Checked, *, with_estate: bool) -> None:
     for name, why in checked.wrong.items():
         out().print(f"NOT VERIFIED {neutral(name)}: {neutral(why)}", soft_wrap=True)
+    out().print(f"asked of {neutral(checked.asked, 1_000)}", soft_wrap=True)
     good = sum(member not in checked.wrong for member in checked.members)
     out().print(f"{good} of {len(checked.members)} members verified", soft_wrap=True)
     if with_estate:
@@ -99,6 +103,7 @@ def check_page_untrusted(path: Path, data: bytes, roster: Roster | None) -> _Che
         text = data.decode()
         evidence = json.loads(_EVIDENCE.findall(text)[0])
         question = _question(evidence)
+        asked = _asked(question)
         entries = {str(each["member"]): each for each in evidence["members"]}
     except (ValueError, LookupError, TypeError, RecursionError, PSPError, msgpack.UnpackException):
         raise EstateError(
@@ -107,7 +112,7 @@ def check_page_untrusted(path: Path, data: bytes, roster: Roster | None) -> _Che
         ) from None
     shown = _Table()
     shown.feed(text)
-    checked = _Checked(members=list(entries))
+    checked = _Checked(asked=asked, members=list(entries))
     outcomes = []
     for name, entry in entries.items():
         try:
@@ -125,6 +130,23 @@ def check_page_untrusted(path: Path, data: bytes, roster: Roster | None) -> _Che
             except (PSPError, ValueError) as exc:
                 checked.wrong[f"{place[0]} {place[1]}".strip()] = str(exc)
     return checked
+
+
+def _asked(question: Question) -> str:
+    plan = question.plan
+    figures = ", ".join(f"{it.name} = {_words(it.expression, plan)}" for it in question.outputs)
+    return f"{plan.table}, under {len(plan.filters)} conditions: {figures}"
+
+
+def _words(expression: Expression, plan: Plan) -> str:
+    match expression:
+        case MeasureValue(index):
+            return plan.measures[index].name
+        case Constant(value):
+            return to_text(value)
+        case Arithmetic(operator, left, right):
+            return f"({_words(left, plan)} {operator} {_words(right, plan)})"
+    return "?"
 
 
 def _check_key(name: str, entry: Mapping[str, Any], roster: Roster, checked: _Checked) -> None:

@@ -164,6 +164,18 @@
     return at === data.length ? found : fail("something follows its answer");
   };
 
+  // What was asked, from the plan itself: each receipt names it, so it cannot be relabelled
+
+  const texts = (_, it) => (typeof it === "bigint" ? it.toString() : it);
+  const wanted = unpack(decode(page.plan));
+  const measures = wanted[3].map(([word]) => word.text);
+  const words = ([word, one, other]) => {
+    if (word === "constant") return one;
+    if (word !== "measure") return `(${words(one)} ${word} ${words(other)})`;
+    const [operation, column] = wanted[3][one];
+    return `${operation.text}(${column.length ? column[0].text : "*"})`;
+  };
+
   // Figures
 
   const isNumber = (it) => it !== null && it.q !== undefined;
@@ -197,14 +209,14 @@
     if (word === "constant") return constant(one);
     if (word === "measure") {
       const figure = figures[one];
-      if (page.measures[one] !== "mean" || figure === null) return figure;
+      if (measures[one] !== "mean" || figure === null) return figure;
       return figure[0] === null ? null : calculate["/"](need(figure[0]), need(figure[1]));
     }
     const [a, b] = [evaluate(one, figures), evaluate(other, figures)];
     return a === null || b === null ? null : calculate[word](need(a), need(b));
   };
   const together = (parts) =>
-    page.measures.map((word, at) => parts.map((part) => part[at]).reduce(combine[word]));
+    measures.map((word, at) => parts.map((part) => part[at]).reduce(combine[word]));
 
   const agrees = (shown, value, kind) => {
     const plain = shown.trim().replaceAll(",", "").replace("\u2212", "-");
@@ -241,12 +253,13 @@
 
   // The page
 
+  const defined = page.outputs.map((it) => `${it.name} = ${words(it.expression)}`).join(", ");
+  document.getElementById("asked").textContent =
+    `Asked of ${wanted[0].text}, under ${wanted[1].length} conditions: ${defined}`;
   if (!crypto.subtle) {
     verdict.textContent = "This browser cannot check signatures here. Use: psp verify";
     return;
   }
-  const texts = (_, it) => (typeof it === "bigint" ? it.toString() : it);
-  const wanted = unpack(decode(page.plan));
   const question = JSON.stringify([wanted[0], wanted.slice(0, 4)], texts);
   const answers = new Map();
   const check = async (member) => {

@@ -179,7 +179,9 @@ def test_a_view_is_saved_asked_again_and_explained(
     assert since["total_before"] == since["total"]
     why = json.loads(run(capsys, *ask, "--json", "--why", "rent@2026-03"))
     assert len(why["parts"]) == 3
-    assert "3 of 3 members verified" in run(capsys, "verify", saved[2], "--estate", root)
+    verified = run(capsys, "verify", saved[2], "--estate", root)
+    assert "3 of 3 members verified" in verified
+    assert "rent = sum(rent), area = sum(area)" in verified
 
 
 def test_the_doctor_finds_all_members_well(
@@ -232,6 +234,7 @@ def test_the_browser_verifies_all_members_and_all_sums(page: str, tmp_path: Path
     text = dom(page, tmp_path)
     assert set(states(text).values()) == {"proven"}, re.findall(r"data-proof[^<]*<", text)
     assert "3 of 3 members verified; 6 of 6 sums recomputed" in text
+    assert "per_area = (sum(rent) / sum(area))" in text
     assert not re.search(r"""(?:src|href)=["']""", text)
 
 

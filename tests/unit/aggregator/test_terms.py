@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psp.aggregator import Answer, Member, MemberState, Outcome, Part, Rates, Reply, Terms
@@ -89,6 +89,7 @@ def is_close(value: Value, exact: Fraction) -> bool:
     return abs(Fraction(value) - exact) <= abs(exact) * Fraction(1, 10**30)
 
 
+@settings(max_examples=40)
 @given(st.lists(rows, min_size=1, max_size=3), st.booleans(), st.booleans())
 def test_weighed_and_converted_figures_are_those_of_the_weighed_and_converted_rows(
     sales: list[list[Row]], shares: bool, convert: bool
@@ -121,6 +122,7 @@ def test_weighed_and_converted_figures_are_those_of_the_weighed_and_converted_ro
     assert Fraction(total["most"]) == max(price for _, price, _ in union)  # type: ignore[arg-type]
 
 
+@settings(max_examples=30)
 @given(st.lists(rows, min_size=3, max_size=3), st.sampled_from(["year", "quarter"]))
 def test_each_month_is_in_its_members_own_fiscal_period(sales: list[list[Row]], unit: str) -> None:
     members = tuple(member(it.name, fiscal_start=it.fiscal_start) for it in MEMBERS)
