@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as json_format
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,6 +15,7 @@ from cyclopts import Parameter
 from psp.aggregator import (
     Answer,
     AskOptions,
+    BlockingFleet,
     Fleet,
     Reconciliation,
     View,
@@ -22,7 +25,7 @@ from psp.aggregator import (
     why,
 )
 from psp.console import export, render_reconciliation, render_report, render_report_page, render_why
-from psp.errors import EstateError
+from psp.errors import EstateError, QuestionError, TooFewAnswered
 
 from ._common import find_estate, out, print_json
 from ._ledger import write_file
@@ -78,15 +81,49 @@ def view(
         options["as_of"] = _sizes(as_of)
     with Fleet(find_estate(estate), tenant=tenant) as fleet:
         while True:
-            answer = fleet.view(asked, **options)
-            before = None if since is None else fleet.view(asked, as_of=_sizes(since))
-            if why is not None:
-                _say_why(asked, answer, why, json=json)
-                return
-            _say(asked, answer, before, save or [], json=json)
+            with _placed(file):
+                answer, missed = _asked(fleet, asked, options)
+                before = None if since is None else fleet.view(asked, as_of=_sizes(since))
+                if why is not None:
+                    _say_why(asked, answer, why, json=json)
+                    return
+                _say(asked, answer, before, save or [], json=json)
+            if missed is not None:
+                raise missed
             if watch is None:
                 return
             time.sleep(watch)
+
+
+def _asked(
+    fleet: BlockingFleet, view: View, options: AskOptions
+) -> tuple[Answer, TooFewAnswered | None]:
+    """Ask; where too few answered, what came is shown all the same, and then the failure."""
+    try:
+        return fleet.view(view, **options), None
+    except TooFewAnswered as exc:
+        if not isinstance(exc.answer, Answer):  # Errors know no types of the parts above them.
+            raise
+        return exc.answer, exc
+
+
+@contextmanager
+def _placed(file: Path) -> Iterator[None]:
+    """Say where in the view stands what its members, or their currencies, do not agree with."""
+    try:
+        yield
+    except QuestionError as exc:
+        words = re.findall(r"['`]([^'`]+)['`]", str(exc))
+        lines = file.read_text("utf-8", "replace").splitlines()
+        found = [
+            number
+            for word in reversed(words)  # A table comes before the column it does not have.
+            for number, line in enumerate(lines, 1)
+            if re.search(rf"\b{re.escape(word)}\b", line)
+        ]
+        measures = [at for at, line in enumerate(lines, 1) if line.strip() == "[measures]"]
+        (place, *_) = [*found, *measures, 1]
+        raise QuestionError(f"{file}, line {place}: {exc}") from None
 
 
 def _say(

@@ -20,7 +20,7 @@ from psp.cli._app import app
 from psp.cli._page import check_page_untrusted
 from psp.console import render_report_page
 from psp.endpoint import Portal
-from psp.errors import EstateError, QuestionError
+from psp.errors import EstateError, QuestionError, TooFewAnswered
 from psp.estate import Estate, create_estate, draft_estate
 from psp.totebox import serve_archive
 
@@ -182,6 +182,26 @@ def test_a_view_is_saved_asked_again_and_explained(
     verified = run(capsys, "verify", saved[2], "--estate", root)
     assert "3 of 3 members verified" in verified
     assert "rent = sum(rent), area = sum(area)" in verified
+
+
+def test_a_column_that_no_member_has_is_told_with_its_line(
+    estate: Estate, view: View, tmp_path: Path
+) -> None:
+    del view
+    bad = tmp_path / "bad.toml"
+    bad.write_text(VIEW.replace('"sum(area)"', '"sum(surface)"'))
+    with pytest.raises(QuestionError, match=r"bad\.toml, line 7: .*'surface'"):
+        app(["view", str(bad), "--estate", str(estate.layout.root)])
+
+
+def test_what_came_is_shown_although_too_few_answered(
+    estate: Estate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = tmp_path / "some.toml"
+    some.write_text('require = "all"\nwithin = 0.000001\n' + VIEW)
+    with pytest.raises(TooFewAnswered):
+        app(["view", str(some), "--estate", str(estate.layout.root)])
+    assert "totals over 0 of 3 members" in capsys.readouterr().out
 
 
 def test_the_doctor_finds_all_members_well(
