@@ -119,7 +119,7 @@ def export(document: Json, suffix: str) -> bytes:
             f"{suffix or 'a name without an ending'} is no format to save in; there are"
             f" {', '.join(FORMATS)}."
         )
-    with _needed_for(f"a {suffix} file"):
+    with _needed_for(f"a {suffix} file", extra="columns"):
         return FORMATS[suffix](document)
 
 
@@ -135,10 +135,10 @@ def render_page(view: Json) -> str:
 
 
 @contextmanager
-def _needed_for(what: str) -> Iterator[None]:
+def _needed_for(what: str, *, extra: str = "console") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.startswith("psp"):
             raise
-        raise MissingExtra(what, library=exc.name, extra="console") from exc
+        raise MissingExtra(what, library=exc.name, extra=extra) from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from psp.console import export, render_report, render_why
-from psp.errors import EstateError
+from psp.errors import EstateError, MissingExtra
 
 BIG = "12345678901234567890.12"
 
@@ -139,3 +140,9 @@ def test_why_names_each_part() -> None:
     assert "volume of 2014-05 = 3.50" in text
     assert "\x1b" not in text
     assert "c: hidden: few" in text
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match="columns"):
+        export(view(), ".arrow")
