@@ -5,6 +5,7 @@ rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TL
 wan       calls over a distance of 80 ms, in round trips
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
+fleet     a thousand members asked at once, beside one; their answers combined, beside DuckDB
 capability  grants verified, refused and met, beside bare signatures and Biscuit
 query     rows and groups of a whole archive, beside null calls and bare SQL
 audit     200 ordinary questions with the audit of answers, beside the same without
@@ -20,7 +21,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import audit, capability, imports, ingest, ledger, profile, query, rpc, wan
+from benchmarks import audit, capability, fleet, imports, ingest, ledger, profile, query, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -33,6 +34,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "capability": capability.run,
     "query": query.run,
     "audit": audit.run,
+    "fleet": fleet.run,
     "profile": profile.run,
 }
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
@@ -44,6 +46,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "capability": partial(capability.run, quick=True),
     "query": partial(query.run, quick=True),
     "audit": partial(audit.run, quick=True),
+    "fleet": partial(fleet.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }
 

@@ -14,6 +14,7 @@
     │   ├── ArchiveInUse              another process has it open; it says which
     │   └── IntakeRefused             a file cannot be sealed as it is; nothing was
     ├── QuestionError                 the asker's text cannot become a plan; says where
+    ├── TooFewAnswered                fewer members than the asker required; holds what came
     ├── EstateError                   files, ports and settings of the operator's own machine
     │   ├── KeyFileError              a key file is missing, damaged or open to others
     │   └── MissingExtra              an optional library is not installed; names the extra
@@ -102,6 +103,18 @@ class IntakeRefused(ArchiveError):
 
 class QuestionError(PSPError):
     """The asker's text cannot become a plan. The message points at the place."""
+
+
+class TooFewAnswered(PSPError):
+    """Fewer members answered than the asker required.
+
+    Attributes:
+        answer: What came all the same, a `psp.aggregator.Answer`.
+    """
+
+    def __init__(self, text: str, *, answer: object) -> None:
+        super().__init__(text)
+        self.answer = answer
 
 
 class EstateError(PSPError):

@@ -95,6 +95,24 @@ def to_text(value: Value) -> str:
     return str(value)
 
 
+def pack_ordered(value: Value) -> bytes:
+    """Give the one form of a value that is hashed: msgpack as on the wire, maps in key order.
+
+    Raises:
+        TypeError, ValueError, OverflowError, RecursionError: It is no value.
+    """
+    packed: bytes = msgpack.packb(_ordered(value), default=to_ext, use_bin_type=True)
+    return packed
+
+
+def _ordered(value: Value) -> Value:
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key]) for key in sorted(value, key=str.encode)}
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
+    return value
+
+
 def _decimal_to_bytes(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):

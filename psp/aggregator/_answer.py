@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, reduce
+from functools import cached_property
 from math import isfinite
 from typing import Any, Final
 
 from psp.endpoint import printable
 from psp.errors import QuestionError
-from psp.plan import Question, combine_rows
+from psp.plan import Figure, Question, combine_all
 from psp.values import Value, to_text
 
 from ._outcome import Outcome, absent_among, absent_to_dict, count_states
-from ._reply import Key, Part, Reply, Withheld
+from ._reply import Key, Part, Reply, Withheld, leaves_of
+from ._roster import Member
+from ._terms import Terms, check_currencies, on_terms
 
 OTHER: Final = "other"
 """Stands where a group's key would: cells that were hidden one by one, shown as one sum."""
@@ -28,16 +30,24 @@ class Answer:
     Attributes:
         question: What was asked.
         outcomes: One per member asked.
+        members: What is known of them, by name; nothing by default.
+        terms: How they are to be brought together: shares, currency, fiscal periods.
     """
 
     question: Question
     outcomes: tuple[Outcome[Reply], ...]
     asked_at: datetime
+    members: Mapping[str, Member] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """Every cell of every member, not yet combined."""
-        return tuple(part for reply in self._replied() for part in reply.parts)
+        """Every cell of every member, on the question's terms, not yet combined.
+
+        A fiscal period has one part for each of its months.
+        """
+        cells = [part for reply in self._replied() for part in reply.parts]
+        return tuple(on_terms(cells, self.question.plan, self.members, self.terms))
 
     @property
     def columns(self) -> list[str]:
@@ -71,23 +81,40 @@ class Answer:
         row = self._row(None, (None,) * len(self.question.plan.group), chosen)
         return dict(zip(self.columns, row, strict=True))
 
+    @cached_property
+    def leaves(self) -> tuple[Outcome[Reply], ...]:
+        """One per archive: those below an aggregator stand here by their path, `north/98004`."""
+        return tuple(leaves_of(self.outcomes))
+
     @property
     def states(self) -> dict[str, int]:
-        return count_states(self.outcomes)
+        return count_states(self.leaves)
 
     @property
     def absent(self) -> list[Outcome[Reply]]:
         """The members whose figures are not in here."""
-        return absent_among(self.outcomes)
+        return absent_among(self.leaves)
 
     @property
     def as_of(self) -> dict[str, int]:
         """The tree size at which each member answered."""
-        return {o.member: o.reply.as_of for o in self.outcomes if o.reply is not None}
+        return {o.member: o.reply.as_of for o in self.leaves if o.reply is not None}
 
     @cached_property
     def withheld(self) -> list[Withheld]:
-        return [entry for reply in self._replied() for entry in reply.withheld]
+        replies = (leaf.reply for leaf in self.leaves if leaf.reply is not None)
+        return [entry for reply in replies for entry in reply.withheld]
+
+    def cells(self) -> list[Part]:
+        """The figures of all members combined, before any output is calculated: as they travel.
+
+        Raises:
+            QuestionError: As `rows`.
+        """
+        groups: dict[Key | None, list[Part]] = {}
+        for part in self.parts:
+            groups.setdefault(part.key, []).append(part)
+        return [Part("", key, self._combined(parts)) for key, parts in groups.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """The plain form, ready for JSON: decimals and dates as text."""
@@ -96,10 +123,10 @@ class Answer:
             "kinds": [output.kind for output in self.question.outputs],
             "rows": [[plain(value) for value in row] for row in self.rows],
             "other": [plain(value) for value in self.other] if self.other else None,
-            "members_asked": len(self.outcomes),
+            "members_asked": len(self.leaves),
             "states": self.states,
             "as_of": self.as_of,
-            "absent": absent_to_dict(self.outcomes),
+            "absent": absent_to_dict(self.leaves),
             "withheld": [
                 {
                     "member": entry.member,
@@ -112,6 +139,7 @@ class Answer:
             ],
             "partial": bool(self.absent),
             "asked_at": to_text(self.asked_at),
+            **({"terms": terms} if (terms := self.terms.to_dict()) else {}),
         }
 
     def __str__(self) -> str:
@@ -133,16 +161,22 @@ class Answer:
         return (outcome.reply for outcome in self.outcomes if outcome.reply is not None)
 
     def _row(self, member: str | None, key: Key, parts: Sequence[Part]) -> list[Value]:
+        return self.question.row(key, self._combined(parts), member=member)
+
+    def _combined(self, parts: Sequence[Part]) -> list[Figure]:
+        measures = self.question.plan.measures
+        check_currencies(parts, self.question.plan, self.members, self.terms)
+        columns = zip(*(part.figures for part in parts), strict=True)
         try:
-            figures = reduce(
-                lambda left, right: combine_rows(self.question.plan.measures, left, right),
-                (part.figures for part in parts),
-            )
-        except TypeError as exc:  # Nobody here has a schema, so nobody knows which one is wrong.
+            return [
+                combine_all(measure.operation, column)
+                for measure, column in zip(measures, columns, strict=True)
+            ]
+        # Nobody here has a schema, so nobody knows which one is wrong.
+        except (TypeError, ArithmeticError) as exc:
             raise QuestionError(
                 f"the members' figures cannot be combined: {exc}. See each alone: group by member"
             ) from None
-        return self.question.row(key, figures, member=member)
 
 
 def plain(value: Value) -> Any:

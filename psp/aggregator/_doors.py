@@ -6,15 +6,21 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Unpack
 
 import trio
 
 from psp.endpoint import Portal
 
 from ._answer import Answer
-from ._fleet import DEADLINE_S, TrioFleet, open_fleet
+from ._coming import AsyncioComing, BlockingComing, Coming
+from ._doctor import Diagnosis
+from ._fleet import AskOptions, TrioFleet, open_fleet
+from ._limits import DEADLINE_S
+from ._reconcile import Reconciled, Reconciliation
 from ._roster import Roster
 from ._status import EstateStatus
+from ._view_file import View
 
 
 class Fleet:
@@ -86,22 +92,32 @@ class BlockingFleet:
         self._fleet = fleet
         self.roster = fleet.roster
 
-    def ask(
-        self,
-        sql: str,
-        *,
-        deadline_s: float = DEADLINE_S,
-        as_of: int | None = None,
-        receipts: bool = False,
-    ) -> Answer:
-        """Ask every member, and combine what they answer; as `TrioFleet.ask`."""
-        return self._portal.run(
-            partial(self._fleet.ask, sql, deadline_s=deadline_s, as_of=as_of, receipts=receipts)
-        )
+    def ask(self, sql: str, **options: Unpack[AskOptions]) -> Answer:
+        """Ask the members, and combine what they answer; as `TrioFleet.ask`."""
+        return self._portal.run(partial(self._fleet.ask, sql, **options))
 
-    def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:
-        """Ask every member how it is; as `TrioFleet.status`."""
-        return self._portal.run(partial(self._fleet.status, deadline_s=deadline_s))
+    def view(self, view: View, **options: Unpack[AskOptions]) -> Answer:
+        """Ask what a view asks; as `TrioFleet.view`."""
+        return self._portal.run(partial(self._fleet.view, view, **options))
+
+    def reconcile(self, asked: Reconciliation) -> Reconciled:
+        """Compare two members' tables without their rows; as `TrioFleet.reconcile`."""
+        return self._portal.run(partial(self._fleet.reconcile, asked))
+
+    def coming(self, sql: str, **options: Unpack[AskOptions]) -> BlockingComing:
+        """Iterate over the outcomes as they come; as `TrioFleet.coming`."""
+        return BlockingComing(self._portal, self._fleet.coming(sql, **options))
+
+    def status(self, *, deadline_s: float = DEADLINE_S, members: str = "") -> EstateStatus:
+        """Ask members how they are; as `TrioFleet.status`."""
+        status = partial(self._fleet.status, deadline_s=deadline_s, members=members)
+        return self._portal.run(status)
+
+    def examine(self, *, deadline_s: float = DEADLINE_S, members: str = "") -> list[Diagnosis]:
+        """Try each step that a question needs; as `TrioFleet.examine`."""
+        return self._portal.run(
+            partial(self._fleet.examine, deadline_s=deadline_s, members=members)
+        )
 
 
 class AsyncFleet:
@@ -112,19 +128,36 @@ class AsyncFleet:
         self._fleet = fleet
         self.roster = fleet.roster
 
-    async def ask(
-        self,
-        sql: str,
-        *,
-        deadline_s: float = DEADLINE_S,
-        as_of: int | None = None,
-        receipts: bool = False,
-    ) -> Answer:
-        """Ask every member, and combine what they answer; as `TrioFleet.ask`."""
-        ask = partial(self._fleet.ask, sql, deadline_s=deadline_s, as_of=as_of, receipts=receipts)
+    async def ask(self, sql: str, **options: Unpack[AskOptions]) -> Answer:
+        """Ask the members, and combine what they answer; as `TrioFleet.ask`."""
+        ask = partial(self._fleet.ask, sql, **options)
         return await (self._portal.arun(ask) if self._portal else ask())
 
-    async def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:
-        """Ask every member how it is; as `TrioFleet.status`."""
-        status = partial(self._fleet.status, deadline_s=deadline_s)
+    async def view(self, view: View, **options: Unpack[AskOptions]) -> Answer:
+        """Ask what a view asks; as `TrioFleet.view`."""
+        ask = partial(self._fleet.view, view, **options)
+        return await (self._portal.arun(ask) if self._portal else ask())
+
+    async def reconcile(self, asked: Reconciliation) -> Reconciled:
+        """Compare two members' tables without their rows; as `TrioFleet.reconcile`."""
+        compare = partial(self._fleet.reconcile, asked)
+        return await (self._portal.arun(compare) if self._portal else compare())
+
+    def coming(
+        self, sql: str, **options: Unpack[AskOptions]
+    ) -> AbstractAsyncContextManager[Coming | AsyncioComing]:
+        """Iterate over the outcomes as they come; as `TrioFleet.coming`."""
+        opening = self._fleet.coming(sql, **options)
+        return AsyncioComing(self._portal, opening) if self._portal else opening
+
+    async def status(self, *, deadline_s: float = DEADLINE_S, members: str = "") -> EstateStatus:
+        """Ask members how they are; as `TrioFleet.status`."""
+        status = partial(self._fleet.status, deadline_s=deadline_s, members=members)
         return await (self._portal.arun(status) if self._portal else status())
+
+    async def examine(
+        self, *, deadline_s: float = DEADLINE_S, members: str = ""
+    ) -> list[Diagnosis]:
+        """Try each step that a question needs; as `TrioFleet.examine`."""
+        examine = partial(self._fleet.examine, deadline_s=deadline_s, members=members)
+        return await (self._portal.arun(examine) if self._portal else examine())

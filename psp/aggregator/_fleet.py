@@ -1,48 +1,63 @@
 """Asking many members one question at once, each failing or answering for itself.
 
 A fleet is one tenant over one estate: its connections present that tenant's key and nobody else's.
-It keeps nothing but open connections: no file, no cache, no key of an archive.
+It keeps nothing but open connections, and since when each member is as it is: no file, no cache, no
+key of an archive.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import TypedDict, Unpack
 
 import trio
 
-from psp.endpoint import Promise, Reference, Statistics
-from psp.errors import CallFailed, Invalid, PSPError, QuestionError
+from psp.endpoint import Statistics, connect
+from psp.errors import CallFailed, Invalid, QuestionError, TooFewAnswered
 from psp.plan import Question, plan_from_sql
 from psp.transport import MachineKey
-from psp.values import Value
 
 from ._answer import Answer
-from ._line import Line
-from ._outcome import MemberState, Outcome, state_of
-from ._reply import Reply, read_receipt_untrusted, read_reply_untrusted
-from ._roster import Roster
+from ._coming import Coming, coming
+from ._doctor import Diagnosis, examine
+from ._fan import Fan
+from ._limits import DEADLINE_S, TREE_DEPTH_MAX
+from ._line import Dial, Line
+from ._outcome import SAID, Outcome
+from ._query import Query
+from ._reconcile import Reconciled, Reconciliation, reconcile
+from ._reply import Reply
+from ._require import Require
+from ._roster import Roster, Tenant
+from ._select import Selection
 from ._status import EstateStatus, Health, read_health_untrusted
-
-DEADLINE_S: Final = 10.0
-"""How long one question may take before a member counts as late. A far archive answers in a tenth
-of a second; ten seconds is as long as a person looks at a progress bar without wondering."""
-
-CONNECTING_MAX: Final = 256
-"""Members towards which a connection is being made at once. More would cost files (a process often
-has 1,024); far fewer would let some members that swallow packets spend the time of the others."""
+from ._terms import Terms
+from ._view_file import View
 
 
-class _Replied(Protocol):
-    @property
-    def is_empty(self) -> bool: ...
+class AskOptions(TypedDict, total=False):
+    """How a question is asked, the same through every door.
 
+    Attributes:
+        deadline_s: Seconds after which a member counts as late; `DEADLINE_S` by default.
+        as_of: The tree size at which every member is to answer, or one for each by its name, as
+            an earlier answer's `as_of` has them; the newest state by default.
+        receipts: Ask each member to prove that the read is on its record.
+        members: Whom to ask, as `Selection.parse` reads it; everybody by default.
+        require: `all`, `any`, `quorum`, `quorum:N` or `deadline`, the default; see `Require`.
+        terms: How members are brought together: shares, currency, fiscal periods.
+    """
 
-R = TypeVar("R", bound=_Replied)
+    deadline_s: float
+    as_of: int | Mapping[str, int] | None
+    receipts: bool
+    members: str
+    require: str
+    terms: Terms
 
 
 @dataclass(slots=True)
@@ -51,67 +66,121 @@ class TrioFleet:
 
     Attributes:
         roster: The estate that is asked.
+        tenant: Who asks.
         lines: One per member, by name.
     """
 
     roster: Roster
+    tenant: Tenant
     lines: Mapping[str, Line]
-    _connecting: trio.CapacityLimiter = field(
-        default_factory=lambda: trio.CapacityLimiter(CONNECTING_MAX)
-    )
+    fan: Fan = field(default_factory=Fan)
 
     async def ask(
         self,
         sql: str,
         *,
-        deadline_s: float = DEADLINE_S,
-        as_of: int | None = None,
-        receipts: bool = False,
         on_outcome: Callable[[Outcome[Reply]], None] = lambda outcome: None,
+        **options: Unpack[AskOptions],
     ) -> Answer:
-        """Ask every member, and combine what they answer.
+        """Ask the members, and combine what they answer.
 
         Args:
             sql: `select … from … where … group by …`; see docs/answers.md.
-            deadline_s: Seconds after which a member counts as late.
-            as_of: The tree size at which every member is to answer; its newest state by default.
-            receipts: Ask each member to prove that the read is on its record.
             on_outcome: Called with each member's outcome as it comes.
+            options: See `AskOptions`.
 
         Raises:
             QuestionError: The text cannot become a plan, or every member that could judge it
                 refused it as invalid (an unknown column, say).
+            EstateError: The members chosen are not there.
+            TooFewAnswered: Fewer than `require` says; the answer is in it.
         """
-        question = plan_from_sql(sql)
-        if as_of is not None:
+        return await self.put(plan_from_sql(sql), on_outcome=on_outcome, **options)
+
+    async def view(self, view: View, **options: Unpack[AskOptions]) -> Answer:
+        """Ask what a view asks, on its own terms; `show` makes of the answer what people read.
+
+        Raises:
+            QuestionError: As `ask`.
+            EstateError: As `ask`.
+            TooFewAnswered: As `ask`.
+        """
+        own: AskOptions = {
+            "members": view.members,
+            "require": view.require,
+            "deadline_s": view.deadline_s,
+            "terms": view.terms,
+        }
+        own.update(options)
+        return await self.put(view.question, **own)
+
+    async def put(
+        self,
+        question: Question,
+        *,
+        depth: int = TREE_DEPTH_MAX,
+        on_outcome: Callable[[Outcome[Reply]], None] = lambda outcome: None,
+        **options: Unpack[AskOptions],
+    ) -> Answer:
+        """Ask the members a question that has been read already; else as `ask`.
+
+        Args:
+            depth: How many aggregators may still be above one another.
+        """
+        require = Require.parse(options.get("require", "deadline"))
+        lines = self._chosen(options.get("members", ""))
+        terms = options.get("terms", Terms())
+        terms.check(question)
+        as_of = options.get("as_of")
+        if isinstance(as_of, int):
             question = _at(question, as_of)
-        plan = question.plan.to_wire()
+        query = Query(
+            plan=question.plan,
+            deadline_s=options.get("deadline_s", DEADLINE_S),
+            receipts=options.get("receipts", False),
+            depth=depth,
+            as_of=as_of if isinstance(as_of, Mapping) else None,
+        )
+        outcomes = await self.fan.out(
+            lines,
+            query.put_to,
+            deadline_s=query.deadline_s,
+            require=require,
+            on_outcome=on_outcome,
+        )
+        _check_question(outcomes)
+        answer = Answer(
+            question=question,
+            outcomes=outcomes,
+            asked_at=datetime.now(UTC),
+            members={line.member.name: line.member for line in lines},
+            terms=terms,
+        )
+        _check_require(require, answer)
+        return answer
 
-        async def query(grant: Promise[Reference]) -> tuple[Value, Value]:
-            table = grant.call("table", question.plan.table)
-            answer: Value = await table.call("query", plan, is_last=True)
-            if not receipts or not isinstance(answer, Mapping) or "read" not in answer:
-                return answer, None
-            return answer, await grant.call("receipt", answer["read"])
+    async def reconcile(self, asked: Reconciliation) -> Reconciled:
+        """Compare two members' tables without their rows; as `psp.aggregator.reconcile`."""
+        return await reconcile(asked, self.lines)
 
-        async def reply(line: Line) -> Reply:
-            answer, proof = await line.ask(query)
-            found = read_reply_untrusted(line.member.name, question.plan, answer)
-            if proof is None:
-                return found
-            assert isinstance(answer, Mapping)  # Or it had not been read.
-            receipt = read_receipt_untrusted(line.member.name, answer, proof)
-            return replace(found, receipt=receipt)
+    def coming(
+        self, sql: str, **options: Unpack[AskOptions]
+    ) -> AbstractAsyncContextManager[Coming]:
+        """Ask as `ask` does, and iterate over the outcomes as they come.
 
-        outcomes = await self._fan_out(reply, deadline_s, on_outcome)
-        _check_question(question, outcomes)
-        return Answer(question=question, outcomes=outcomes, asked_at=datetime.now(UTC))
+        async with fleet.coming("select count(*) from sales") as outcomes:
+            async for outcome in outcomes:
+                print(outcome.member, outcome.state)
+        print(outcomes.answer)
+        """
+        return coming(lambda report: self.ask(sql, on_outcome=report, **options), len(self.lines))
 
-    async def status(self, *, deadline_s: float = DEADLINE_S) -> EstateStatus:
-        """Ask every member how it is. Needs a pairing and no grant.
+    async def status(self, *, deadline_s: float = DEADLINE_S, members: str = "") -> EstateStatus:
+        """Ask members how they are. Needs a pairing and no grant.
 
         Args:
             deadline_s: Seconds after which a member counts as late.
+            members: Whom to ask, as `Selection.parse` reads it; everybody by default.
         """
 
         async def reply(line: Line) -> Health:
@@ -120,52 +189,50 @@ class TrioFleet:
                 line.member.name, await connection.bootstrap.call("health")
             )
 
-        outcomes = await self._fan_out(reply, deadline_s, lambda outcome: None)
+        outcomes = await self.fan.out(
+            self._chosen(members),
+            reply,
+            deadline_s=deadline_s,
+            require=Require(),
+            on_outcome=lambda outcome: None,
+        )
         return EstateStatus(outcomes=outcomes, asked_at=datetime.now(UTC))
+
+    async def examine(
+        self, *, deadline_s: float = DEADLINE_S, members: str = ""
+    ) -> list[Diagnosis]:
+        """Try each step that a question needs with every member, and say where it fails.
+
+        Args:
+            deadline_s: Seconds for each member.
+            members: Whom to look at, as `Selection.parse` reads it; everybody by default.
+        """
+        lines, found = self._chosen(members), dict[str, Diagnosis]()
+
+        async def one(line: Line) -> None:
+            found[line.member.name] = await examine(line, deadline_s=deadline_s)
+
+        async with trio.open_nursery() as nursery:
+            for line in lines:
+                nursery.start_soon(one, line)
+        return [found[line.member.name] for line in lines]
 
     def statistics(self) -> list[Statistics]:
         """The counters of every open connection."""
         return [found for line in self.lines.values() if (found := line.statistics())]
 
-    async def _fan_out(
-        self,
-        ask: Callable[[Line], Awaitable[R]],
-        deadline_s: float,
-        on_outcome: Callable[[Outcome[R]], None],
-    ) -> tuple[Outcome[R], ...]:
-        outcomes: dict[str, Outcome[R]] = {}
-
-        async def one(line: Line) -> None:
-            outcome = await self._one(line, ask, deadline_s)
-            outcomes[line.member.name] = outcome
-            on_outcome(outcome)
-
-        async with trio.open_nursery() as nursery:
-            for line in self.lines.values():
-                nursery.start_soon(one, line)
-        return tuple(outcomes[name] for name in self.lines)
-
-    async def _one(
-        self, line: Line, ask: Callable[[Line], Awaitable[R]], deadline_s: float
-    ) -> Outcome[R]:
-        name = line.member.name
-        with trio.move_on_after(deadline_s) as scope:
-            try:
-                async with self._connecting:
-                    await line.connection()
-                reply = await ask(line)
-            except PSPError as exc:
-                line.note_failure(exc)
-                return Outcome(member=name, state=state_of(exc), error=exc, since=line.down_since)
-        if scope.cancelled_caught:
-            return Outcome(member=name, state=MemberState.LATE)
-        state = MemberState.EMPTY if reply.is_empty else MemberState.ANSWERED
-        return Outcome(member=name, state=state, reply=reply)
+    def _chosen(self, members: str) -> list[Line]:
+        selection = Selection.parse(members) if members else Selection()
+        return [self.lines[member.name] for member in selection.of(self.roster.members)]
 
 
 @asynccontextmanager
 async def open_fleet(
-    estate: str | Path | Roster, *, tenant: str | None = None, connect_s: float = 5.0
+    estate: str | Path | Roster,
+    *,
+    tenant: str | None = None,
+    connect_s: float = 5.0,
+    dial: Dial = connect,
 ) -> AsyncIterator[TrioFleet]:
     """Open a fleet on trio; nothing is connected before the first question.
 
@@ -173,6 +240,7 @@ async def open_fleet(
         estate: An `estate.toml`, the directory that holds one, or a roster that was read before.
         tenant: Who asks; by default the first tenant of the file.
         connect_s: Seconds after which a member that does not let itself be reached is unreachable.
+        dial: Opens the connections; TLS over TCP by default.
 
     Raises:
         EstateError: The estate, the tenant or its key cannot be read.
@@ -184,12 +252,17 @@ async def open_fleet(
     async with trio.open_nursery() as nursery:
         lines = {
             member.name: Line(
-                member=member, tenant=asking, key=key, nursery=nursery, connect_s=connect_s
+                member=member,
+                tenant=asking,
+                key=key,
+                nursery=nursery,
+                connect_s=connect_s,
+                dial=dial,
             )
             for member in roster.members
         }
         try:
-            yield TrioFleet(roster=roster, lines=lines)
+            yield TrioFleet(roster=roster, tenant=asking, lines=lines)
         except Exception as exc:
             # Carried around the nursery, which would wrap it in a group that no caller expects.
             raised = exc
@@ -207,9 +280,22 @@ def _at(question: Question, as_of: int) -> Question:
         ) from None
 
 
-def _check_question(question: Question, outcomes: tuple[Outcome[Reply], ...]) -> None:
+def _check_question(outcomes: tuple[Outcome[Reply], ...]) -> None:
     """Turn "everybody says the question is wrong" into one error instead of seventy states."""
     judged = [o for o in outcomes if o.error is None or isinstance(o.error, CallFailed)]
     wrong = [o.error for o in judged if isinstance(o.error, Invalid)]
     if wrong and len(wrong) == len(judged):
         raise QuestionError(f"{wrong[0]}")
+
+
+def _check_require(require: Require, answer: Answer) -> None:
+    asked = len(answer.outcomes)
+    answered = sum(outcome.state in SAID for outcome in answer.outcomes)
+    if require.is_met(answered, asked):
+        return
+    states = ", ".join(f"{number} {state}" for state, number in answer.states.items())
+    raise TooFewAnswered(
+        f"{require} requires {require.least_of(asked)} of {asked} members, and {answered} answered:"
+        f" {states}. See each with: psp status; or take what came: require deadline",
+        answer=answer,
+    )

@@ -1,25 +1,37 @@
 """One tenant's line to one member: at most one connection, opened when first needed.
 
 The first question on a fresh line leaves together with HELLO and the grant, before any answer has
-come. A line that broke is opened again by the next question; it remembers since when it is down.
+come. One connection is the whole pool: questions share it side by side, and a line that broke is
+opened again by the next one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
-from psp.endpoint import Connection, Promise, Reference, Statistics, connect
-from psp.errors import ConnectionLost, Disconnected, Expired, PSPError
+from psp.endpoint import Address, Connection, Promise, Reference, Statistics, connect
+from psp.errors import ConnectionLost, Disconnected, Expired
 from psp.transport import MachineKey
 
+from ._breaker import Breaker
+from ._outcome import MemberState
 from ._roster import Member, Tenant
 
 T = TypeVar("T")
+
+
+class Dial(Protocol):
+    """How a connection is opened: `psp.endpoint.connect`, or another way with its manners."""
+
+    def __call__(
+        self, address: Address, *, key: MachineKey, timeout_s: float
+    ) -> AbstractAsyncContextManager[Connection]: ...
 
 
 @dataclass(slots=True)
@@ -27,7 +39,10 @@ class Line:
     """What is open towards one member.
 
     Attributes:
-        down_since: When the member was first found unreachable; None while it is not.
+        breaker: Whether the member is asked at all, after it failed.
+        state: What became of the last question; None before the first.
+        since: When the member was first found in that state.
+        cause: What went wrong then, if anything did.
     """
 
     member: Member
@@ -35,7 +50,11 @@ class Line:
     key: MachineKey
     nursery: trio.Nursery
     connect_s: float
-    down_since: datetime | None = None
+    dial: Dial = connect
+    breaker: Breaker = field(default_factory=Breaker)
+    state: MemberState | None = None
+    since: datetime | None = None
+    cause: str = ""
     _connection: Connection | None = None
     _grant: Promise[Reference] | None = None
     _opening: trio.Lock = field(default_factory=trio.Lock)
@@ -51,49 +70,51 @@ class Line:
         """
         fresh = self._connection is None or self._connection.closed
         try:
-            result = await question(await self._granted())
+            return await question(await self._granted())
         except (ConnectionLost, Disconnected):
             if fresh:
                 raise
-            result = await question(await self._granted())
+            return await question(await self._granted())
         except Expired:
             self._grant = None
-            result = await question(await self._granted())
-        self.down_since = None
-        return result
+            return await question(await self._granted())
 
     async def connection(self) -> Connection:
         """The open connection, opened now if there is none."""
         async with self._opening:
             if self._connection is None or self._connection.closed:
                 self._grant = None
-                try:
-                    self._connection = await self.nursery.start(self._hold)
-                except Disconnected:
-                    self.down_since = self.down_since or datetime.now(UTC)
-                    raise
+                self._connection = await self.nursery.start(self._hold)
             return self._connection
 
     def statistics(self) -> Statistics | None:
         """The counters of the connection, if one is or was open."""
         return self._connection.statistics() if self._connection else None
 
-    def note_failure(self, error: PSPError) -> None:
-        """Remember when a member was first missed."""
-        if isinstance(error, ConnectionLost | Disconnected):
-            self.down_since = self.down_since or datetime.now(UTC)
+    def note(self, state: MemberState, cause: str) -> datetime:
+        """Remember what became of a question; give the time since when that is so."""
+        if state is not self.state or self.since is None:
+            self.since = datetime.now(UTC)
+        self.state, self.cause = state, cause
+        return self.since
 
     async def _granted(self) -> Promise[Reference]:
         connection = await self.connection()
         if self._grant is None:
-            self._grant = connection.present(self.tenant.token_for(self.member.name))
+            # Another aggregator knows its tenants by their machines, and needs no grant: those
+            # for its archives are its own.
+            self._grant = (
+                connection.bootstrap.call("fleet")
+                if self.member.is_aggregator
+                else connection.present(self.tenant.token_for(self.member.name))
+            )
         return self._grant
 
     async def _hold(
         self, *, task_status: trio.TaskStatus[Connection] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Own the connection for as long as it lives: its tasks run in this one."""
-        async with connect(
+        async with self.dial(
             self.member.address, key=self.key, timeout_s=self.connect_s
         ) as connection:
             task_status.started(connection)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from psp.errors import (
     CallFailed,
@@ -34,6 +34,8 @@ class MemberState(Enum):
     REFUSED = "refused"  # It is there and will not: no pairing, no grant, a wrong question.
     UNREACHABLE = "unreachable"
     LATE = "late"  # No answer within the deadline.
+    SUSPENDED = "suspended"  # It is there, and answers nobody: its owner has set it to rest.
+    UNNEEDED = "unneeded"  # Others were enough for what the asker required: it was not waited for.
 
 
 # The state that an error puts a member in; the first class that fits decides.
@@ -61,15 +63,46 @@ class Outcome(Generic[R]):
     Attributes:
         error: What went wrong, if anything did. Its text may be a stranger's: show it only
             through `psp.console.neutral`.
-        since: When the member was first found absent, if it is.
+        since: When this member was first found in this state, by this process and without a break.
+        words: What another aggregator says went wrong with a member of its own.
+        attempts: How often it was tried; 0 if it was left alone because it had failed before.
         reply: What it said, if the state is `ANSWERED` or `EMPTY`.
     """
 
     member: str
     state: MemberState
     error: PSPError | None = None
+    words: str = ""
     since: datetime | None = None
+    attempts: int = 1
     reply: R | None = None
+
+    @property
+    def cause(self) -> str:
+        """Why, in words; a stranger's words may be in it."""
+        return str(self.error) if self.error else self.words or _CAUSES.get(self.state, "")
+
+
+# Where there is no error to say it.
+_CAUSES: Final = {
+    MemberState.LATE: "no answer within the deadline",
+    MemberState.UNNEEDED: "others were enough",
+}
+
+PRESENT: Final = frozenset({MemberState.ANSWERED, MemberState.EMPTY})
+"""The states whose figures are in an answer; for an empty member that is known to be nothing."""
+
+SAID: Final = PRESENT | {MemberState.SUPPRESSED}
+"""The states in which a member has said what it has to say."""
+
+
+def state_over(states: Iterable[MemberState]) -> MemberState:
+    """The state of an aggregator by those of its members: it has answered if anybody has."""
+    counted = Counter(states)
+    said = (MemberState.ANSWERED, MemberState.SUPPRESSED, MemberState.EMPTY)
+    if found := [state for state in said if counted[state]]:
+        return found[0]
+    return counted.most_common(1)[0][0] if counted else MemberState.EMPTY
 
 
 def count_states(outcomes: Iterable[Outcome[Any]]) -> dict[str, int]:
@@ -80,8 +113,7 @@ def count_states(outcomes: Iterable[Outcome[Any]]) -> dict[str, int]:
 
 def absent_among(outcomes: Iterable[Outcome[R]]) -> list[Outcome[R]]:
     """The members whose figures are missing."""
-    present = (MemberState.ANSWERED, MemberState.EMPTY)
-    return [outcome for outcome in outcomes if outcome.state not in present]
+    return [outcome for outcome in outcomes if outcome.state not in PRESENT]
 
 
 def absent_to_dict(outcomes: Iterable[Outcome[Any]]) -> list[dict[str, Any]]:
@@ -90,7 +122,7 @@ def absent_to_dict(outcomes: Iterable[Outcome[Any]]) -> list[dict[str, Any]]:
         {
             "member": outcome.member,
             "state": outcome.state.value,
-            "cause": str(outcome.error) if outcome.error else "no answer within the deadline",
+            "cause": outcome.cause,
             "since": to_text(outcome.since),
         }
         for outcome in absent_among(outcomes)

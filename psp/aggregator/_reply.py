@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeGuard
 
@@ -14,11 +14,10 @@ from psp.ledger import ProofFile, decode_proof_file_untrusted
 from psp.plan import Figure, Measure, Plan
 from psp.values import Value
 
-Key = tuple[Value, ...]
+from ._limits import CELLS_MAX, LEAVES_MAX, NAME_CHARACTERS_MAX
+from ._outcome import MemberState, Outcome, state_over
 
-CELLS_MAX: Final = 100_000
-"""Cells of one member's answer. An archive's own limit on groups is lower; this one protects us
-from an archive that has none."""
+Key = tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,8 @@ class Withheld:
         return _RULE_WORDS[self.rule].format(floor=self.floor, subjects=subjects)
 
 
+_STATES: Final = frozenset(state.value for state in MemberState)
+
 # The rules of docs/answers.md, in words for people.
 _RULE_WORDS: Final = {
     "floor": "hidden: fewer than {floor} {subjects}",
@@ -81,18 +82,25 @@ class Reply:
     """What one member answered to one plan.
 
     Attributes:
-        as_of: The size of the member's ledger at which it answered.
+        as_of: The size of the member's ledger at which it answered; 0 of an aggregator, which has
+            none.
         receipt: If one was asked for.
+        below: If the member is an aggregator: what became of its own members. Their figures are in
+            its parts, combined; their withheld cells and receipts are theirs.
     """
 
     as_of: int
     receipt: ReadReceipt | None = None
     parts: tuple[Part, ...]
     withheld: tuple[Withheld, ...]
+    below: tuple[Outcome[Reply], ...] = ()
 
     @property
-    def is_empty(self) -> bool:
-        return not self.parts and not self.withheld
+    def member_state(self) -> MemberState:
+        """What it makes of the member that gave it."""
+        if self.below:
+            return state_over(leaf.state for leaf in self.below)
+        return MemberState.ANSWERED if self.parts or self.withheld else MemberState.EMPTY
 
 
 def read_reply_untrusted(member: str, plan: Plan, answer: object) -> Reply:
@@ -110,16 +118,100 @@ def read_reply_untrusted(member: str, plan: Plan, answer: object) -> Reply:
         _refuse(member, "its cells are not a list of a size that can be")
     if not (_is_count(as_of) and _is_count(floor) and _is_count(hidden_count)):
         _refuse(member, "a count in it is not a count")
+    parts = read_parts_untrusted(member, plan, cells, other)
+    named = tuple(_withheld(member, plan, entry, floor) for entry in hidden)
+    unnamed = hidden_count - len(named)
+    if unnamed > 0:
+        named += (Withheld(member, None, unnamed, "floor", floor),)
+    return Reply(as_of=as_of, parts=parts, withheld=named)
+
+
+def read_parts_untrusted(
+    member: str, plan: Plan, cells: Sequence[object], other: object
+) -> tuple[Part, ...]:
+    """Read the cells of an answer; the last part is what is hidden cell by cell, if anything is.
+
+    Raises:
+        RemoteProtocolError: They are not the cells of an answer to this plan.
+    """
     parts = [_part(member, plan, cell) for cell in cells]
     if other is not None:
         parts.append(_part(member, plan, [None, other]))
     if len({part.key for part in parts}) != len(parts):
         _refuse(member, "one group came twice")
-    named = tuple(_withheld(member, plan, entry, floor) for entry in hidden)
-    unnamed = hidden_count - len(named)
-    if unnamed > 0:
-        named += (Withheld(member, None, unnamed, "floor", floor),)
-    return Reply(as_of=as_of, parts=tuple(parts), withheld=named)
+    return tuple(parts)
+
+
+def read_branch_untrusted(member: str, plan: Plan, answer: object) -> Reply:
+    """Read the combined answer of an aggregator (docs/fleet.md, "Aggregators above aggregators").
+
+    Raises:
+        RemoteProtocolError: It is not one. Nothing else is raised.
+    """
+    match answer:
+        case {"cells": cells, "other": other, "members": leaves} if (
+            _is_list(cells)
+            and _is_list(leaves)
+            and len(cells) <= CELLS_MAX
+            and len(leaves) <= LEAVES_MAX
+        ):
+            below = tuple(_leaf(member, plan, leaf) for leaf in leaves)
+        case _:
+            _refuse(member, "it is not cells, other and members")
+    if len({leaf.member for leaf in below}) != len(below):
+        _refuse(member, "one of its members came twice")
+    parts = read_parts_untrusted(member, plan, cells, other)
+    return Reply(as_of=0, parts=parts, withheld=(), below=below)
+
+
+def _leaf(member: str, plan: Plan, leaf: object) -> Outcome[Reply]:
+    match leaf:
+        case [str(name), str(state), str(cause), datetime() | None as since, reply] if (
+            state in _STATES and 0 < len(name) <= NAME_CHARACTERS_MAX
+        ):
+            path = f"{member}/{name}"
+            return Outcome(
+                member=path,
+                state=MemberState(state),
+                words=cause,
+                since=since,
+                reply=None if reply is None else _leaf_reply(path, plan, reply),
+            )
+    _refuse(member, "one of its members is not name, state, cause, since and reply")
+
+
+def _leaf_reply(member: str, plan: Plan, reply: object) -> Reply:
+    match reply:
+        case [int(as_of), withheld, receipt] if as_of >= 0 and _is_list(withheld):
+            hidden = tuple(_leaf_withheld(member, plan, entry) for entry in withheld)
+            proof = None if receipt is None else _leaf_receipt(member, receipt)
+            return Reply(as_of=as_of, parts=(), withheld=hidden, receipt=proof)
+    _refuse(member, "its reply is not as_of, withheld and receipt")
+
+
+def _leaf_withheld(member: str, plan: Plan, entry: object) -> Withheld:
+    match entry:
+        case [key, int(cells), str(rule), int(floor)] if rule in _RULE_WORDS and cells > 0:
+            named = None if key is None else _key(member, plan, key)
+            return Withheld(member, named, cells, rule, floor)
+    _refuse(member, "a hidden cell of it is not key, count, rule and floor")
+
+
+def _leaf_receipt(member: str, receipt: object) -> ReadReceipt:
+    match receipt:
+        case [bytes(proof), dict(answer)]:
+            _check_proof(member, proof)
+            return ReadReceipt(proof, answer)
+    _refuse(member, "its receipt is not a proof and the answer that it proves")
+
+
+def leaves_of(outcomes: Iterable[Outcome[Reply]]) -> Iterator[Outcome[Reply]]:
+    """Give each archive's outcome once: an aggregator that answered is replaced by its members."""
+    for outcome in outcomes:
+        if outcome.reply is not None and outcome.reply.below:
+            yield from outcome.reply.below
+        else:
+            yield outcome
 
 
 def read_receipt_untrusted(member: str, answer: Mapping[str, Value], wire: object) -> ReadReceipt:
@@ -138,11 +230,15 @@ def read_receipt_untrusted(member: str, answer: Mapping[str, Value], wire: objec
             proof = ProofFile(index=index, hashes=hashes, note=note, entry=entry).encode()
         case _:
             _refuse(member, "its receipt is not index, hashes, checkpoint and entry")
+    _check_proof(member, proof)
+    return ReadReceipt(proof, answer)
+
+
+def _check_proof(member: str, proof: bytes) -> None:
     try:
         decode_proof_file_untrusted(proof)
     except InclusionProofInvalid as exc:
         _refuse(member, f"its receipt is no proof ({exc})")
-    return ReadReceipt(proof, answer)
 
 
 def _part(member: str, plan: Plan, cell: object) -> Part:

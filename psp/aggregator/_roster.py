@@ -11,11 +11,16 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from psp.capability import decode_chain_untrusted, token_from_text_untrusted
 from psp.endpoint import Address
 from psp.errors import CapabilityError, EstateError
+from psp.transport import Pin, check_certificate_untrusted
+
+from ._exact import exact_from_text, is_currency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +31,25 @@ class Member:
         name: What people call it; unique in the estate.
         label: A longer name for tables and pages.
         address: Where it listens and which certificate it must show.
+        kind: What sort of archive it is, such as `books`; the operator's word.
+        is_aggregator: It is no archive: it asks a fleet of its own.
+        labels: What else it can be chosen by, such as `region`: `north`.
+        share: The part of it that the tenant's organisation owns: above 0, at most 1.
+        currency: What its money is in, an ISO 4217 code; empty if nobody has said.
+        fiscal_start: The month in which its fiscal year starts, 1 to 12.
+        reads_key: The key that signs its record of reads, NAME+ID+BASE64; empty if nobody has said.
     """
 
     name: str
     label: str
     address: Address
+    kind: str = ""
+    is_aggregator: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    share: Decimal = Decimal(1)
+    currency: str = ""
+    fiscal_start: int = 1
+    reads_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +60,14 @@ class Tenant:
         key_file: The machine key that every connection of this tenant presents.
         grants: A directory with one token per member, `<member>.token`, in text form. It is read
             again for each connection, because the operator's console renews the tokens.
+        consoles: The machines that may ask a serving aggregator in this tenant's name.
     """
 
     name: str
     sentence: str
     key_file: Path
     grants: Path
+    consoles: tuple[Pin, ...] = ()
 
     def token_for(self, member: str) -> bytes:
         """Read the newest token for one member.
@@ -131,7 +152,7 @@ class Roster:
             ) from None
 
 
-def _member(entry: Mapping[str, str], root: Path) -> Member:
+def _member(entry: Mapping[str, Any], root: Path) -> Member:
     certificate = (root / entry["certificate"]).read_text("ascii")
     return Member(
         name=entry["name"],
@@ -139,13 +160,52 @@ def _member(entry: Mapping[str, str], root: Path) -> Member:
         address=Address.from_text_untrusted(
             entry["address"], certificate_pem=certificate, name=entry["name"]
         ),
+        kind=str(entry.get("kind", "")),
+        is_aggregator=_is_aggregator(entry.get("role", "archive"), entry["name"]),
+        labels={key: str(value) for key, value in entry.get("labels", {}).items()},
+        share=_share(entry.get("share", "1"), entry["name"]),
+        currency=_currency(entry.get("currency", ""), entry["name"]),
+        reads_key=str(entry.get("reads_key", "")),
+        fiscal_start=_month(entry.get("fiscal_start", 1), entry["name"]),
     )
 
 
-def _tenant(name: str, entry: Mapping[str, str], root: Path) -> Tenant:
+def _console(file: Path) -> Pin:
+    return Pin(file.stem, check_certificate_untrusted(file.read_text("ascii")))
+
+
+def _is_aggregator(role: object, name: str) -> bool:
+    if role not in ("archive", "aggregator"):
+        raise ValueError(f"member {name!r} has a role that is neither archive nor aggregator")
+    return role == "aggregator"
+
+
+def _share(value: object, name: str) -> Decimal:
+    # As text: a share of 0.4 in TOML is a float, and no float is four tenths.
+    share = exact_from_text(value)
+    if share is None or not 0 < share <= 1:
+        raise ValueError(f'member {name!r} has a share that is no text from "0" to "1": "0.4"')
+    return share
+
+
+def _currency(value: object, name: str) -> str:
+    text = str(value)
+    if text and not is_currency(text):
+        raise ValueError(f"member {name!r} has the currency {text[:10]!r}; write it as in EUR")
+    return text
+
+
+def _month(value: object, name: str) -> int:
+    if type(value) is not int or not 1 <= value <= 12:
+        raise ValueError(f"member {name!r} has a fiscal_start that is no month from 1 to 12")
+    return value
+
+
+def _tenant(name: str, entry: Mapping[str, Any], root: Path) -> Tenant:
     return Tenant(
         name=name,
         sentence=entry.get("sentence", ""),
         key_file=root / entry["key"],
         grants=root / entry["grants"],
+        consoles=tuple(_console(root / file) for file in entry.get("consoles", ())),
     )

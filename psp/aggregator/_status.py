@@ -10,7 +10,7 @@ from typing import Any
 from psp.errors import RemoteProtocolError
 from psp.values import to_text
 
-from ._outcome import Outcome, absent_to_dict, count_states
+from ._outcome import MemberState, Outcome, absent_to_dict, count_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,9 @@ class Health:
     result_bytes: int
 
     @property
-    def is_empty(self) -> bool:
-        return False
+    def member_state(self) -> MemberState:
+        """What it makes of the member that gave it."""
+        return MemberState.ANSWERED
 
 
 def read_health_untrusted(member: str, answer: object) -> Health:

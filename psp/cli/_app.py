@@ -18,11 +18,13 @@ GROUPS: Final = {
 }
 
 COMMANDS: Final = {
+    "aggregator": "_aggregator:aggregator",
     "archive": "_archive:archive",
     "ask": "_ask:ask",
     "attack": "_attack:attack",
     "decode": "_decode:decode",
     "demo": "_demo:demo",
+    "doctor": "_doctor:doctor",
     "epoch": "_owner:epoch",
     "estate new": "_estate:new",
     "grant issue": "_grant_sign:issue_grant",
@@ -30,6 +32,7 @@ COMMANDS: Final = {
     "grant revoke": "_owner:revoke",
     "grant show": "_grant:show",
     "grant verify": "_grant:verify",
+    "key certificate": "_key:certificate",
     "key new": "_key:new",
     "key passphrase": "_key:passphrase",
     "key rotate": "_owner:rotate",
@@ -50,6 +53,7 @@ COMMANDS: Final = {
     "trace": "_trace:trace",
     "up": "_estate:up",
     "verify": "_verify:verify",
+    "view": "_view:view",
 }
 """Where each command is, or the tree of a group that has a file to itself."""
 

@@ -13,8 +13,9 @@ from typing import Annotated, Any, cast
 from cyclopts import App, Parameter
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from psp import totebox
 from psp.console import neutral
-from psp.errors import IntakeRefused
+from psp.errors import EstateError, IntakeRefused
 from psp.totebox import (
     DOCUMENTS,
     Manifest,
@@ -176,6 +177,24 @@ def retract_rows(
         print_json({"table": table, "retracted": len(keys), "entry": entry})
     else:
         out().print(f"{len(keys)} rows of {table} retracted by entry {entry}")
+
+
+@archive.command
+def share_secret(*directories: Path) -> None:
+    """Give archives one new secret, so that their tables can be compared without their rows.
+
+    Parameters
+    ----------
+    directories
+        The archives' directories; two or more. None of them may have a secret yet.
+    """
+    if len(directories) < 2:
+        raise EstateError("a secret is shared by two archives or more. Name their directories.")
+    totebox.share_secret(directories)
+    out().print(
+        f"{len(directories)} archives share a secret; compare them with a view of kind"
+        " reconciliation"
+    )
 
 
 def _require_files(files: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""`psp key new`, `psp key show` and `psp key passphrase`: one key in one file."""
+"""`psp key new`, `show`, `certificate` and `passphrase`: one key in one file."""
 
 from __future__ import annotations
 
@@ -51,6 +51,20 @@ def show(path: Path, /, *, json: Annotated[bool, Parameter(negative=())] = False
         Print one JSON object.
     """
     _say(path, json=json)
+
+
+def certificate(path: Path, /, *, passphrase_fd: int | None = None) -> None:
+    """Print the certificate of a machine key, in PEM: what another machine is paired with.
+
+    Parameters
+    ----------
+    path
+        The key file.
+    passphrase_fd
+        Read the passphrase from this file descriptor instead of asking.
+    """
+    key = MachineKey.load(path, Passphrases(passphrase_fd))
+    out().print(key.certificate_pem, end="", soft_wrap=True)
 
 
 def passphrase(

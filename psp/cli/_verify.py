@@ -26,6 +26,7 @@ from psp.totebox import READS_DIRECTORY, Read, decode_read_untrusted
 
 from ._common import err, out, print_json
 from ._ledger import entry_facts, located, read_file, reads_key, shown
+from ._page import verify_page
 
 _ENTRIES_AT_A_TIME: Final = 1_024
 
@@ -38,9 +39,10 @@ def verify(
     witness: Annotated[list[str] | None, Parameter(negative=())] = None,
     quorum: int | None = None,
     entry: Path | None = None,
+    estate: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Check a proof file, a receipt, or a whole ledger. Leaves with 0 if all is right, else 1.
+    """Check a page, a proof, a receipt, or a whole ledger. Leaves with 0 if all is right, else 1.
 
     Parameters
     ----------
@@ -55,9 +57,14 @@ def verify(
         How many of the witnesses are enough; by default all.
     entry
         A file with the entry, if the proof does not hold it.
+    estate
+        Of a page: an estate that you trust, whose members' keys it must have.
     json
         Print one JSON object.
     """
+    if path.suffix == ".html":
+        verify_page(path, read_file(path), estate, json_wanted=json)
+        return
     if path.is_dir():
         if witness or quorum is not None or entry:
             raise EstateError(

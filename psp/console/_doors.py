@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from psp.errors import MissingExtra
+from psp.errors import EstateError, MissingExtra
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,78 @@ def render_status(report: Json, console: Console) -> None:
     print_status(report, console)
 
 
+def render_report_page(view: Json, evidence: Json) -> str:
+    """Return a view as one HTML file that loads nothing and checks itself where it is read.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+    """
+    with _needed_for("the HTML page"):
+        from ._report_page import report_page
+    return report_page(view, evidence)
+
+
+def shown_figure(value: object) -> str:
+    """Write a figure as a page that proves itself shows it."""
+    from ._report_page import shown_figure
+
+    return shown_figure(value)
+
+
+def render_report(view: Json, console: Console) -> None:
+    """Print what a view file shows: exceptions, the position, who is missing.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("a view in the terminal"):
+        from ._report import print_report
+    print_report(view, console)
+
+
+def render_reconciliation(found: Json, console: Console) -> None:
+    """Print what two tables differ in.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("a reconciliation in the terminal"):
+        from ._report import print_reconciliation
+    print_reconciliation(found, console)
+
+
+def render_why(found: Json, console: Console) -> None:
+    """Print what one figure of a view is made of.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("a view in the terminal"):
+        from ._report import print_why
+    print_why(found, console)
+
+
+def export(document: Json, suffix: str) -> bytes:
+    """Return an answer or a view as a file for other programs.
+
+    Args:
+        suffix: `.json`, `.csv`, `.xlsx` or `.arrow`.
+
+    Raises:
+        EstateError: Another one.
+        MissingExtra: openpyxl or pyarrow is not installed.
+    """
+    from ._export import FORMATS
+
+    if suffix not in FORMATS:
+        raise EstateError(
+            f"{suffix or 'a name without an ending'} is no format to save in; there are"
+            f" {', '.join(FORMATS)}."
+        )
+    with _needed_for(f"a {suffix} file", extra="columns"):
+        return FORMATS[suffix](document)
+
+
 def render_page(view: Json) -> str:
     """Return a view as one HTML file that loads nothing: no script, no font, no picture.
 
@@ -63,10 +135,10 @@ def render_page(view: Json) -> str:
 
 
 @contextmanager
-def _needed_for(what: str) -> Iterator[None]:
+def _needed_for(what: str, *, extra: str = "console") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.startswith("psp"):
             raise
-        raise MissingExtra(what, library=exc.name, extra="console") from exc
+        raise MissingExtra(what, library=exc.name, extra=extra) from exc

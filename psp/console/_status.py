@@ -16,6 +16,7 @@ from ._view import Json
 REMEDIES = {
     "unreachable": "psp up {member}",
     "late": "ask again with a longer --within",
+    "suspended": "ask its owner, who has set it to rest",
     "refused": "pair again, or have the owner renew the grant",
 }
 HEADINGS = ("archive", "state", "ledger entries", "records out, bytes", "results out, bytes")

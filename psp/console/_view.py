@@ -33,6 +33,7 @@ STATE_WORDS: Final = {
     "deadline": "too slow",
     "overloaded": "too busy",
     "failed": "failed",
+    "unneeded": "not waited for",
 }
 """Words for the states that have a better one than their own name."""
 

@@ -4,6 +4,7 @@ from ._accounts import Inspection as Inspection
 from ._accounts import Statistics as Statistics
 from ._address import Address as Address
 from ._connect import connect as connect
+from ._connect import held as held
 from ._connection import Connection as Connection
 from ._crossing import Across as Across
 from ._crossing import Crossed as Crossed
@@ -39,6 +40,7 @@ from ._recorder import Recorder as Recorder
 from ._recorder import Redacted as Redacted
 from ._recorder import redacted as redacted
 from ._serve import serve as serve
+from ._served import Served as Served
 from ._spans import spans as spans
 from ._stub import Stub as Stub
 from ._stub import remote as remote

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psp.capability import archive_id_of, sign_anchor
 from psp.endpoint import Address
 from psp.errors import EstateError
-from psp.totebox import Archive, Manifest
+from psp.ledger import VerifierKey
+from psp.totebox import Archive, Manifest, reads_origin
 from psp.transport import MachineKey, Passphrase
 
 from ._draft import Draft
@@ -104,7 +105,15 @@ def _build(
                 accept_partial=draft.accept_partial,
             )
         rows += sealed.rows
-        members.append({"name": name, "label": label, "address": address.to_text()})
+        origin = reads_origin(archive.ledger.checkpoint.origin)
+        members.append(
+            {
+                "name": name,
+                "label": label,
+                "address": address.to_text(),
+                "reads_key": VerifierKey(origin, archive.anchor.ledger_key).encode(),
+            }
+        )
         on_member(name)
     layout.write_estate(draft.root.name, [_entry(member) for member in members], tenants)
     return rows

@@ -11,6 +11,7 @@ from typing import Final
 
 from psp.aggregator import Member
 from psp.capability import (
+    UNLIMITED,
     Operation,
     RowDomain,
     Scope,
@@ -31,6 +32,9 @@ from ._policy import TenantPolicy
 OPERATOR_S: Final = 24 * 3600
 """Link 0 of a renewal. The format allows seven days; an operator who is here needs no more than
 today."""
+ROWS_READ_MAX: Final = 2_000
+"""Rows that one call of a tenant reads, where its policy lets it read rows: what a comparison of
+two archives may ask for."""
 TENANT_S: Final = 15 * 60
 """How long a stolen laptop of a tenant can still ask. Renewed every five minutes while `psp up`
 runs."""
@@ -151,7 +155,8 @@ class Grants:
                 output=frozenset(chosen),
                 filters=frozenset(by),
                 groups=frozenset(by),
-                aggregates_only=True,
+                aggregates_only="read" not in policy.operations,
+                rows_max=ROWS_READ_MAX if "read" in policy.operations else UNLIMITED,
                 floor=policy.floor,
             )
         return Scope(

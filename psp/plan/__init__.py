@@ -2,7 +2,15 @@
 
 from ._algebra import Figure as Figure
 from ._algebra import combine as combine
+from ._algebra import combine_all as combine_all
 from ._algebra import combine_rows as combine_rows
+from ._algebra import convert as convert
+from ._algebra import weigh as weigh
+from ._cancelling import CELL_BYTES as CELL_BYTES
+from ._cancelling import CancellingTable as CancellingTable
+from ._cancelling import Difference as Difference
+from ._cancelling import difference_untrusted as difference_untrusted
+from ._cancelling import tag_of as tag_of
 from ._plan import MEASURE_OPERATIONS as MEASURE_OPERATIONS
 from ._plan import Bucket as Bucket
 from ._plan import Filter as Filter

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
-from typing import TypeAlias, cast
+from decimal import Decimal, localcontext
+from functools import partial, reduce
+from math import fsum
+from typing import Final, TypeAlias, cast
 
 from psp.capability import Operation
 from psp.values import EXACT, Value
@@ -51,7 +53,7 @@ def combine(operation: Operation, left: Figure, right: Figure) -> Figure:
         return right if left is None else left
     if operation is Operation.MEAN:
         (left_sum, left_count), (right_sum, right_count) = _pair(left), _pair(right)
-        return [combine(Operation.SUM, left_sum, right_sum), left_count + right_count]
+        return [combine(Operation.SUM, left_sum, right_sum), add(left_count, right_count)]
     if operation in (Operation.MIN, Operation.MAX):
         return _extreme(operation, left, right)
     if operation in (Operation.VARIANCE, Operation.HISTOGRAM):
@@ -70,6 +72,98 @@ def add(left: Number, right: Number) -> Number:
     return left + right
 
 
+def combine_all(operation: Operation, figures: Sequence[Figure]) -> Figure:
+    """Combine one measure of any number of parts: what `combine` gives one by one, in one go.
+
+    Raises:
+        TypeError: As `combine`.
+        ArithmeticError: The sum has more digits than `EXACT` holds.
+    """
+    if operation not in (Operation.COUNT, Operation.SUM, Operation.MEAN):
+        return reduce(partial(combine, operation), figures) if figures else None
+    present = [figure for figure in figures if figure is not None]
+    if len(present) < 2:
+        return present[0] if present else None
+    if operation is not Operation.MEAN:
+        return _sum(present)
+    totals, counts = zip(*map(_pair, present), strict=True)
+    return [combine_all(Operation.SUM, totals), _sum(counts)]
+
+
+def weigh(operation: Operation, figure: Figure, weight: Decimal) -> Figure:
+    """Count a part at a share of itself: sums and counts alike, so that a mean is a weighted mean.
+
+    A least value stays what it is: it is the value of one record, whoever owns a part of it.
+
+    Raises:
+        TypeError: The figure is no number, or of a measure that has no share: half of a variance
+            is the variance of nothing.
+    """
+    if figure is None or operation in _OF_ONE_RECORD:
+        return figure
+    if operation is Operation.MEAN:
+        total, count = _pair(figure)
+        return [None if total is None else _times(total, weight), _times(count, weight)]
+    if operation in (Operation.COUNT, Operation.SUM):
+        return _times(figure, weight)
+    raise TypeError(f"a {operation.value} has no share")
+
+
+def convert(operation: Operation, figure: Figure, rate: Decimal) -> Figure:
+    """Express a figure of money in another currency; counts are of things and stay.
+
+    Raises:
+        TypeError: The figure is no number, or of a measure that has no rate: the edges of a
+            histogram are amounts of one currency.
+    """
+    if figure is None or operation in _COUNTS:
+        return figure
+    match operation, figure:
+        case Operation.MEAN, _:
+            total, count = _pair(figure)
+            return [None if total is None else _times(total, rate), count]
+        case Operation.VARIANCE, [count, total, squares]:
+            square = EXACT.multiply(rate, rate)
+            return [
+                count,
+                None if total is None else _times(total, rate),
+                None if squares is None else _times(squares, square),
+            ]
+        case ((Operation.SUM | Operation.MIN | Operation.MAX), _):
+            return _times(figure, rate)
+    raise TypeError(f"a {operation.value} cannot be converted")
+
+
+_OF_ONE_RECORD: Final = (Operation.MIN, Operation.MAX, Operation.EXISTS)
+_COUNTS: Final = (Operation.COUNT, Operation.DISTINCT, Operation.EXISTS)
+
+
+def _sum(figures: Sequence[Figure]) -> Number:
+    kinds = set(map(type, figures))
+    if not kinds <= {int, float, Decimal}:
+        wrong = next(iter(kinds - {int, float, Decimal}))
+        raise TypeError(f"a {wrong.__name__} is not a number")
+    numbers = cast("Sequence[int]", figures)  # Of whichever kind: they add.
+    if float in kinds:
+        # Each addend once, and rounded once: the order of members does not show.
+        floats = [float(number) for number in numbers]
+        try:
+            return fsum(floats)
+        except (OverflowError, ValueError):  # Beyond all floats: infinite, or nothing at all.
+            return sum(floats)
+    if Decimal not in kinds:
+        return sum(numbers)
+    with localcontext(EXACT):
+        return sum(numbers)
+
+
+def _times(figure: Figure, factor: Decimal) -> Number:
+    number = _number(figure)
+    if isinstance(number, float):
+        return number * float(factor)
+    return EXACT.multiply(Decimal(number), factor)
+
+
 def _extreme(operation: Operation, left: Figure, right: Figure) -> Figure:
     both = [left, right]
     kinds = [str if isinstance(it, str) else date if isinstance(it, date) else None for it in both]
@@ -82,9 +176,12 @@ def _extreme(operation: Operation, left: Figure, right: Figure) -> Figure:
     return chosen(cast("list[int]", both))
 
 
-def _pair(figure: Figure) -> tuple[Figure, int]:
-    if isinstance(figure, list | tuple) and len(figure) == 2 and type(figure[1]) is int:
-        return figure[0], figure[1]
+def _pair(figure: Figure) -> tuple[Figure, Number]:
+    # A count that was weighed is a decimal.
+    if isinstance(figure, list | tuple) and len(figure) == 2:
+        total, count = figure
+        if type(count) in (int, Decimal):
+            return total, _number(count)
     raise TypeError("a mean travels as [sum, count]")
 
 

@@ -18,6 +18,8 @@ from ._pair import Pair as Pair
 from ._scripted import Hear as Hear
 from ._scripted import ScriptedPeer as ScriptedPeer
 from ._scripted import frame_bytes as frame_bytes
+from ._virtual import VirtualHost as VirtualHost
+from ._virtual import VirtualNetwork as VirtualNetwork
 
 if typing.TYPE_CHECKING:
     from ._archive import Archive as Archive

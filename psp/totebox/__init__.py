@@ -45,6 +45,7 @@ from ._receipts import Receipt as Receipt
 from ._receipts import decode_read_untrusted as decode_read_untrusted
 from ._receipts import hash_result as hash_result
 from ._receipts import verify_receipt_untrusted as verify_receipt_untrusted
+from ._reconciled import share_secret as share_secret
 from ._report import Report as Report
 from ._report import Severity as Severity
 from ._schema import propose_table as propose_table

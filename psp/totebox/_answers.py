@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 
 
 class Answers:
-    """Answers plans about one table, as one grant shows it."""
+    """Answers plans about one table, as one grant shows it.
+
+    Attributes:
+        engine: Of the newest state.
+    """
 
     def __init__(self, desk: Shared, table: Table, rule: TableRule) -> None:
         self._desk = desk
         self._table = table
         self._rule = rule
-        self._engine = self.open_engine()
+        self.engine = self.open_engine()
 
     async def figures(self, plan: Plan) -> tuple[int, dict[str, Value]]:
         """Answer a plan; the tree size that it is answered at comes first.
@@ -51,7 +55,7 @@ class Answers:
         as_of = check_as_of(plan, newest, floor)
         if plan.as_of is None and self._desk.settled is None and as_of == data.tree_size:
             try:
-                figures = await query_in_thread(self._engine, plan, release)
+                figures = await query_in_thread(self.engine, plan, release)
             except RowsDisagree:
                 if data == self._desk.archive.ledger.checkpoint:
                     raise

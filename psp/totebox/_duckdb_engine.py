@@ -35,6 +35,9 @@ _AGGREGATES: Final = ("count_star", "count", "sum", "fsum", "min", "max", "list"
 _FUNCTIONS: Final = {*_AGGREGATES, "substr", "lpad", "isoyear", "week", "+", "*", "//", "%", "||"}
 """What the compiler uses."""
 
+_ROWS_AT_ONCE: Final = 4_096
+"""Rows of a scan turned into Python objects at a time."""
+
 _PASSED_MAX: Final = 256
 """Statements remembered as looked at, some 100 KiB for each engine; looking takes a millisecond."""
 
@@ -95,6 +98,12 @@ class DuckEngine(Engine):
             if len(self._passed) < _PASSED_MAX:
                 self._passed.add(sql)
         return list(self._duck.execute(sql, list(parameters)).fetchall())
+
+    def _each(self, sql: str) -> Iterator[Row]:
+        self._look_at(sql)
+        found = self._duck.execute(sql)
+        while rows := found.fetchmany(_ROWS_AT_ONCE):
+            yield from rows
 
     def _look_at(self, sql: str) -> None:
         [(text,)] = self._duck.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()

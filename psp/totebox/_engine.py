@@ -51,7 +51,7 @@ from ._histogram import counting, gather, histogram_in, with_bins
 from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
-from ._storage import SQLValue, from_storage, to_storage
+from ._storage import SQLValue, from_storage, quoted, to_storage
 
 BUSY_MS: Final = 1_000
 """How long a read waits while the index is written; one ingest batch takes less."""
@@ -226,6 +226,15 @@ class Engine:
     def _by_key_sql(self) -> str:
         return compile_row(self._table, self._rule, self._view)
 
+    def scan(self, columns: Sequence[str]) -> Iterator[Row]:
+        """Give some columns of every row that the scope shows, as they are stored.
+
+        What is made of them must not leave unless the scope allows it: nothing is decided here.
+        """
+        listed = ", ".join(map(quoted, columns))
+        with self._snapshot():
+            yield from self._each(f"SELECT {listed} FROM {quoted(self._view)}")
+
     def table_is_empty(self) -> bool:
         """Say whether the scope shows no row at all."""
         with self._snapshot():
@@ -311,6 +320,10 @@ class Engine:
     def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
         _refuse_with(sql)
         return list(self._connection.execute(sql, tuple(parameters)).fetchall())
+
+    def _each(self, sql: str) -> Iterator[Row]:
+        _refuse_with(sql)
+        yield from self._connection.execute(sql)
 
     # What is said
 

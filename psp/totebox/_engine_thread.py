@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -23,13 +25,22 @@ async def query_in_thread(
     Raises:
         PSPError: As the engine says it.
     """
+    return await work_in_thread(engine, partial(engine.query, plan, release))
+
+
+async def work_in_thread(engine: Engine, work: Callable[[], dict[str, Value]]) -> dict[str, Value]:
+    """Do something with an engine in a thread, and end it when the call is cancelled.
+
+    Raises:
+        CallFailed: As the engine says it.
+    """
     answer: dict[str, Value] = {}
     failure: PSPError | None = None
     finished = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_interrupt_if_cancelled, engine, finished)
         try:
-            answer = await trio.to_thread.run_sync(engine.query, plan, release)
+            answer = await trio.to_thread.run_sync(work)
         except PSPError as exc:
             failure = exc  # Kept: out of a nursery it would come as a group.
         except engine.interrupted:

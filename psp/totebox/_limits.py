@@ -119,3 +119,6 @@ and 200 KiB; a process has 1,024 files, and where they are gone nobody can conne
 ASSET_RANGE_BYTES_MAX: Final = 192 * 1024
 """Bytes of a document in one call: with its names around it, a range fits one RETURN, so that the
 record of reads has the hash of what was shown."""
+
+TAGS_MAX: Final = 4_096
+"""Rows that one comparison may ask for by their tags: more differences are a table, not a list."""

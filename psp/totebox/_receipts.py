@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NoReturn
-
-import msgpack
 
 from psp.errors import LedgerError
 from psp.ledger import (
@@ -21,7 +18,7 @@ from psp.ledger import (
     verify_checkpoint_untrusted,
     verify_inclusion,
 )
-from psp.values import Value, to_ext
+from psp.values import Value, pack_ordered
 
 from ._entries import encode_entry
 from ._limits import READ_ENTRY_BYTES_MAX, RESULT_BYTES_MAX
@@ -88,8 +85,7 @@ class Receipt:
 
 def pack_result(result: Value) -> bytes:
     """Give the one form of a result that is hashed: msgpack as on the wire, maps in key order."""
-    packed: bytes = msgpack.packb(_ordered(result), default=to_ext, use_bin_type=True)
-    return packed
+    return pack_ordered(result)
 
 
 def hash_result(result: Value) -> bytes | None:
@@ -171,14 +167,6 @@ def _is_plausible(read: Read) -> bool:
     return all(len(one) == _HASH_BYTES for one in hashes) and all(
         type(one) is int and one >= 0 for one in counts
     )
-
-
-def _ordered(value: Value) -> Value:
-    if isinstance(value, Mapping):
-        return {key: _ordered(value[key]) for key in sorted(value, key=str.encode)}
-    if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
-    return value
 
 
 def _refuse(what: str) -> NoReturn:

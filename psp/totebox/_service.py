@@ -57,6 +57,7 @@ from ._manifest import Table
 from ._named import NamedObject, ceilings_of
 from ._pairing import Pairing
 from ._read_audit import Reader
+from ._reconciled import Reconciled
 from ._rows import OriginalObject, RowObject, RowReads, row_object
 from ._shown import Shown
 
@@ -242,7 +243,7 @@ class GrantObject(Granted):
         return await run_commands(self, read_commands_untrusted(commands), self.check_open)
 
 
-class TableObject(Granted):
+class TableObject(Reconciled):
     """One table, as one grant shows it."""
 
     def __init__(

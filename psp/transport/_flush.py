@@ -15,6 +15,7 @@ for Nonuniform Problems", 1990).
 from __future__ import annotations
 
 import select
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
@@ -39,7 +40,8 @@ class Flusher(trio.abc.Instrument):
         self.turn = 0
         self._asked: list[Callable[[], None]] = []
         self._clock = clock
-        self._watched: set[int] = set()
+        # How many use each socket: a network without sockets has one descriptor for all.
+        self._watched: Counter[int] = Counter()
         self._epoll: select.epoll | None = None
         self._last_wait_s = 0.0
         self._short_waits = 0
@@ -70,13 +72,17 @@ class Flusher(trio.abc.Instrument):
         if self._epoll is None:
             self._epoll = select.epoll()
             trio.lowlevel.add_instrument(self)
-        self._watched.add(fd)
-        self._epoll.register(fd, select.EPOLLIN)
+        self._watched[fd] += 1
+        if self._watched[fd] == 1:
+            self._epoll.register(fd, select.EPOLLIN)
 
     def leave(self, fd: int) -> None:
         """Use it no more: the last user takes it out."""
         assert self._epoll is not None
-        self._watched.discard(fd)
+        self._watched[fd] -= 1
+        if self._watched[fd]:
+            return
+        del self._watched[fd]
         with suppress(OSError):  # If it is closed it has left on its own.
             self._epoll.unregister(fd)
         if not self._watched:

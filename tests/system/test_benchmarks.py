@@ -51,6 +51,12 @@ QUERY_KEYS = {
     "row_read_before_answer_100_callers",
     "group_vs_same_facts_sql",
 }
+FLEET_KEYS = {
+    "fanout_1000_vs_one",
+    "slowest_vs_median",
+    "combine_vs_duckdb_union",
+    "greedy_tenant_p99",
+}
 WAN_KEYS = {"chain10_round_trips", "cold_round_trips", "cold_round_trips_interactive"}
 
 # A process that starts a hall, says who is in it, and waits.
@@ -166,6 +172,16 @@ def test_answers_are_compared_with_null_calls_and_bare_sql() -> None:
 
     check_result(result, QUERY_KEYS)
     assert set(result["figures"]["row_reads_per_s_100_callers"]) == {"before-answer", "within-1s"}
+
+
+@pytest.mark.slow
+def test_a_fleet_is_asked_combined_and_reconciled() -> None:
+    result = quick("fleet")
+
+    check_result(result, FLEET_KEYS)
+    figures = result["figures"]
+    assert figures["simulated_answered"]["10"][0] == 10
+    assert figures["reconciliation"]["changes_found"][0] == 40
 
 
 @pytest.mark.slow

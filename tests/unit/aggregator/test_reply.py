@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from psp.aggregator import MemberState
 from psp.aggregator._reply import Part, Reply, Withheld, read_reply_untrusted
 from psp.capability import Operation
 from psp.errors import RemoteProtocolError
@@ -57,9 +58,9 @@ def test_an_answer_becomes_parts_and_what_is_withheld() -> None:
 
 
 def test_a_member_that_hid_everything_in_one_sum_is_not_empty() -> None:
-    assert not read_reply_untrusted("a", PLAN, answer(cells=[])).is_empty
+    assert read_reply_untrusted("a", PLAN, answer(cells=[])).member_state is MemberState.ANSWERED
     nothing = answer(cells=[], other=None, hidden=[], hidden_count=0)
-    assert read_reply_untrusted("a", PLAN, nothing).is_empty
+    assert read_reply_untrusted("a", PLAN, nothing).member_state is MemberState.EMPTY
 
 
 @pytest.mark.parametrize(
