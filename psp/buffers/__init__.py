@@ -1,0 +1,10 @@
+"""Memory that results lie in: mapped, counted, lent for reading, and used again."""
+
+from ._account import Account as Account
+from ._account import process_account as process_account
+from ._buffer import Lease as Lease
+from ._buffer import ResultBuffer as ResultBuffer
+from ._limits import KEPT_BYTES_MAX as KEPT_BYTES_MAX
+from ._limits import MEMORY_BYTES_MAX as MEMORY_BYTES_MAX
+from ._pool import Buffers as Buffers
+from ._pool import Share as Share
