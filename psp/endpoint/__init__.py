@@ -21,6 +21,8 @@ from ._exposed import method as method
 from ._failures import printable as printable
 from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
+from ._landing import Landed as Landed
+from ._landing import land as land
 from ._local import connect_local as connect_local
 from ._local import serve_local as serve_local
 from ._meeting import Met as Met

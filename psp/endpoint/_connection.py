@@ -10,6 +10,7 @@ from typing import Any
 import trio
 from trio.lowlevel import current_task
 
+from psp.buffers import Buffers, Share
 from psp.errors import CallCancelled
 from psp.rpc import BOOTSTRAP, ExportId, HelloReceived, QuestionId, Target
 from psp.transport import PeerStream, Tap, flusher
@@ -19,7 +20,7 @@ from ._accounts import Inspection, Statistics
 from ._address import Address
 from ._failures import fresh
 from ._hearing import Hearing, left
-from ._incoming import ByteStream
+from ._incoming import ByteStream, Landing
 from ._limits import CALL_S_DEFAULT, FLUSH_S, QUESTIONS_TOGETHER_MAX
 from ._lowering import lower
 from ._middleware import CallSeen, Middleware, compose
@@ -226,6 +227,20 @@ class Connection(Hearing):
         if self._ending is None:
             self._core.credit(question, size)
             self._sender.wake()
+
+    def land(self, question: QuestionId, target: Landing | None = None) -> None:
+        """Read what a stream brings to where it is wanted, now or as soon as it opens."""
+        if self._ending is None:
+            self._core.land(question)
+            if target is not None:
+                self._targets[question] = target
+
+    def share(self, buffers: Buffers) -> Share:
+        """Give what this connection takes its buffers through: one account for all of them."""
+        self._check_alive()
+        if buffers not in self._shares:
+            self._shares[buffers] = buffers.share(self.address.name)
+        return self._shares[buffers]
 
     def give_up_stream(self, stream: ByteStream) -> None:
         self._end_stream(stream.question, CallCancelled("the stream was given up here"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -19,26 +19,33 @@ class Outgoing:
         self._core = core
         self._waiting: dict[Answer, trio.Event] = {}
 
-    def take(self) -> bytes:
-        """Give the next chunk, and wake whoever has room for more because of it."""
-        data = self._core.data_to_send()
+    def take(self) -> Sequence[bytes | memoryview]:
+        """Give the next chunk, uncopied. Called when the one before has left: so now, and not
+        earlier, its handler may change what it offered, and is woken to offer more."""
         for answer in self._core.drained():
             if (waiting := self._waiting.get(answer)) is not None:
                 waiting.set()
-        return data
+        return self._core.chunk_to_send() or ()
 
-    async def carry(self, call: CallReady, stream: Stream, wake: Callable[[], None]) -> None:
+    async def carry(
+        self,
+        call: CallReady,
+        stream: Stream,
+        wake: Callable[[], None],
+        keep: Callable[[], None],
+    ) -> None:
         """Send a stream that is open, to its last byte.
 
         Args:
             wake: Asks the writer to look for something to send.
+            keep: Asks the writer to copy what it has begun to send.
 
         Raises:
             CallFailed: The object refuses in the middle: its grant may have ended.
         """
         exposed = call.object
         assert isinstance(exposed, Exposed)
-        async with _closing(stream.chunks) as chunks:
+        async with _closing(stream.chunks, keep) as chunks:
             async for piece in chunks:
                 if exposed.psp_is_checked:
                     exposed.check(call)
@@ -62,10 +69,15 @@ class Outgoing:
 
 @asynccontextmanager
 async def _closing(
-    chunks: AsyncIterator[bytes | bytearray | memoryview],
+    chunks: AsyncIterator[bytes | bytearray | memoryview], keep: Callable[[], None]
 ) -> AsyncIterator[AsyncIterator[bytes | bytearray | memoryview]]:
     try:
         yield chunks
+    except BaseException:
+        # It is cut short, and its last piece may be half in the kernel: what its owner does with
+        # that memory now must not reach the peer.
+        keep()
+        raise
     finally:
         # A generator that is left in the middle must end here and now, not when it is collected.
         if (aclose := getattr(chunks, "aclose", None)) is not None:

@@ -21,13 +21,14 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
+from psp.buffers import Buffers, Share
 from psp.errors import LocalProtocolError, PSPError
 from psp.rpc import ExportId, Path, QuestionId, Target
 from psp.values import Value
 from psp.wire import ACCEPT_BYTES_DEFAULT
 
 from ._failures import fresh
-from ._incoming import ByteStream
+from ._incoming import ByteStream, Landing
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -58,6 +59,10 @@ class Asking(Protocol):
     def send_before_wait(self) -> None: ...
 
     def give_up(self, answer: Result[Any]) -> None: ...
+
+    def land(self, question: QuestionId, target: Landing | None = None) -> None: ...
+
+    def share(self, buffers: Buffers) -> Share: ...
 
     def drop_answer(self, question: QuestionId) -> None: ...
 
@@ -124,9 +129,26 @@ class Result(Generic[T_co]):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Read the answer as a stream."""
-        async with _expect_stream(await self) as stream:
+        async with expect_stream(await self) as stream:
             async for chunk in stream:
                 yield chunk
+
+    def land(self, target: Landing) -> None:
+        """Let the answer go there, if it is a stream; for `psp.endpoint.land`.
+
+        Raises:
+            PSPError: The answer is there, and there is no room for it.
+        """
+        if isinstance(self.payload, ByteStream):
+            target.open(self.payload.header)
+            self._asking.land(self.question)
+            self.payload.fill(target)
+        elif not self.is_done:
+            self._asking.land(self.question, target)
+
+    def share(self, buffers: Buffers) -> Share:
+        """Give what this connection takes buffers through."""
+        return self._asking.share(buffers)
 
     async def __aenter__(self) -> Result[T_co]:
         return self
@@ -285,6 +307,11 @@ class Promise(_Callable, Generic[T_co]):
         self._kept.release()
 
     @property
+    def answer(self) -> Kept[Any]:
+        """What this promise and its like share."""
+        return self._kept
+
+    @property
     def named(self) -> tuple[QuestionId, Path]:
         """How an argument names this."""
         return self._kept.question, self._path
@@ -347,7 +374,8 @@ class Reference(_Callable):
         return self._asking, self._export if self._is_held else self.target
 
 
-def _expect_stream(answer: object) -> ByteStream:
+def expect_stream(answer: object) -> ByteStream:
+    """Give an answer that is a stream, or say what it is."""
     if isinstance(answer, ByteStream):
         return answer
     raise LocalProtocolError(

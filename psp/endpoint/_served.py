@@ -310,7 +310,9 @@ class Served:
                 self._handle(event, _now_ms())  # This very call may be cancelled by now.
             if call.is_settled:
                 return _Complete.REFUSED
-            await self._outgoing.carry(call, stream, self._sender.wake_bulk)
+            await self._outgoing.carry(
+                call, stream, self._sender.wake_bulk, self._sender.keep_unsent
+            )
         except CallFailed as exc:
             return exc
         except Exception as exc:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, TypeAlias
 
 from psp.errors import LocalProtocolError
-from psp.wire import CHUNK_BYTES_MAX, CHUNK_BYTES_SHARED, chunk_frame
+from psp.wire import CHUNK_BYTES_MAX, CHUNK_BYTES_SHARED, chunk_head
 
 from ._answers import Answer
 from ._ids import AnswerId
+
+Chunk: TypeAlias = tuple[bytes, memoryview]
+"""One CHUNK on its way out: what stands before its data, and the data, where the handler has it."""
 
 _QUIET_CHUNKS: Final = 32
 """Chunks after which a connection counts as quiet: no call has come for 2 MiB."""
@@ -72,8 +75,8 @@ class Streams:
             stream.credit += size
             self._make_ready(stream)
 
-    def chunk_to_send(self) -> bytes:
-        """Give one chunk of the stream whose turn it is; empty if none can send."""
+    def chunk_to_send(self) -> Chunk | None:
+        """Give one chunk of the stream whose turn it is, if one can send."""
         while self._ready:
             stream = self._ready.popleft()
             stream.is_ready = False
@@ -88,8 +91,8 @@ class Streams:
             if not stream.data:
                 self._drained.append(stream.answer)
             self._make_ready(stream)
-            return chunk_frame(stream.answer.answer_id, piece)
-        return b""
+            return chunk_head(stream.answer.answer_id, size), piece
+        return None
 
     @property
     def is_ready(self) -> bool:

@@ -65,6 +65,8 @@ class TlsStream(trio.abc.Stream):
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
         self._writable = Gate()
+        # What `receive_now` waits for: a peer that asks for new keys must be answered.
+        self._wants_to_write = False
 
     @property
     def tls(self) -> ssl.SSLSocket:
@@ -132,6 +134,38 @@ class TlsStream(trio.abc.Stream):
             except (OSError, ValueError, trio.ClosedResourceError) as exc:
                 raise trio.BrokenResourceError(str(exc)) from exc
         return self._receive_rest(buffer, size)
+
+    async def wait_received(self) -> None:
+        """Wait until there may be something to read, or nothing more will be.
+
+        Raises:
+            trio.BrokenResourceError: The connection is gone; `__cause__` says how.
+        """
+        try:
+            if self._wants_to_write:
+                await self._writable.pass_through(self._sock)
+            else:
+                await trio.lowlevel.wait_readable(self._sock)
+        except (OSError, ValueError, trio.ClosedResourceError) as exc:
+            raise trio.BrokenResourceError(str(exc)) from exc
+
+    def receive_now(self, buffer: memoryview) -> int | None:
+        """Fill a buffer with what is there, without waiting: 0 if the peer stopped, None if there
+        is nothing yet. For memory that may be taken away while one waits.
+
+        Raises:
+            trio.BrokenResourceError: The connection is gone; `__cause__` says how.
+        """
+        self._wants_to_write = False
+        try:
+            return self._receive_rest(buffer, self._sock.recv_into(buffer))
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLWantWriteError:
+            self._wants_to_write = True
+            return None
+        except (OSError, ValueError) as exc:
+            raise trio.BrokenResourceError(str(exc)) from exc
 
     def _receive_rest(self, buffer: memoryview, size: int) -> int:
         """Take the further records that have already come."""

@@ -1,0 +1,105 @@
+"""A streamed result that lands in mapped memory, whole."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from psp.buffers import Buffers, ResultBuffer, Share
+from psp.errors import LimitExceeded, RemoteProtocolError
+from psp.values import Value
+
+from ._promise import Promise, Result, expect_stream
+
+
+class Landed(NamedTuple):
+    """A result that has come whole.
+
+    Attributes:
+        header: What the subject said of it before its first byte.
+        buffer: Its bytes, complete; lease it to read them, release it when they are read.
+    """
+
+    header: Value
+    buffer: ResultBuffer
+
+
+class _InBuffer:
+    """Takes a buffer when the stream says how much will come."""
+
+    def __init__(self, share: Share, bytes_max: int) -> None:
+        self._share = share
+        self._bytes_max = bytes_max
+        self.announced: int | None = None
+        self.buffer: ResultBuffer | None = None
+
+    def open(self, header: Value) -> None:
+        size = header.get("bytes") if isinstance(header, dict) else None
+        self.announced = size if type(size) is int and size >= 0 else None
+        if self.announced is not None and self.announced > self._bytes_max:
+            raise LimitExceeded(
+                f"a result of at most {self._bytes_max} bytes was asked, and {self.announced} are"
+                " announced. Ask for less, or raise `bytes_max`"
+            )
+        self.buffer = self._share.take(
+            max(self._bytes_max if self.announced is None else self.announced, 1)
+        )
+
+    def room(self) -> memoryview | None:
+        if self.buffer is None or self.buffer.is_released:
+            return None
+        return self.buffer.room() or None
+
+    def advance(self, size: int) -> None:
+        assert self.buffer is not None
+        self.buffer.advance(size)
+
+    def finish(self) -> ResultBuffer:
+        """All has come.
+
+        Raises:
+            RemoteProtocolError: It is not what was announced.
+        """
+        assert self.buffer is not None
+        came = self.buffer.filled_bytes
+        if self.announced not in (None, came):
+            raise RemoteProtocolError(
+                f"a result of {self.announced} bytes was announced, and {came} came."
+                " Ask again, and tell the archive's operator"
+            )
+        self.buffer.finish()
+        return self.buffer
+
+
+async def land(answer: Promise[Any] | Result[Any], buffers: Buffers, *, bytes_max: int) -> Landed:
+    """Wait for a streamed answer in mapped memory, into which TLS writes it: no copy of ours.
+
+    Call this before anything else awaits the answer; what has come by then is copied. A header with
+    `bytes` says how much room is taken; without it that is `bytes_max`, of which only what comes is
+    ever touched.
+
+    Args:
+        buffers: Where the memory comes from, and on whose account.
+        bytes_max: The largest result to take, in bytes.
+
+    Raises:
+        CallFailed: The call failed, or its stream was cut short.
+        LimitExceeded: It is larger than `bytes_max`, or an account has not so much left.
+        RemoteProtocolError: It is shorter than it said, or no stream.
+    """
+    result = answer if isinstance(answer, Result) else answer.answer
+    target = _InBuffer(result.share(buffers), bytes_max)
+    try:
+        result.land(target)
+        async with expect_stream(await answer) as stream:
+            await stream.filled()
+            # Full, or over. Waiting for the end is what finds a stream that goes on.
+            async for _ in stream:
+                raise LimitExceeded(
+                    f"a result of at most {bytes_max} bytes was asked, or fewer were announced, and"
+                    " more came. Ask for less, or raise `bytes_max`"
+                )
+        return Landed(stream.header, target.finish())
+    except BaseException:
+        if target.buffer is not None:
+            target.buffer.release()
+        raise
