@@ -2,8 +2,12 @@
 
 from ._account import Account as Account
 from ._account import process_account as process_account
+from ._arrow_check import Layout as Layout
+from ._arrow_check import arrow_layout_untrusted as arrow_layout_untrusted
+from ._arrow_out import arrow_pieces as arrow_pieces
 from ._buffer import Lease as Lease
 from ._buffer import ResultBuffer as ResultBuffer
+from ._columns import Columns as Columns
 from ._limits import KEPT_BYTES_MAX as KEPT_BYTES_MAX
 from ._limits import MEMORY_BYTES_MAX as MEMORY_BYTES_MAX
 from ._pool import Buffers as Buffers

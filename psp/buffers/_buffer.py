@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from psp.errors import LocalProtocolError
@@ -127,7 +128,9 @@ class Lease:
         """End it. More than once is once."""
         view, self._view = self._view, None
         if view is not None:
-            view.release()
+            # An array that was made of it holds it: it goes on showing the true bytes.
+            with suppress(BufferError):
+                view.release()
 
     def __enter__(self) -> Lease:
         return self

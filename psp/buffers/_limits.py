@@ -32,4 +32,20 @@ costs addresses and no memory; this is half of the memory of a small server."""
 
 KEPT_BYTES_MAX: Final = 512 * MIB
 """Used mappings that wait to be used again, for each tenant. The first touch of 256 MiB costs 44 to
-58 ms on a virtual machine, and a used mapping 8: a second result of the usual size finds one here."""
+58 ms in a virtual machine, and a used mapping 8: the next result of the usual size finds one."""
+
+ARROW_HEAD_BYTES_MAX: Final = 4 * MIB
+"""The head of one Arrow message: 4,096 columns with names of 100 characters need a quarter."""
+
+ARROW_COLUMNS_MAX: Final = 4_096
+"""Columns of one result, as many as a map of a frame may have keys."""
+
+ARROW_NAME_BYTES_MAX: Final = 1 * KIB
+"""The name of a column. Spreadsheets have whole sentences as headings."""
+
+ARROW_BATCHES_MAX: Final = 65_536
+"""Batches of one result: at DuckDB's 122,880 rows each, eight billion rows."""
+
+ARROW_JOINED_BYTES_MAX: Final = 32 * KIB
+"""Up to here what an Arrow writer writes is joined: it says much in four bytes, and a piece of its
+own costs a chunk of its own."""

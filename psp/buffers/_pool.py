@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -108,8 +109,13 @@ class Buffers:
         freed = _Freed(account, length, given, self)
         return ResultBuffer(given, size, lambda: _freed.append(freed))
 
-    def __del__(self) -> None:
-        _freed.append(_Freed(self._account, self._idle_bytes))
+    # As defaults: when the interpreter ends, names of a module go before some of its objects.
+    def __del__(
+        self,
+        leave: Callable[[_Freed], None] = _freed.append,
+        note: type[_Freed] = _Freed,
+    ) -> None:
+        leave(note(self._account, self._idle_bytes))
 
     def _new(self, length: int) -> Region:
         if length <= self._memory_bytes_max:
@@ -146,10 +152,14 @@ class Buffers:
 def _collect() -> None:
     """Do what finalizers have asked for: release the bytes, keep what may be of use."""
     while _freed:
-        freed = _freed.popleft()
-        freed.account.release(freed.size)
-        if freed.buffers is not None and freed.region is not None:
-            freed.buffers._keep(freed.region)
+        _free(_freed.popleft())
+
+
+def _free(freed: _Freed) -> None:
+    freed.account.release(freed.size)
+    if freed.buffers is not None and freed.region is not None:
+        # This may be the last that is known of the pool: then it goes now, and leaves a note.
+        freed.buffers._keep(freed.region)
 
 
 class Share:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from psp.buffers import Buffers, ResultBuffer, Share
+import trio
+
+from psp.buffers import Buffers, Columns, ResultBuffer, Share, arrow_pieces
 from psp.errors import LimitExceeded, RemoteProtocolError
 from psp.values import Value
 
@@ -21,6 +24,16 @@ class Landed(NamedTuple):
 
     header: Value
     buffer: ResultBuffer
+
+    def columns(self) -> Columns:
+        """Give its columns, if it is an Arrow stream (`arrow_chunks` makes one). They share the
+        buffer: releasing either releases the result.
+
+        Raises:
+            MalformedFrame: It is none, or has in it what is not taken.
+            MissingExtra: pyarrow is not installed.
+        """
+        return Columns(self.buffer)
 
 
 class _InBuffer:
@@ -103,3 +116,21 @@ async def land(answer: Promise[Any] | Result[Any], buffers: Buffers, *, bytes_ma
         if target.buffer is not None:
             target.buffer.release()
         raise
+
+
+async def arrow_chunks(source: Any) -> AsyncIterator[bytes | memoryview]:
+    """Give the chunks of a `Stream` that is an Arrow stream: for a handler to return.
+
+    A batch is computed, in a thread, when the one before has left; no column of it is copied.
+
+    Args:
+        source: A `pyarrow.Table` or `RecordBatchReader`, or whatever has `__arrow_c_stream__`.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+        LocalProtocolError: A column is of a type that no reader takes.
+    """
+    batches = arrow_pieces(source)
+    while pieces := await trio.to_thread.run_sync(next, batches, None):
+        for piece in pieces:
+            yield piece

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,6 +25,7 @@ from psp.endpoint import (
     Connection,
     Exposed,
     Stream,
+    arrow_chunks,
     connect,
     land,
     method,
@@ -81,6 +84,13 @@ class Desk(Exposed):
         finally:
             self.scratch[:] = b"SECRET  " * (MIB // 8)
             self.cut.set()
+
+    @method
+    def table(self, rows: int) -> Stream:
+        numbers = pa.array(range(rows))
+        source = pa.table({"n": numbers, "text": pc.cast(numbers, pa.utf8())})
+        reader = pa.RecordBatchReader.from_batches(source.schema, source.to_batches(20_000))
+        return Stream({"rows": rows}, arrow_chunks(reader))
 
     @method
     def add(self, left: int, right: int) -> int:
@@ -154,6 +164,18 @@ async def test_neither_side_allocates_memory_for_the_bytes_of_a_result() -> None
         assert landed.buffer.filled_bytes == len(DATA)
         # A chunk has 256 KiB, a small one 64: not even one of those was ever copied.
         assert peak < 64 * 1024
+
+
+async def test_a_table_leaves_batch_by_batch_and_is_read_where_it_landed() -> None:
+    async with connected() as connection:
+        buffers = pool()
+        landed = await land(connection.bootstrap.call("table", 100_000), buffers, bytes_max=8 * MIB)
+        with landed.columns() as result:
+            assert result.row_count == 100_000
+            assert result.numpy("n").sum() == 99_999 * 50_000
+            assert result.arrow().column("text")[-1].as_py() == "99999"
+        assert landed.buffer.is_released
+        assert connection.unlanded_bytes == 0
 
 
 async def test_calls_between_the_chunks_are_answered() -> None:
@@ -316,7 +338,7 @@ async def test_a_failure_in_the_middle_is_the_readers_and_leaves_no_buffer() -> 
                 with pytest.raises((ConnectionLost, CallCancelled)):
                     await land(answer, buffers, bytes_max=1 << 31)
 
-            await trio.testing.wait_all_tasks_blocked()
+            assert await connection.bootstrap.call("add", 1, 1) == 2
             connection.close()
     gc.collect()
     buffers.trim()
