@@ -3,6 +3,7 @@
 imports   what `import psp` adds to a program
 rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TLS socket
 wan       calls over a distance of 80 ms, in round trips
+bulk      large results over TLS, beside Arrow Flight, gRPC, trio.SSLStream and a bare socket
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 capability  grants verified, refused and met, beside bare signatures and Biscuit
@@ -18,13 +19,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import capability, imports, ingest, ledger, profile, rpc, wan
+from benchmarks import bulk, capability, imports, ingest, ledger, profile, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
 BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": rpc.run,
+    "bulk": bulk.run,
     "wan": wan.run,
     "ledger": ledger.run,
     "ingest": ingest.run,
@@ -34,6 +36,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": partial(rpc.run, quick=True),
+    "bulk": partial(bulk.run, quick=True),
     "wan": partial(wan.run, quick=True),
     "ledger": partial(ledger.run, quick=True),
     "ingest": partial(ingest.run, quick=True),

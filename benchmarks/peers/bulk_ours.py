@@ -14,11 +14,13 @@ from benchmarks._process import memory_bytes
 from benchmarks.peers._child import Sample, Setting, answer_commands_async, say
 from benchmarks.peers._landing import PIECE_BYTES, payload, speed
 from benchmarks.peers._pairing import Pairing
+from benchmarks.peers._query import check, reader
 from psp.buffers import Buffers, process_account
-from psp.endpoint import Connection, Exposed, Stream, connect, land, method
+from psp.endpoint import Connection, Exposed, Stream, arrow_chunks, connect, land, method
 from psp.endpoint import serve as serve_archive
 
 WINDOW_BYTES = 4 * 1024 * 1024
+QUERY_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Desk(Exposed):
@@ -36,6 +38,10 @@ class Desk(Exposed):
         piece = payload(PIECE_BYTES)
         for _ in range(0, size, PIECE_BYTES):
             yield piece
+
+    @method
+    def query(self, rows: int) -> Stream:
+        return Stream({"rows": rows}, arrow_chunks(reader(rows)))
 
 
 async def _pieces(data: memoryview) -> AsyncIterator[memoryview]:
@@ -87,8 +93,19 @@ async def _drive(setting: Setting) -> None:
             landed.buffer.release()
             return sample
 
+        async def query(rows: int) -> Sample:
+            start = perf_counter_ns()
+            answer = connection.bootstrap.call(
+                "query", rows, accept_bytes=WINDOW_BYTES, is_last=True
+            )
+            with (await land(answer, buffers, bytes_max=QUERY_BYTES_MAX)).columns() as result:
+                check(result.arrow(), rows)
+                seconds = (perf_counter_ns() - start) / 1e9
+            return {"calls": 1, "seconds": seconds, "rows_per_s": rows / seconds}
+
         await answer_commands_async(
-            {"bulk": bulk, "stream": partial(stream, connection)}, trio.to_thread.run_sync
+            {"bulk": bulk, "query": query, "stream": partial(stream, connection)},
+            trio.to_thread.run_sync,
         )
 
 
@@ -106,4 +123,8 @@ async def stream(connection: Connection, size: int) -> Sample:
             count += 1
             if count % 16 == 0:
                 most = max(most, memory_bytes(os.getpid()))
-    return {**speed(size, start), "extra_bytes": most - before, "window_bytes": WINDOW_BYTES}
+    return {
+        **speed(size, start),
+        "extra_bytes": max(most - before, 4096),
+        "window_bytes": WINDOW_BYTES,
+    }

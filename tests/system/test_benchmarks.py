@@ -32,6 +32,14 @@ RPC_KEYS = {
     "chain10_vs_pycapnp",
     "small_call_p99_under_bulk",
 }
+BULK_KEYS = {
+    "bulk_vs_raw_tls",
+    "bulk_vs_flight",
+    "bulk_vs_grpc",
+    "bulk_vs_trio_sslstream",
+    "query_bulk_vs_flight",
+    "peak_rss_stream_vs_window",
+}
 INGEST_KEYS = {"ingest_vs_duckdb_csv", "ingest_sqlite_vs_duckdb_csv"}
 LEDGER_KEYS = {
     "fsyncs_per_batch",
@@ -106,6 +114,14 @@ def test_calls_are_compared_with_every_peer() -> None:
     result = quick("rpc")
 
     check_result(result, RPC_KEYS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PEERS_ARE_HERE, reason="needs psp-protocol[bench]: `make bench`")
+def test_large_results_are_compared_with_every_peer() -> None:
+    result = quick("bulk")
+    check_result(result, BULK_KEYS)
+    assert result["figures"]["bulk of psp"]["bytes_through_the_control_buffer"] == [0, 0, 0]
     figures = result["figures"]
     assert set(figures["outstanding_us_per_call"]) == {"1", "10", "100", "1000", "10000"}
     assert set(figures["memory_bytes"]) == {"idle_connection", "outstanding_call"}
