@@ -12,3 +12,4 @@ from ._limits import KEPT_BYTES_MAX as KEPT_BYTES_MAX
 from ._limits import MEMORY_BYTES_MAX as MEMORY_BYTES_MAX
 from ._pool import Buffers as Buffers
 from ._pool import Share as Share
+from ._sealed import SealedFile as SealedFile

@@ -25,10 +25,11 @@ class ResultBuffer:
         capacity_bytes: How many may come.
     """
 
-    def __init__(self, region: Region, capacity: int, when_free: Callable[[], None]) -> None:
+    def __init__(self, window: Any, capacity: int, when_free: Callable[[], None]) -> None:
         """Make it.
 
         Args:
+            window: The memory, an object of its own that nothing else holds; see `window_of`.
             when_free: Called once, from whatever thread, when nothing can show a byte of it any
                 more. It may only leave a note.
         """
@@ -37,7 +38,6 @@ class ResultBuffer:
         self._is_finished = False
         # Everything that shows this memory holds this object, however it was made from a view; so
         # its end is the end of the last of them. A memoryview's own slices outlive `release`.
-        window = (ctypes.c_char * capacity).from_buffer(region.map)
         weakref.finalize(window, when_free).atexit = False
         self._window: Any = window
         self._writing = memoryview(window).cast("B")
@@ -92,6 +92,11 @@ class ResultBuffer:
         """Give it back; its leases stay valid until each is released. More than once is once."""
         self._writing.release()
         self._window = None
+
+
+def window_of(region: Region, capacity: int) -> Any:
+    """Give an object that shows the first bytes of a region, for one buffer to hold."""
+    return (ctypes.c_char * capacity).from_buffer(region.map)
 
 
 class Lease:

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 from psp.errors import ConnectionLost, LimitExceeded
 
 from ._account import Account
-from ._buffer import ResultBuffer
+from ._buffer import ResultBuffer, window_of
 from ._limits import KEPT_BYTES_MAX, MEMORY_BYTES_MAX
 from ._region import Region, region_size
+from ._sealed import map_sealed_untrusted
 
 
 class _Freed(NamedTuple):
@@ -107,7 +108,7 @@ class Buffers:
             account.release(length)
             raise
         freed = _Freed(account, length, given, self)
-        return ResultBuffer(given, size, lambda: _freed.append(freed))
+        return ResultBuffer(window_of(given, size), size, lambda: _freed.append(freed))
 
     # As defaults: when the interpreter ends, names of a module go before some of its objects.
     def __del__(
@@ -189,6 +190,25 @@ class Share:
             )
         buffer = self._buffers.take(size, self.account)
         self._taken.add(buffer)
+        return buffer
+
+    def adopt_untrusted(self, descriptor: int, size: int) -> ResultBuffer:
+        """Give a complete result that another process of this machine has passed as a file.
+
+        Raises:
+            LocalRefused: It could still be changed, or is not `size` bytes long.
+            LimitExceeded: The connection, its tenant or the process holds too much already.
+        """
+        self.account.charge(size)
+        freed = _Freed(self.account, size)
+        try:
+            mapped = map_sealed_untrusted(descriptor, size)
+        except BaseException:
+            self.account.release(size)
+            raise
+        buffer = ResultBuffer(mapped, size, lambda: _freed.append(freed))
+        buffer.advance(size)
+        buffer.finish()
         return buffer
 
     def end(self) -> None:

@@ -23,6 +23,7 @@ from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
 from ._landing import Landed as Landed
 from ._landing import arrow_chunks as arrow_chunks
+from ._landing import handed_over as handed_over
 from ._landing import land as land
 from ._local import connect_local as connect_local
 from ._local import serve_local as serve_local

@@ -81,6 +81,7 @@ class Hearing:
         self._expiry_s = math.inf
         self._timer = trio.CancelScope()
         self._was_heard = False
+        self.local = ""  # Why the last hand-over on this machine was not made.
         self._pings: dict[int, trio.Event] = {}
         self._in_flight = 0
         self._finished = 0
@@ -93,7 +94,6 @@ class Hearing:
         # Where the answers of these questions go, if they are streams.
         self._targets: dict[QuestionId, Landing] = {}
         self._round_trips = 0
-        # What it takes its result buffers through; they end with it.
         self._shares: dict[Buffers, Share] = {}
 
     async def run(self) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import trio
 
-from psp.buffers import Buffers, Columns, ResultBuffer, Share, arrow_pieces
-from psp.errors import LimitExceeded, RemoteProtocolError
+from psp.buffers import Buffers, Columns, ResultBuffer, SealedFile, Share, arrow_pieces
+from psp.errors import LimitExceeded, LocalRefused, RemoteProtocolError
+from psp.transport import HandOver, take_untrusted
 from psp.values import Value
 
-from ._promise import Promise, Result, expect_stream
+from ._exposed import Stream
+from ._limits import SENT_BYTES_TOGETHER
+from ._promise import Asking, Promise, Result, expect_stream
 
 
 class Landed(NamedTuple):
@@ -83,7 +88,13 @@ class _InBuffer:
         return self.buffer
 
 
-async def land(answer: Promise[Any] | Result[Any], buffers: Buffers, *, bytes_max: int) -> Landed:
+async def land(
+    answer: Promise[Any] | Result[Any],
+    buffers: Buffers,
+    *,
+    bytes_max: int,
+    local: Path | None = None,
+) -> Landed:
     """Wait for a streamed answer in mapped memory, into which TLS writes it: no copy of ours.
 
     Call this before anything else awaits the answer; what has come by then is copied. A header with
@@ -93,6 +104,9 @@ async def land(answer: Promise[Any] | Result[Any], buffers: Buffers, *, bytes_ma
     Args:
         buffers: Where the memory comes from, and on whose account.
         bytes_max: The largest result to take, in bytes.
+        local: Our own runtime directory. If the archive runs on this machine and offers it, the
+            result is handed over there as a sealed file, and none of it is sent. Where that fails
+            it comes over TLS, and `connection.inspect().local` says why.
 
     Raises:
         CallFailed: The call failed, or its stream was cut short.
@@ -100,10 +114,15 @@ async def land(answer: Promise[Any] | Result[Any], buffers: Buffers, *, bytes_ma
         RemoteProtocolError: It is shorter than it said, or no stream.
     """
     result = answer if isinstance(answer, Result) else answer.answer
-    target = _InBuffer(result.share(buffers), bytes_max)
+    share = result.asking.share(buffers)
+    target = _InBuffer(share, bytes_max)
     try:
         result.land(target)
         async with expect_stream(await answer) as stream:
+            if local is not None:
+                handed = await _handed_over(stream.header, result.asking, share, target, local)
+                if handed is not None:
+                    return Landed(stream.header, handed)
             await stream.filled()
             # Full, or over. Waiting for the end is what finds a stream that goes on.
             async for _ in stream:
@@ -116,6 +135,56 @@ async def land(answer: Promise[Any] | Result[Any], buffers: Buffers, *, bytes_ma
         if target.buffer is not None:
             target.buffer.release()
         raise
+
+
+async def _handed_over(
+    header: Value, asking: Asking, share: Share, target: _InBuffer, directory: Path
+) -> ResultBuffer | None:
+    """Take the result over on this machine, if it is offered and nothing speaks against it."""
+    token = header.get("local") if isinstance(header, dict) else None
+    if type(token) is not bytes or target.announced is None:
+        return None
+    asking.local = ""
+    try:
+        descriptor = await take_untrusted(directory, asking.address.archive_id, token)
+        try:
+            handed = share.adopt_untrusted(descriptor, target.announced)
+        finally:
+            os.close(descriptor)
+    except (LocalRefused, LimitExceeded) as exc:
+        asking.local = str(exc)
+        return None
+    if target.buffer is not None:
+        target.buffer.release()
+    return handed
+
+
+def handed_over(hand_over: HandOver | None, file: SealedFile, *, is_allowed: bool) -> Stream:
+    """Answer with a sealed file: handed over where that is allowed and possible, else sent.
+
+    Args:
+        hand_over: What listens on this machine; None if nothing does.
+        is_allowed: What the scope of the grant says (`local`): what was handed over cannot be
+            recalled, so a grant must allow it. The file is closed when the stream ends.
+    """
+    token = hand_over.offer(file) if hand_over is not None and is_allowed else None
+    header: dict[str, Value] = {"bytes": file.size}
+    if token is not None:
+        header["local"] = token
+    return Stream(header, _sent(hand_over, file, token))
+
+
+async def _sent(
+    hand_over: HandOver | None, file: SealedFile, token: bytes | None
+) -> AsyncIterator[memoryview]:
+    try:
+        whole = file.map()
+        for start in range(0, file.size, SENT_BYTES_TOGETHER):
+            yield whole[start : start + SENT_BYTES_TOGETHER]
+    finally:
+        if hand_over is not None:
+            hand_over.withdraw(token)
+        file.close()
 
 
 async def arrow_chunks(source: Any) -> AsyncIterator[bytes | memoryview]:

@@ -27,6 +27,7 @@ from psp.rpc import ExportId, Path, QuestionId, Target
 from psp.values import Value
 from psp.wire import ACCEPT_BYTES_DEFAULT
 
+from ._address import Address
 from ._failures import fresh
 from ._incoming import ByteStream, Landing
 
@@ -63,6 +64,9 @@ class Asking(Protocol):
     def land(self, question: QuestionId, target: Landing | None = None) -> None: ...
 
     def share(self, buffers: Buffers) -> Share: ...
+
+    address: Address
+    local: str
 
     def drop_answer(self, question: QuestionId) -> None: ...
 
@@ -134,11 +138,7 @@ class Result(Generic[T_co]):
                 yield chunk
 
     def land(self, target: Landing) -> None:
-        """Let the answer go there, if it is a stream; for `psp.endpoint.land`.
-
-        Raises:
-            PSPError: The answer is there, and there is no room for it.
-        """
+        """Let the answer go there, if it is a stream; for `psp.endpoint.land`."""
         if isinstance(self.payload, ByteStream):
             target.open(self.payload.header)
             self._asking.land(self.question)
@@ -146,9 +146,10 @@ class Result(Generic[T_co]):
         elif not self.is_done:
             self._asking.land(self.question, target)
 
-    def share(self, buffers: Buffers) -> Share:
-        """Give what this connection takes buffers through."""
-        return self._asking.share(buffers)
+    @property
+    def asking(self) -> Asking:
+        """The connection that it comes from."""
+        return self._asking
 
     async def __aenter__(self) -> Result[T_co]:
         return self

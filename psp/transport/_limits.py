@@ -75,3 +75,10 @@ CERTIFICATE_BYTES_MAX: Final = 4 * KIB
 
 # The listener must outlast neither limit by waiting: both are counted from the same accept.
 assert REFUSAL_DRAIN_S < HANDSHAKE_S_MAX
+
+HAND_OVER_S_MAX: Final = 2.0
+"""How long a process of this machine may take to pass a file. It takes 0.1 ms; a peer that keeps us
+waiting costs this much before the network is used alone."""
+
+HAND_OVERS_MAX: Final = 64
+"""Files that wait to be taken: as many as a connection may have streams."""
