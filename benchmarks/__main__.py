@@ -4,6 +4,7 @@ imports   what `import psp` adds to a program
 rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TLS socket
 wan       calls over a distance of 80 ms, in round trips
 bulk      large results over TLS, beside Arrow Flight, gRPC, trio.SSLStream and a bare socket
+local     results handed over on one machine, beside one write and Flight over a Unix socket
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 capability  grants verified, refused and met, beside bare signatures and Biscuit
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import bulk, capability, imports, ingest, ledger, profile, rpc, wan
+from benchmarks import bulk, capability, imports, ingest, ledger, local, profile, rpc, wan
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
@@ -27,6 +28,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": rpc.run,
     "bulk": bulk.run,
+    "local": local.run,
     "wan": wan.run,
     "ledger": ledger.run,
     "ingest": ingest.run,
@@ -37,6 +39,7 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": partial(rpc.run, quick=True),
     "bulk": partial(bulk.run, quick=True),
+    "local": partial(local.run, quick=True),
     "wan": partial(wan.run, quick=True),
     "ledger": partial(ledger.run, quick=True),
     "ingest": partial(ingest.run, quick=True),

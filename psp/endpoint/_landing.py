@@ -44,8 +44,10 @@ class Landed(NamedTuple):
 class _InBuffer:
     """Takes a buffer when the stream says how much will come."""
 
-    def __init__(self, share: Share, bytes_max: int) -> None:
+    def __init__(self, share: Share, bytes_max: int, *, is_local: bool) -> None:
         self._share = share
+        self._is_local = is_local
+        self.token: bytes | None = None
         self._bytes_max = bytes_max
         self.announced: int | None = None
         self.buffer: ResultBuffer | None = None
@@ -58,6 +60,14 @@ class _InBuffer:
                 f"a result of at most {self._bytes_max} bytes was asked, and {self.announced} are"
                 " announced. Ask for less, or raise `bytes_max`"
             )
+        token = header.get("local") if isinstance(header, dict) and self._is_local else None
+        if type(token) is bytes and self.announced:
+            self.token = token  # What comes meanwhile lies in the window.
+        else:
+            self.take()
+
+    def take(self) -> None:
+        """Make room for what is announced."""
         self.buffer = self._share.take(
             max(self._bytes_max if self.announced is None else self.announced, 1)
         )
@@ -115,14 +125,16 @@ async def land(
     """
     result = answer if isinstance(answer, Result) else answer.answer
     share = result.asking.share(buffers)
-    target = _InBuffer(share, bytes_max)
+    target = _InBuffer(share, bytes_max, is_local=local is not None)
     try:
         result.land(target)
         async with expect_stream(await answer) as stream:
-            if local is not None:
-                handed = await _handed_over(stream.header, result.asking, share, target, local)
+            if local is not None and target.token is not None:
+                handed = await _handed_over(result.asking, share, target, local)
                 if handed is not None:
                     return Landed(stream.header, handed)
+                target.take()
+                stream.fill(target)
             await stream.filled()
             # Full, or over. Waiting for the end is what finds a stream that goes on.
             async for _ in stream:
@@ -138,25 +150,21 @@ async def land(
 
 
 async def _handed_over(
-    header: Value, asking: Asking, share: Share, target: _InBuffer, directory: Path
+    asking: Asking, share: Share, target: _InBuffer, directory: Path
 ) -> ResultBuffer | None:
-    """Take the result over on this machine, if it is offered and nothing speaks against it."""
-    token = header.get("local") if isinstance(header, dict) else None
-    if type(token) is not bytes or target.announced is None:
-        return None
+    """Take the result over on this machine, if nothing speaks against it."""
+    assert target.token is not None
+    assert target.announced is not None
     asking.local = ""
     try:
-        descriptor = await take_untrusted(directory, asking.address.archive_id, token)
+        descriptor = await take_untrusted(directory, asking.address.archive_id, target.token)
         try:
-            handed = share.adopt_untrusted(descriptor, target.announced)
+            return share.adopt_untrusted(descriptor, target.announced)
         finally:
             os.close(descriptor)
     except (LocalRefused, LimitExceeded) as exc:
         asking.local = str(exc)
         return None
-    if target.buffer is not None:
-        target.buffer.release()
-    return handed
 
 
 def handed_over(hand_over: HandOver | None, file: SealedFile, *, is_allowed: bool) -> Stream:

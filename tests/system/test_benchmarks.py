@@ -40,6 +40,7 @@ BULK_KEYS = {
     "query_bulk_vs_flight",
     "peak_rss_stream_vs_window",
 }
+LOCAL_KEYS = {"local_vs_one_write", "local_sealed_1gib_vs_1mib", "local_vs_flight_unix"}
 INGEST_KEYS = {"ingest_vs_duckdb_csv", "ingest_sqlite_vs_duckdb_csv"}
 LEDGER_KEYS = {
     "fsyncs_per_batch",
@@ -127,6 +128,7 @@ def test_calls_are_compared_with_every_peer() -> None:
 def test_large_results_are_compared_with_every_peer() -> None:
     result = quick("bulk")
     check_result(result, BULK_KEYS)
+    check_result(quick("local"), LOCAL_KEYS)
     assert result["figures"]["bulk of psp"]["bytes_through_the_control_buffer"] == [0, 0, 0]
 
 
