@@ -95,13 +95,7 @@ class Buffers:
         with _lock:
             _collect()
             region = self._used(length)
-            try:
-                account.charge(length)
-            except LimitExceeded:
-                # What only waits to be used again stands in nobody's way, whose ever it is.
-                for each in list(_pools):
-                    each._drop_idle()
-                account.charge(length)
+            _charge(account, length)
         try:
             given = region or self._new(length)
         except BaseException:
@@ -148,6 +142,16 @@ class Buffers:
         self._account.release(self._idle_bytes)
         self._idle.clear()
         self._idle_bytes = 0
+
+
+def _charge(account: Account, size: int) -> None:
+    try:
+        account.charge(size)
+    except LimitExceeded:
+        # What only waits to be used again stands in nobody's way, whose ever it is.
+        for each in list(_pools):
+            each._drop_idle()
+        account.charge(size)
 
 
 def _collect() -> None:
@@ -199,7 +203,9 @@ class Share:
             LocalRefused: It could still be changed, or is not `size` bytes long.
             LimitExceeded: The connection, its tenant or the process holds too much already.
         """
-        self.account.charge(size)
+        with _lock:
+            _collect()
+            _charge(self.account, size)
         freed = _Freed(self.account, size)
         try:
             mapped = map_sealed_untrusted(descriptor, size)

@@ -305,3 +305,14 @@ async def test_a_file_beyond_the_account_is_not_mapped() -> None:
         share.adopt_untrusted(file.descriptor, file.size)
     assert account.held_bytes == 0
     file.close()
+
+
+async def test_a_result_that_was_read_and_released_makes_room_for_the_next() -> None:
+    account = Account("process", 4 * MIB)
+    share = Buffers(account.tenant("t")).share("c")
+    file = SealedFile([DATA])
+    for _ in range(3):
+        with share.adopt_untrusted(file.descriptor, file.size).lease() as lease:
+            assert lease.view == DATA
+        del lease
+    file.close()
