@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import trio
 
 from ._flush import flusher
-from ._limits import UNREAD_S_MAX, UNSENT_BYTES_MAX
+from ._limits import BULK_BYTES_SHARED, BULK_BYTES_TOGETHER, UNREAD_S_MAX, UNSENT_BYTES_MAX
 from ._local import PeerStream
 
 Tap: TypeAlias = Callable[[Literal["in", "out"], bytes], None]
@@ -43,8 +43,8 @@ class Sender:
             take: Gives all frames that wait to be sent, joined, and forgets them.
             take_bulk: Gives one piece of what is less urgent, in parts that follow each other and
                 are sent from where they lie. Asked by the writer alone, when nothing else waits
-                and the last piece has left whole, with a checkpoint after each: nothing small ever
-                waits for more than one.
+                and the last piece has left whole. Nothing small waits for more than one of them,
+                or for `BULK_BYTES_TOGETHER` on a line that takes them at once.
         """
         self._stream = stream
         self._take = take
@@ -62,6 +62,8 @@ class Sender:
         # Somebody asked to send while the head was waiting: the core may hold more.
         self._is_behind = False
         self._has_bulk = False
+        # What has left in pieces since others had a turn.
+        self._bulk_bytes = 0
         self._is_broken = False
         # What a tap has raised, where no task could hear it; the writer raises it.
         self._fault: BaseException | None = None
@@ -173,8 +175,20 @@ class Sender:
             self._has_bulk = bool(piece)
             if piece:
                 self._offer(*piece)
-                # On a fast line the kernel takes everything: others must have a turn.
-                await trio.lowlevel.checkpoint()
+                await self._give_turn(sum(map(len, piece)))
+
+    async def _give_turn(self, size: int) -> None:
+        """On a fast line the kernel takes everything: then others must have a turn.
+
+        Not after each piece if they are large: pieces are while nobody asks anything, and a turn
+        of the loop costs a sixth of what a piece does. Where the kernel is full, whoever waits for
+        it gives them theirs.
+        """
+        self._bulk_bytes += size
+        is_time = size <= BULK_BYTES_SHARED or self._bulk_bytes >= BULK_BYTES_TOGETHER
+        if is_time and self._head is None:
+            self._bulk_bytes = 0
+            await trio.lowlevel.checkpoint()
 
     def _flush(self) -> None:
         """Called before the loop waits, outside of any task; see `Flusher`."""
@@ -247,6 +261,7 @@ class Sender:
             self._offer_head()
 
     async def _wait_for_kernel(self) -> None:
+        self._bulk_bytes = 0
         with trio.move_on_after(UNREAD_S_MAX) as scope:
             try:
                 await self._stream.wait_writable()

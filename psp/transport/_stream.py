@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 import trio
 
@@ -65,6 +66,8 @@ class TlsStream(trio.abc.Stream):
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
+        # What `recv_into` comes to in the end: there are 65,536 records in a gigabyte.
+        self._read: Callable[[int, memoryview], int] = cast(Any, sock.read)
         self._writable = Gate()
         # What `receive_now` waits for: a peer that asks for new keys must be answered.
         self._wants_to_write = False
@@ -126,7 +129,7 @@ class TlsStream(trio.abc.Stream):
             try:
                 if not self._sock.pending():
                     await trio.lowlevel.wait_readable(self._sock)
-                size = self._sock.recv_into(buffer, TLS_RECORD_BYTES)
+                size = self._read(TLS_RECORD_BYTES, buffer)
                 break
             except ssl.SSLWantReadError:
                 continue  # Half a record has come.
@@ -159,7 +162,7 @@ class TlsStream(trio.abc.Stream):
         """
         self._wants_to_write = False
         try:
-            return self._receive_rest(buffer, self._sock.recv_into(buffer, TLS_RECORD_BYTES))
+            return self._receive_rest(buffer, self._read(TLS_RECORD_BYTES, buffer))
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLWantWriteError:
@@ -170,10 +173,10 @@ class TlsStream(trio.abc.Stream):
 
     def _receive_rest(self, buffer: memoryview, size: int) -> int:
         """Take the further records that have already come."""
-        last = size
-        while size < len(buffer) and (last == TLS_RECORD_BYTES or (last and self._sock.pending())):
+        last, most, read = size, len(buffer), self._read
+        while size < most and (last == TLS_RECORD_BYTES or (last and self._sock.pending())):
             try:
-                last = self._sock.recv_into(buffer[size:], TLS_RECORD_BYTES)
+                last = read(TLS_RECORD_BYTES, buffer[size:])
             except OSError:
                 break  # Nothing more now, or the end: the next call finds out which.
             size += last
