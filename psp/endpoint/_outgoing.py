@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
@@ -18,14 +19,36 @@ class Outgoing:
     def __init__(self, core: Subject) -> None:
         self._core = core
         self._waiting: dict[Answer, trio.Event] = {}
+        # What each stream is asked before a chunk of it leaves, and what was said against it.
+        self._checks: dict[Answer, Callable[[], None]] = {}
+        self._refused: dict[Answer, Exception] = {}
 
     def take(self) -> Sequence[bytes | memoryview]:
         """Give the next chunk, uncopied. Called when the one before has left: so now, and not
         earlier, its handler may change what it offered, and is woken to offer more."""
+        self._wake_drained()
+        while (answer := self._core.next_to_send()) is not None:
+            if self._may_go_on(answer):
+                return self._core.chunk_to_send() or ()
+            self._core.withhold(answer)
+            self._wake_drained()
+        return ()
+
+    def _wake_drained(self) -> None:
         for answer in self._core.drained():
             if (waiting := self._waiting.get(answer)) is not None:
                 waiting.set()
-        return self._core.chunk_to_send() or ()
+
+    def _may_go_on(self, answer: Answer) -> bool:
+        """Ask before each chunk, and not only for each piece: a piece may have a gigabyte, and its
+        reader may take an hour, in which his grant ends."""
+        if (check := self._checks.get(answer)) is not None:
+            try:
+                check()
+            except Exception as exc:  # Of whatever kind: it is raised where the stream is carried.
+                self._refused[answer] = exc
+                return False
+        return True
 
     async def carry(
         self,
@@ -45,18 +68,22 @@ class Outgoing:
         """
         exposed = call.object
         assert isinstance(exposed, Exposed)
-        async with _closing(stream.chunks, keep) as chunks:
-            async for piece in chunks:
-                if exposed.psp_is_checked:
-                    exposed.check(call)
-                self._core.offer(call, piece)
-                if call.unsent:
-                    wake()
-                    await self._has_left(call)
-                else:
-                    # It was empty, or the stream was given up: then everything is taken at once,
-                    # and only a checkpoint would ever stop a generator that does not wait.
-                    await trio.lowlevel.checkpoint()
+        if exposed.psp_is_checked:
+            self._checks[call] = partial(exposed.check, call)
+        try:
+            async with _closing(stream.chunks, keep) as chunks:
+                async for piece in chunks:
+                    self._core.offer(call, piece)
+                    if call.unsent:
+                        wake()
+                        await self._has_left(call)
+                    else:
+                        # It was empty, or the stream was given up: then everything is taken at
+                        # once, and only a checkpoint ever stops a generator that does not wait.
+                        await trio.lowlevel.checkpoint()
+        finally:
+            self._checks.pop(call, None)
+            self._refused.pop(call, None)
 
     async def _has_left(self, call: CallReady) -> None:
         try:
@@ -65,6 +92,8 @@ class Outgoing:
                 await self._waiting[call].wait()
         finally:
             self._waiting.pop(call, None)
+        if (refused := self._refused.get(call)) is not None:
+            raise refused
 
 
 @asynccontextmanager

@@ -75,13 +75,25 @@ class Streams:
             stream.credit += size
             self._make_ready(stream)
 
+    def withhold(self, answer: Answer) -> None:
+        """Drop what a stream was offered and has not sent; more may be offered."""
+        stream = self._streams.get(answer.answer_id)
+        if stream is not None and stream.data:
+            stream.data = memoryview(b"")
+            answer.unsent = 0
+            self._drained.append(answer)
+
+    def next_to_send(self) -> Answer | None:
+        """Give the stream whose turn it is to send a chunk."""
+        while self._ready and not self._ready[0].data:
+            self._ready.popleft().is_ready = False  # Closed or withheld since.
+        return self._ready[0].answer if self._ready else None
+
     def chunk_to_send(self) -> Chunk | None:
         """Give one chunk of the stream whose turn it is, if one can send."""
-        while self._ready:
+        if self.next_to_send() is not None:
             stream = self._ready.popleft()
             stream.is_ready = False
-            if not stream.data:
-                continue  # Closed since.
             self.quiet_chunks += 1
             size_max = CHUNK_BYTES_MAX if self.quiet_chunks > _QUIET_CHUNKS else CHUNK_BYTES_SHARED
             size = min(len(stream.data), stream.credit, size_max)

@@ -175,6 +175,14 @@ class Subject(SubjectInbox):
         """
         self._streams.offer(call, data)
 
+    def withhold(self, call: Answer) -> None:
+        """Take back what was offered and has not left. Nothing is said to the reader by it."""
+        self._streams.withhold(call)
+
+    def next_to_send(self) -> Answer | None:
+        """Give the stream whose chunk `chunk_to_send` would give now."""
+        return self._streams.next_to_send()
+
     def end_stream(self, call: Answer) -> Sequence[SubjectEvent]:
         """Say that a stream is complete; its last byte must have left.
 

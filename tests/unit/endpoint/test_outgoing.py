@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from psp.endpoint import Exposed, Stream
 from psp.endpoint._outgoing import Outgoing
+from psp.errors import Expired
 from psp.rpc import BOOTSTRAP, CallReady, Subject
 from psp.testing import Pair
 from psp.transport import Sender
+from psp.wire import CHUNK_BYTES_SHARED
 
 
 class Line:
@@ -29,8 +32,8 @@ class Line:
         return len(data)
 
 
-def streaming(size: int) -> tuple[Pair, CallReady]:
-    pair = Pair(subject=Subject(bytes(32), bootstrap=Exposed()))
+def streaming(size: int, exposed: Exposed | None = None) -> tuple[Pair, CallReady]:
+    pair = Pair(subject=Subject(bytes(32), bootstrap=exposed or Exposed()))
     pair.greet()
     pair.controller.call(BOOTSTRAP, "m", remaining_ms=9, accept_bytes=size)
     [call] = pair.carry_to_subject()
@@ -86,3 +89,35 @@ async def test_what_is_cut_short_half_sent_is_copied_before_its_handler_ends() -
     sender._offer_head()
     assert sender.is_idle
     assert bytes(line.taken[13:]) == b"result"
+
+
+class Granted(Exposed):
+    """An object whose grant ends after so many questions about it."""
+
+    def __init__(self, chunks: int) -> None:
+        self.chunks = chunks
+
+    def check(self, call: CallReady) -> None:
+        self.chunks -= 1
+        if self.chunks < 0:
+            raise Expired
+
+
+async def test_a_grant_that_ends_in_the_middle_of_a_piece_stops_its_next_chunk() -> None:
+    pair, call = streaming(1_000_000, Granted(2))
+    outgoing = Outgoing(pair.subject)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(3 * CHUNK_BYTES_SHARED)
+
+    with pytest.RaisesGroup(Expired):
+        async with trio.open_nursery() as nursery:
+            stream = Stream(None, pieces())
+            nursery.start_soon(outgoing.carry, call, stream, lambda: None, lambda: None)
+            await wait_all_tasks_blocked()
+            sent = [len(part[1]) for part in iter(outgoing.take, ())]
+            assert sent == [CHUNK_BYTES_SHARED] * 2
+            assert call.unsent == 0, "what was withheld leaves later"
+            assert outgoing.take() == ()
+    assert not outgoing._checks
+    assert not outgoing._refused
