@@ -30,6 +30,7 @@ class Desk(Exposed):
         self.hand_over = hand_over
         self.tables: dict[int, Any] = {}
         self.sealed: SealedFile | None = None
+        self.account = Account("archive", 1 << 33)
 
     def table(self, size: int) -> Any:
         """What an engine has computed: columns of numbers."""
@@ -70,7 +71,8 @@ class Desk(Exposed):
 
     def seal(self, size: int) -> SealedFile:
         source = self.table(size).to_reader(max_chunksize=BATCH_ROWS)
-        return SealedFile(piece for batch in arrow_pieces(source) for piece in batch)
+        pieces = (piece for batch in arrow_pieces(source) for piece in batch)
+        return SealedFile(pieces, self.account)
 
 
 def serve(setting: Setting) -> None:
@@ -106,11 +108,13 @@ async def _drive(setting: Setting) -> None:
     pairing = Pairing.of(setting)
     place = Path(setting.directory)
     buffers = Buffers(Account("process", 1 << 33).tenant("local"))
-    async with connect(pairing.address(setting.port), key=pairing.controller) as connection:
+    async with connect(
+        pairing.address(setting.port), key=pairing.controller, runtime=place
+    ) as connection:
 
         async def taken(answer: Any, size: int) -> Sample:
             start = perf_counter_ns()
-            landed = await land(answer, buffers, bytes_max=1 << 31, local=place)
+            landed = await land(answer, buffers, bytes_max=1 << 31)
             with landed.columns() as result:
                 assert result.arrow().num_rows == size // 8
                 sample = speed(size, start)

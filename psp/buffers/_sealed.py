@@ -11,6 +11,8 @@ from typing import Final
 
 from psp.errors import LocalRefused
 
+from ._account import Account
+
 _SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 """What must hold before a byte is looked at. F_SEAL_FUTURE_WRITE is none of them: mappings that
 were made before it can still be written through (memfd_create(2))."""
@@ -28,12 +30,29 @@ class SealedFile:
         descriptor: Opened for reading alone; this is what may be passed on.
     """
 
-    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
+    def __init__(self, pieces: Iterable[bytes | memoryview], account: Account) -> None:
+        """Write and seal it.
+
+        Args:
+            account: Holds its bytes until it is closed. Who is given the file counts them too.
+
+        Raises:
+            LimitExceeded: The account has not so much left; nothing is kept.
+        """
+        self.size, self.descriptor = 0, -1
+        self._account = account
         fd = os.memfd_create("psp-sealed", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            self.size = sum(_write_all(fd, memoryview(piece).cast("B")) for piece in pieces)
+            for piece in pieces:
+                data = memoryview(piece).cast("B")
+                account.charge(len(data))
+                self.size += len(data)
+                _write_all(fd, data)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
             self.descriptor = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
+            account.release(self.size)
+            raise
         finally:
             os.close(fd)
 
@@ -46,13 +65,15 @@ class SealedFile:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor != -1:
             os.close(descriptor)
+            self._account.release(self.size)
+
+    def __del__(self) -> None:
+        self.close()
 
 
-def _write_all(fd: int, data: memoryview) -> int:
-    left = data
-    while left:
-        left = left[os.write(fd, left) :]
-    return len(data)
+def _write_all(fd: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def map_sealed_untrusted(fd: int, size: int) -> SealedMap:

@@ -22,6 +22,7 @@ from ._failures import printable as printable
 from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
 from ._landing import Landed as Landed
+from ._landing import Progress as Progress
 from ._landing import arrow_chunks as arrow_chunks
 from ._landing import handed_over as handed_over
 from ._landing import land as land

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -18,6 +19,7 @@ from psp.wire import ACCEPT_BYTES_DEFAULT, REMAINING_MS_MAX
 
 from ._accounts import Inspection, Statistics
 from ._address import Address
+from ._asking import Local
 from ._failures import fresh
 from ._hearing import Hearing, left
 from ._incoming import ByteStream, Landing
@@ -45,8 +47,9 @@ class Connection(Hearing):
         *,
         tap: Tap | None = None,
         middleware: Sequence[Middleware] = (),
+        runtime: Path | None = None,
     ) -> None:
-        super().__init__(address, stream, tap=tap)
+        super().__init__(address, stream, tap, Local(runtime))
         self.bootstrap = Reference(self, BOOTSTRAP)
         self._around = compose(middleware)
         # The scopes around the last caller, and when the first of them ends.
@@ -177,7 +180,7 @@ class Connection(Hearing):
             held_references=self._core.held_references,
             streams={number: each.unread_bytes for number, each in self._streams.items()},
             unsent_bytes=self._sender.unsent_bytes,
-            local=self.local,
+            local=self.local.refused,
         )
 
     @property

@@ -42,6 +42,7 @@ from psp.values import Value
 from psp.wire import ACCEPT_BYTES_DEFAULT, AbortCode
 
 from ._address import Address
+from ._asking import Asking, Local
 from ._failures import made_printable, other_archive, printable
 from ._incoming import ByteStream, Landing
 from ._limits import (
@@ -52,14 +53,15 @@ from ._limits import (
     PING_S,
     PONG_S_MAX,
 )
-from ._promise import Asking, Reference, Result
+from ._promise import Reference, Result
 
 
 class Hearing:
     """The hearing half of `Connection`: bytes in, promises kept."""
 
-    def __init__(self, address: Address, stream: PeerStream, *, tap: Tap | None) -> None:
+    def __init__(self, address: Address, stream: PeerStream, tap: Tap | None, local: Local) -> None:
         self.address = address
+        self.local = local
         self._core = Controller()
         self._stream = stream
         self._tap = tap
@@ -81,19 +83,17 @@ class Hearing:
         self._expiry_s = math.inf
         self._timer = trio.CancelScope()
         self._was_heard = False
-        self.local = ""  # Why the last hand-over on this machine was not made.
         self._pings: dict[int, trio.Event] = {}
         self._in_flight = 0
         self._finished = 0
         # Questions that the bytes which came last have ended.
         self._answered_together = 0
         self._received_bytes = 0
-        self._returns = 0
         # Of streams that were landing, what came through the control buffer all the same.
         self.unlanded_bytes = 0
         # Where the answers of these questions go, if they are streams.
         self._targets: dict[QuestionId, Landing] = {}
-        self._round_trips = 0
+        self._returns = self._round_trips = 0
         self._shares: dict[Buffers, Share] = {}
 
     async def run(self) -> None:

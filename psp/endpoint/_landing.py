@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +15,10 @@ from psp.errors import LimitExceeded, LocalRefused, RemoteProtocolError
 from psp.transport import HandOver, take_untrusted
 from psp.values import Value
 
+from ._asking import Asking
 from ._exposed import Stream
 from ._limits import SENT_BYTES_TOGETHER
-from ._promise import Asking, Promise, Result, expect_stream
+from ._promise import Promise, Result, expect_stream
 
 
 class Landed(NamedTuple):
@@ -41,11 +43,25 @@ class Landed(NamedTuple):
         return Columns(self.buffer)
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a result has come.
+
+    Attributes:
+        received_bytes: What has come.
+        announced_bytes: What will have come in the end; None while that is not known.
+    """
+
+    received_bytes: int = 0
+    announced_bytes: int | None = None
+
+
 class _InBuffer:
     """Takes a buffer when the stream says how much will come."""
 
-    def __init__(self, share: Share, bytes_max: int, *, is_local: bool) -> None:
+    def __init__(self, share: Share, bytes_max: int, progress: Progress, *, is_local: bool) -> None:
         self._share = share
+        self._progress = progress
         self._is_local = is_local
         self.token: bytes | None = None
         self._bytes_max = bytes_max
@@ -55,6 +71,7 @@ class _InBuffer:
     def open(self, header: Value) -> None:
         size = header.get("bytes") if isinstance(header, dict) else None
         self.announced = size if type(size) is int and size >= 0 else None
+        self._progress.announced_bytes = self.announced
         if self.announced is not None and self.announced > self._bytes_max:
             raise LimitExceeded(
                 f"a result of at most {self._bytes_max} bytes was asked, and {self.announced} are"
@@ -80,6 +97,7 @@ class _InBuffer:
     def advance(self, size: int) -> None:
         assert self.buffer is not None
         self.buffer.advance(size)
+        self._progress.received_bytes = self.buffer.filled_bytes
 
     def finish(self) -> ResultBuffer:
         """All has come.
@@ -103,7 +121,7 @@ async def land(
     buffers: Buffers,
     *,
     bytes_max: int,
-    local: Path | None = None,
+    progress: Progress | None = None,
 ) -> Landed:
     """Wait for a streamed answer in mapped memory, into which TLS writes it: no copy of ours.
 
@@ -114,9 +132,11 @@ async def land(
     Args:
         buffers: Where the memory comes from, and on whose account.
         bytes_max: The largest result to take, in bytes.
-        local: Our own runtime directory. If the archive runs on this machine and offers it, the
-            result is handed over there as a sealed file, and none of it is sent. Where that fails
-            it comes over TLS, and `connection.inspect().local` says why.
+        progress: Kept up to date while the result comes, to be looked at by another task.
+
+    If the connection has a runtime directory (`connect(runtime=...)`), the archive runs on this
+    machine and its grant allows it, the result is handed over there as a sealed file, and none of
+    it is sent. Where that fails it comes over TLS, and `connection.inspect().local` says why.
 
     Raises:
         CallFailed: The call failed, or its stream was cut short.
@@ -125,13 +145,16 @@ async def land(
     """
     result = answer if isinstance(answer, Result) else answer.answer
     share = result.asking.share(buffers)
-    target = _InBuffer(share, bytes_max, is_local=local is not None)
+    local = result.asking.local.runtime
+    progress = Progress() if progress is None else progress
+    target = _InBuffer(share, bytes_max, progress, is_local=local is not None)
     try:
         result.land(target)
         async with expect_stream(await answer) as stream:
             if local is not None and target.token is not None:
                 handed = await _handed_over(result.asking, share, target, local)
                 if handed is not None:
+                    progress.received_bytes = handed.filled_bytes
                     return Landed(stream.header, handed)
                 target.take()
                 stream.fill(target)
@@ -155,7 +178,7 @@ async def _handed_over(
     """Take the result over on this machine, if nothing speaks against it."""
     assert target.token is not None
     assert target.announced is not None
-    asking.local = ""
+    asking.local.refused = ""
     try:
         descriptor = await take_untrusted(directory, asking.address.archive_id, target.token)
         try:
@@ -163,7 +186,7 @@ async def _handed_over(
         finally:
             os.close(descriptor)
     except (LocalRefused, LimitExceeded) as exc:
-        asking.local = str(exc)
+        asking.local.refused = str(exc)
         return None
 
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from trio.lowlevel import (
     Abort,
@@ -21,13 +21,12 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from psp.buffers import Buffers, Share
 from psp.errors import LocalProtocolError, PSPError
 from psp.rpc import ExportId, Path, QuestionId, Target
 from psp.values import Value
 from psp.wire import ACCEPT_BYTES_DEFAULT
 
-from ._address import Address
+from ._asking import Asking
 from ._failures import fresh
 from ._incoming import ByteStream, Landing
 
@@ -40,39 +39,6 @@ Argument: TypeAlias = (
     "Value | Promise[Any] | Reference | Sequence[Argument] | Mapping[str, Argument]"
 )
 """What may be passed: values, and in them promises and references, which the subject fills in."""
-
-
-class Asking(Protocol):
-    """What promises need of their connection."""
-
-    def call(
-        self,
-        target: Target,
-        method: str,
-        arguments: tuple[Argument, ...],
-        timeout_s: float | None,
-        is_last: bool,
-        is_step: bool,
-        accept_bytes: int,
-        invocation: bytes | None,
-    ) -> Result[Any]: ...
-
-    def send_before_wait(self) -> None: ...
-
-    def give_up(self, answer: Result[Any]) -> None: ...
-
-    def land(self, question: QuestionId, target: Landing | None = None) -> None: ...
-
-    def share(self, buffers: Buffers) -> Share: ...
-
-    address: Address
-    local: str
-
-    def drop_answer(self, question: QuestionId) -> None: ...
-
-    def release(self, export: ExportId) -> None: ...
-
-    def drop_reference(self, export: ExportId) -> None: ...
 
 
 class Result(Generic[T_co]):

@@ -91,19 +91,35 @@ class HandOver:
         if token is not None:
             self._files.pop(token, None)
 
+    @staticmethod
+    def prepare(directory: Path) -> None:
+        """Make the runtime directory, if its parent is there.
+
+        Raises:
+            LocalRefused: It cannot be made, or is not safe.
+        """
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise _refused(f"the runtime directory cannot be made ({exc.strerror})") from exc
+        check_directory(directory, os.getuid())
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled.
 
         Raises:
-            LocalRefused: The runtime directory is not safe.
+            LocalRefused: The runtime directory is not safe, or takes no socket.
         """
         check_directory(self._directory, self._owner)
-        with suppress(FileNotFoundError):
-            self._path.unlink()  # Of an earlier process, which was killed.
         with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            await listener.bind(str(self._path))
-            self._path.chmod(0o600)
-            listener.listen(HAND_OVERS_MAX)
+            try:
+                with suppress(FileNotFoundError):
+                    self._path.unlink()  # Of an earlier process, which was killed.
+                await listener.bind(str(self._path))
+                self._path.chmod(0o600)
+                listener.listen(HAND_OVERS_MAX)
+            except OSError as exc:
+                raise _refused(f"the runtime directory takes no socket ({exc})") from exc
             try:
                 task_status.started()
                 while True:
@@ -111,7 +127,8 @@ class HandOver:
                     with sock, trio.move_on_after(HAND_OVER_S_MAX), suppress(OSError):
                         await self._pass(sock)
             finally:
-                self._path.unlink(missing_ok=True)
+                with suppress(OSError):  # A confined process may not; the next one replaces it.
+                    self._path.unlink()
 
     async def _pass(self, sock: trio.socket.SocketType) -> None:
         if _peer_uid(sock) != self._owner:

@@ -47,6 +47,7 @@ ARCHIVE_ID = bytes(range(32))
 MIB = 1024 * 1024
 DATA = secrets.token_bytes(3 * MIB + 17)
 WRITE, SHRINK, GROW = fcntl.F_SEAL_WRITE, fcntl.F_SEAL_SHRINK, fcntl.F_SEAL_GROW
+ACCOUNT = Account("archive", 64 * MIB)
 FUTURE_WRITE = 0x10  # Python 3.11 has no name for it.
 
 
@@ -57,7 +58,7 @@ class Desk(Exposed):
 
     @method
     def data(self, is_allowed: bool) -> Stream:
-        self.file = SealedFile([DATA[:100], memoryview(DATA)[100:]])
+        self.file = SealedFile([DATA[:100], memoryview(DATA)[100:]], ACCOUNT)
         return handed_over(self.hand_over, self.file, is_allowed=is_allowed)
 
 
@@ -90,7 +91,7 @@ async def connected(directory: Path) -> AsyncIterator[tuple[Desk, Connection]]:
             )
         )
         address = Address(ARCHIVE_ID, host, port, TOTEBOX.certificate_pem, "98004")
-        async with connect(address, key=AGGREGATOR) as connection:
+        async with connect(address, key=AGGREGATOR, runtime=directory) as connection:
             yield desk, connection
         nursery.cancel_scope.cancel()
 
@@ -101,7 +102,7 @@ async def test_a_result_is_handed_over_and_not_sent(directory: Path) -> None:
     async with connected(directory) as (desk, connection), trio.open_nursery() as nursery:
         await nursery.start(desk.hand_over.run)
         answer = connection.bootstrap.call("data", True, accept_bytes=1000)
-        landed = await land(answer, buffers, bytes_max=8 * MIB, local=directory)
+        landed = await land(answer, buffers, bytes_max=8 * MIB)
         with landed.buffer.lease() as lease:
             assert lease.view == DATA
             assert lease.view.readonly
@@ -124,7 +125,7 @@ async def test_a_grant_that_does_not_allow_it_gets_no_token(directory: Path) -> 
         await nursery.start(desk.hand_over.run)
         answer = connection.bootstrap.call("data", False)
         buffers = Buffers(Account("process", 64 * MIB).tenant("t"))
-        landed = await land(answer, buffers, bytes_max=8 * MIB, local=directory)
+        landed = await land(answer, buffers, bytes_max=8 * MIB)
         assert landed.header == {"bytes": len(DATA)}
         assert landed.buffer.lease().view == DATA
         nursery.cancel_scope.cancel()
@@ -136,7 +137,7 @@ async def test_where_nobody_listens_it_comes_over_tls_and_the_reason_is_told(
     async with connected(directory) as (_, connection):
         answer = connection.bootstrap.call("data", True)
         buffers = Buffers(Account("process", 64 * MIB).tenant("t"))
-        landed = await land(answer, buffers, bytes_max=8 * MIB, local=directory)
+        landed = await land(answer, buffers, bytes_max=8 * MIB)
         assert landed.buffer.lease().view == DATA
         assert "FileNotFoundError" in connection.inspect().local
 
@@ -192,7 +193,7 @@ async def test_a_file_that_is_not_what_it_must_be_is_not_used(lie: str, director
         await nursery.start(partial(liar, directory, passed(directory)))
         answer = connection.bootstrap.call("data", True)
         buffers = Buffers(Account("process", 64 * MIB).tenant("t"))
-        landed = await land(answer, buffers, bytes_max=8 * MIB, local=directory)
+        landed = await land(answer, buffers, bytes_max=8 * MIB)
         assert landed.buffer.lease().view == DATA, "it did not come over TLS"
         assert says in connection.inspect().local
         nursery.cancel_scope.cancel()
@@ -224,7 +225,7 @@ async def liar(
 
 
 async def test_what_was_passed_cannot_be_truncated_or_rewritten() -> None:
-    file = SealedFile([DATA])
+    file = SealedFile([DATA], ACCOUNT)
     with pytest.raises(PermissionError):
         os.ftruncate(os.open(f"/proc/self/fd/{file.descriptor}", os.O_RDWR), 10)
     with pytest.raises(PermissionError):
@@ -236,9 +237,21 @@ async def test_what_was_passed_cannot_be_truncated_or_rewritten() -> None:
     file.close()
 
 
+async def test_an_archive_that_holds_too_much_seals_no_more() -> None:
+    account = Account("archive", 4 * MIB)
+    file = SealedFile([DATA], account)
+    assert account.held_bytes == len(DATA)
+    with pytest.raises(LimitExceeded, match="archive holds"):
+        SealedFile([DATA[:MIB], DATA[MIB:]], account)
+    assert account.held_bytes == len(DATA)
+    file.close()
+    file.close()
+    assert account.held_bytes == 0
+
+
 async def test_a_token_is_good_once_and_a_guessed_one_never(directory: Path) -> None:
     hand_over = HandOver(directory, ARCHIVE_ID)
-    file = SealedFile([DATA])
+    file = SealedFile([DATA], ACCOUNT)
     async with trio.open_nursery() as nursery:
         await nursery.start(hand_over.run)
         token = hand_over.offer(file)
@@ -300,7 +313,7 @@ async def test_a_socket_of_another_user_is_not_used(directory: Path) -> None:
 async def test_a_file_beyond_the_account_is_not_mapped() -> None:
     account = Account("process", MIB)
     share = Buffers(account.tenant("t")).share("c")
-    file = SealedFile([DATA])
+    file = SealedFile([DATA], ACCOUNT)
     with pytest.raises(LimitExceeded, match="3145745 bytes were asked"):
         share.adopt_untrusted(file.descriptor, file.size)
     assert account.held_bytes == 0
@@ -310,7 +323,7 @@ async def test_a_file_beyond_the_account_is_not_mapped() -> None:
 async def test_a_result_that_was_read_and_released_makes_room_for_the_next() -> None:
     account = Account("process", 4 * MIB)
     share = Buffers(account.tenant("t")).share("c")
-    file = SealedFile([DATA])
+    file = SealedFile([DATA], ACCOUNT)
     for _ in range(3):
         with share.adopt_untrusted(file.descriptor, file.size).lease() as lease:
             assert lease.view == DATA

@@ -24,6 +24,7 @@ from psp.endpoint import (
     ByteStream,
     Connection,
     Exposed,
+    Progress,
     Stream,
     arrow_chunks,
     connect,
@@ -146,6 +147,19 @@ async def test_a_result_lands_whole_and_no_byte_passes_the_control_buffer() -> N
             assert lease.view == DATA
         assert connection.unlanded_bytes == 0
         assert connection.inspect().streams == {}
+
+
+async def test_how_far_a_result_has_come_is_seen_while_it_comes() -> None:
+    async with connected() as connection:
+        progress, seen = Progress(), set[int]()
+        async with trio.open_nursery() as nursery:
+            answer = connection.bootstrap.call("data", len(DATA))
+            nursery.start_soon(partial(land, answer, pool(), bytes_max=64 * MIB, progress=progress))
+            while progress.received_bytes < len(DATA):
+                seen.add(progress.received_bytes)
+                await trio.lowlevel.checkpoint()
+        assert progress == Progress(len(DATA), len(DATA))
+        assert len(seen) > 2
 
 
 async def test_neither_side_allocates_memory_for_the_bytes_of_a_result() -> None:
