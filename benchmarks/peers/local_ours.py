@@ -51,11 +51,11 @@ class Desk(Exposed):
     def pass_sealed(self) -> Stream:
         assert self.sealed is not None
         file, self.sealed = self.sealed, None
-        return handed_over(self.hand_over, file, is_allowed=True)
+        return handed_over(self.hand_over, file)
 
     @method
     def pass_computed(self, size: int) -> Stream:
-        return handed_over(self.hand_over, self.seal(size), is_allowed=True)
+        return handed_over(self.hand_over, self.seal(size))
 
     @method
     def one_write(self, size: int) -> float:

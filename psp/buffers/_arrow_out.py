@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeAlias
 
 from psp.errors import LocalProtocolError
 
 from ._columns import import_pyarrow
 from ._limits import ARROW_JOINED_BYTES_MAX
 
-Piece = bytes | memoryview
+Piece: TypeAlias = bytes | memoryview
 
 
 class _Sink:
@@ -52,7 +52,7 @@ class _Sink:
             self._small.clear()
 
 
-def arrow_pieces(source: Any) -> Iterator[list[Piece]]:
+def arrow_pieces(source: Any) -> Generator[list[Piece], None, None]:
     """Give an Arrow stream in pieces, batch by batch, without copying a column.
 
     A batch is asked for when the one before has been taken, so an engine that computes as it is
@@ -67,7 +67,9 @@ def arrow_pieces(source: Any) -> Iterator[list[Piece]]:
         LocalProtocolError: A column is of a type that no reader takes.
     """
     arrow = import_pyarrow()
-    reader = arrow.RecordBatchReader.from_stream(source)
+    reader = source
+    if not isinstance(source, arrow.RecordBatchReader):
+        reader = arrow.RecordBatchReader.from_stream(source)
     schema = arrow.schema([field.remove_metadata() for field in reader.schema])
     for field in schema:
         if arrow.types.is_nested(field.type) or arrow.types.is_dictionary(field.type):

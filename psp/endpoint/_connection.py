@@ -30,6 +30,7 @@ from ._promise import Argument, Kept, Promise, Reference, Result
 
 _ALMOST_TOGETHER = QUESTIONS_TOGETHER_MAX - 1
 _CALL_MS_DEFAULT = int(CALL_S_DEFAULT * 1000)
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Connection(Hearing):
@@ -238,6 +239,12 @@ class Connection(Hearing):
             self._core.land(question)
             if target is not None:
                 self._targets[question] = target
+
+    @property
+    def is_local(self) -> bool:
+        """Whether results could be handed over: the archive's address is of this machine, and
+        there is a directory for it. To be told to those who would have to seal them first."""
+        return self.local.runtime is not None and self.address.host in _LOOPBACK
 
     def share(self, buffers: Buffers) -> Share:
         """Give what this connection takes its buffers through: one account for all of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -190,32 +190,54 @@ async def _handed_over(
         return None
 
 
-def handed_over(hand_over: HandOver | None, file: SealedFile, *, is_allowed: bool) -> Stream:
-    """Answer with a sealed file: handed over where that is allowed and possible, else sent.
+def handed_over(
+    hand_over: HandOver | None, file: SealedFile, *, header: Mapping[str, Value] | None = None
+) -> Stream:
+    """Answer with a sealed file: handed over where that is possible, else sent.
+
+    What was handed over cannot be recalled: ask the grant's scope first (`TableRule.local`). The
+    file is closed when the stream ends.
 
     Args:
-        hand_over: What listens on this machine; None if nothing does.
-        is_allowed: What the scope of the grant says (`local`): what was handed over cannot be
-            recalled, so a grant must allow it. The file is closed when the stream ends.
+        hand_over: What listens on this machine; None if nothing does, or the scope forbids it.
+        header: What the reader learns beside the size.
     """
-    token = hand_over.offer(file) if hand_over is not None and is_allowed else None
-    header: dict[str, Value] = {"bytes": file.size}
-    if token is not None:
-        header["local"] = token
-    return Stream(header, _sent(hand_over, file, token))
+    token = None if hand_over is None else hand_over.offer(file)
+    local: dict[str, Value] = {} if token is None else {"local": token}
+    return Stream({**(header or {}), "bytes": file.size, **local}, _Sent(hand_over, file, token))
 
 
-async def _sent(
-    hand_over: HandOver | None, file: SealedFile, token: bytes | None
-) -> AsyncIterator[memoryview]:
-    try:
-        whole = file.map()
-        for start in range(0, file.size, SENT_BYTES_TOGETHER):
-            yield whole[start : start + SENT_BYTES_TOGETHER]
-    finally:
-        if hand_over is not None:
-            hand_over.withdraw(token)
-        file.close()
+class _Sent:
+    """The chunks of a sealed file. No generator: one that was never begun does not end either."""
+
+    def __init__(self, hand_over: HandOver | None, file: SealedFile, token: bytes | None) -> None:
+        self._hand_over = hand_over
+        self._file = file
+        self._token = token
+        self._whole: memoryview | None = None
+        self._sent = 0
+
+    def __aiter__(self) -> AsyncIterator[memoryview]:
+        return self
+
+    async def __anext__(self) -> memoryview:
+        if self._sent >= self._file.size:
+            raise StopAsyncIteration
+        if self._whole is None:
+            self._whole = self._file.map()
+        start, self._sent = self._sent, self._sent + SENT_BYTES_TOGETHER
+        return self._whole[start : self._sent]
+
+    async def aclose(self) -> None:
+        self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._hand_over is not None:
+            self._hand_over.withdraw(self._token)
+        self._file.close()
 
 
 async def arrow_chunks(source: Any) -> AsyncIterator[bytes | memoryview]:

@@ -292,6 +292,7 @@ class Served:
             self._running.pop(call, None)
             if not has_ended:
                 # The connection is over. Its grant's slot is free now, and not before.
+                self._cancelled.discard(call)
                 self._core.fail(call, CallCancelled(processed=Processed.MAYBE))
         for event in self._answer(call, result):
             # Through the queue, not inline: the reader alone counts turns.

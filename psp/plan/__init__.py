@@ -3,6 +3,7 @@
 from ._algebra import Figure as Figure
 from ._algebra import combine as combine
 from ._algebra import combine_rows as combine_rows
+from ._listing import Listing as Listing
 from ._plan import MEASURE_OPERATIONS as MEASURE_OPERATIONS
 from ._plan import Bucket as Bucket
 from ._plan import Filter as Filter

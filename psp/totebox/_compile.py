@@ -204,7 +204,7 @@ def compile_query(
         Denied: The scope does not allow an operation of the plan.
         LimitExceeded: The plan counts more nullable columns than disclosure control follows.
     """
-    scope = _Scope(table, rule, dialect)
+    scope = Scoped(table, rule, dialect)
     keys = tuple((key, scope.group_column(key)) for key in plan.group)
     key_sql = [_key_sql(key, dialect) for key, _ in keys]
     figurings = tuple(scope.figuring(measure) for measure in plan.measures)
@@ -255,7 +255,7 @@ def _key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class Scoped:
     """Looks columns up, as the holder of one scope may know them."""
 
     table: Table

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
 
 import trio
 
@@ -14,6 +16,8 @@ from ._engine import Engine
 
 _INTERRUPT_EVERY_S: Final = 0.01
 
+_Result = TypeVar("_Result")
+
 
 async def query_in_thread(engine: Engine, plan: Plan) -> dict[str, Value]:
     """Run a query in a thread, and end it when the call is cancelled.
@@ -21,13 +25,24 @@ async def query_in_thread(engine: Engine, plan: Plan) -> dict[str, Value]:
     Raises:
         CallFailed: As the engine says it.
     """
-    answer: dict[str, Value] = {}
+    answer = await run_in_thread(engine, partial(engine.query, plan))
+    return {} if answer is None else answer
+
+
+async def run_in_thread(engine: Engine, work: Callable[[], _Result]) -> _Result | None:
+    """Do something with an engine in a thread, and end it when the call is cancelled; then there is
+    no result, and nobody who waits for it.
+
+    Raises:
+        CallFailed: As the engine says it.
+    """
+    answer: _Result | None = None
     failure: CallFailed | None = None
     finished = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_interrupt_if_cancelled, engine, finished)
         try:
-            answer = await trio.to_thread.run_sync(engine.query, plan)
+            answer = await trio.to_thread.run_sync(work)
         except CallFailed as exc:
             failure = exc  # Kept: out of a nursery it would come as a group.
         except engine.interrupted:
@@ -35,7 +50,12 @@ async def query_in_thread(engine: Engine, plan: Plan) -> dict[str, Value]:
         finally:
             finished.set()
     if failure is not None:
-        raise failure
+        try:
+            raise failure
+        finally:
+            # This frame is in its traceback: together they would keep engines open until some
+            # collection of garbage.
+            del failure
     return answer
 
 

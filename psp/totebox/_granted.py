@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from psp.buffers import Account, process_account
 from psp.endpoint import Exposed
 from psp.errors import Denied, Invalid
 from psp.ledger import Checkpoint
 from psp.rpc import CallReady
+from psp.transport import HandOver
 
 from ._archive import Archive
 from ._clocks import ReadClocks, read_clocks
+from ._limits import SEALED_BYTES_MAX
 from ._live import LiveGrant
 from ._manifest import State
 from ._memory import GrantMemory
@@ -37,6 +40,8 @@ class Shared:
         log: For the owner alone: it names the check at which a token was refused.
         reads: The record of reads.
         memory: What the archive remembers about grants.
+        hand_over: Passes results to readers on this machine; None if there is no place for that.
+        sealing: What such results hold until they were taken.
         settled: The state that answers stay at while a change is ahead of it in the ledger.
     """
 
@@ -44,11 +49,14 @@ class Shared:
     log: Log
     clocks: ReadClocks = read_clocks
     counters: Counters = field(default_factory=Counters)
+    hand_over: HandOver | None = None
+    sealing: Account = field(init=False)
     reads: ReadAudit = field(init=False)
     memory: GrantMemory = field(init=False)
     settled: Checkpoint | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self.sealing = process_account().tenant("archive", SEALED_BYTES_MAX)
         self.reads = self.archive.read_audit()
         self.reads.log = self.log
         self.memory = self.archive.memory

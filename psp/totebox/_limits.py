@@ -93,6 +93,14 @@ CHANGE_S_MAX: Final = 24 * 3600.0
 """How long a command waits for a change of a served archive: as long as a call may be given. A file
 of a hundred gigabytes takes hours, and its sender can stop waiting at any time."""
 
+SEALED_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""What results that are sealed for readers on this machine may hold at one time. Whoever comes when
+it is used up gets his result over the network, batch by batch."""
+
+LOADED_BYTES: Final = 4 * 1024 * 1024
+"""What of a document is brought into memory at a time: a hop to the thread that waits for the disk
+costs 30 µs, and these bytes 1.5 ms to send."""
+
 CELLS_MAX: Final = 100_000
 """Groups that one query may make in memory, before disclosure control: about 100 MiB of Python."""
 

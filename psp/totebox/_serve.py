@@ -11,8 +11,8 @@ from pathlib import Path
 import trio
 
 from psp.endpoint import serve, serve_local
-from psp.errors import EstateError
-from psp.transport import Tap
+from psp.errors import EstateError, LocalRefused
+from psp.transport import HandOver, Tap
 
 from ._administer import CONTROL_DIRECTORY
 from ._archive import Archive
@@ -28,6 +28,7 @@ async def serve_archive(
     *,
     host: str,
     port: int,
+    runtime: Path | None = None,
     tap: Tap | None = None,
     log: Log = _logger.warning,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
@@ -36,6 +37,7 @@ async def serve_archive(
 
     Args:
         port: 0 for any; `task_status` gives the address that was bound.
+        runtime: The directory where results are handed over to readers on this machine.
         tap: Sees every byte in the clear.
         log: Takes one text for each refusal and fault; it is for the owner alone.
 
@@ -48,7 +50,7 @@ async def serve_archive(
         desk = Desk(archive, log)
         with closing(Changes(desk, desk.follow_pairings)) as changes:
             await _beside(
-                partial(_run_parts, desk, changes),
+                partial(_run_parts, desk, changes, runtime),
                 lambda: serve(
                     key=archive.machine_key(),
                     archive_id=archive.manifest.archive_id,
@@ -64,10 +66,14 @@ async def serve_archive(
             )
 
 
-async def _run_parts(desk: Desk, changes: Changes, *, task_status: trio.TaskStatus[None]) -> None:
+async def _run_parts(
+    desk: Desk, changes: Changes, runtime: Path | None, *, task_status: trio.TaskStatus[None]
+) -> None:
     """Keep what serving needs beside the answers, and take the owner's commands."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.keep)
+        if runtime is not None:
+            nursery.start_soon(_hand_over, desk, runtime)
         try:
             await serve_local(
                 desk.archive.directory / CONTROL_DIRECTORY,
@@ -80,6 +86,18 @@ async def _run_parts(desk: Desk, changes: Changes, *, task_status: trio.TaskStat
             # Readers are served all the same; commands are told that the archive is in use.
             desk.log(f"commands are not taken while this archive is served: {exc}")
             task_status.started()
+
+
+async def _hand_over(desk: Desk, runtime: Path) -> None:
+    """Pass results to readers on this machine; without it they come over TLS."""
+    try:
+        HandOver.prepare(runtime)
+        hand_over = HandOver(runtime, desk.archive.manifest.archive_id)
+        desk.hand_over = hand_over
+        await hand_over.run()
+    except LocalRefused as exc:
+        desk.hand_over = None
+        desk.log(f"results are not handed over on this machine: {exc}")
 
 
 async def _beside(

@@ -3,7 +3,7 @@
     Bootstrap ── health, describe           follows from the pairing alone
     GrantObject ── describe, table, run     what one verified grant shows
       │            reads, receipt           what it has read, and the proof that it is on record
-      TableObject ── describe, query, row
+      TableObject ── describe, query, rows, row
         RowObject ── values, original       needs `read`
           OriginalObject ── info, proof     needs the object `ledger`, method `prove`
 
@@ -44,6 +44,7 @@ from psp.values import Value
 from ._answer_size import check_size
 from ._bootstrap import Bootstrap
 from ._budgets import Spend
+from ._bulk_table import BulkTable
 from ._clocks import Clocks, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
@@ -245,7 +246,7 @@ class GrantObject(Granted):
         return await run_commands(self, read_commands_untrusted(commands), self.check_open)
 
 
-class TableObject(Granted):
+class TableObject(BulkTable):
     """One table, as one grant shows it."""
 
     def __init__(

@@ -59,7 +59,7 @@ class Desk(Exposed):
     @method
     def data(self, is_allowed: bool) -> Stream:
         self.file = SealedFile([DATA[:100], memoryview(DATA)[100:]], ACCOUNT)
-        return handed_over(self.hand_over, self.file, is_allowed=is_allowed)
+        return handed_over(self.hand_over if is_allowed else None, self.file)
 
 
 @pytest.fixture
