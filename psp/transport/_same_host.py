@@ -36,6 +36,13 @@ def _refused(what: str) -> LocalRefused:
     )
 
 
+def runtime_directory() -> Path | None:
+    """Give this user's own directory for results that are handed over: `psp` in the one that the
+    system gives to every session (XDG Base Directory Specification), None where it gives none."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(given, "psp") if Path(given).is_absolute() else None
+
+
 def socket_path(directory: Path, archive_id: bytes) -> Path:
     """Give where an archive hands over: short, because a socket's path has 107 characters."""
     return directory / f"{archive_id.hex()[:32]}.sock"

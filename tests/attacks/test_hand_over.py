@@ -37,6 +37,7 @@ from psp.transport import (
     Peer,
     Pin,
     check_certificate_untrusted,
+    runtime_directory,
     take_untrusted,
 )
 from psp.transport._same_host import socket_path
@@ -247,6 +248,63 @@ async def test_an_archive_that_holds_too_much_seals_no_more() -> None:
     file.close()
     file.close()
     assert account.held_bytes == 0
+
+
+def test_the_runtime_directory_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    assert runtime_directory() == Path("/run/user/1000/psp")
+    for nowhere in ("", "somewhere"):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", nowhere)
+        assert runtime_directory() is None
+
+
+def test_a_runtime_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    for _ in range(2):
+        HandOver.prepare(tmp_path / "psp")
+        assert stat.S_IMODE((tmp_path / "psp").stat().st_mode) == 0o700
+    with pytest.raises(LocalRefused, match="cannot be made"):
+        HandOver.prepare(tmp_path / "missing" / "psp")
+
+
+async def test_a_directory_that_takes_no_socket_is_told(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir(mode=0o700)
+    with pytest.raises(LocalRefused, match="takes no socket"):
+        await HandOver(deep, ARCHIVE_ID).run()
+    with pytest.raises(LocalRefused):
+        await take_untrusted(deep, ARCHIVE_ID, bytes(32))
+
+
+async def test_a_stream_that_never_begins_takes_its_offer_back(directory: Path) -> None:
+    hand_over = HandOver(directory, ARCHIVE_ID)
+    account = Account("archive", 64 * MIB)
+    stream = handed_over(hand_over, SealedFile([DATA], account))
+    assert (hand_over.offered, account.held_bytes) == (1, len(DATA))
+    del stream
+    assert (hand_over.offered, account.held_bytes) == (0, 0)
+
+
+async def test_a_peer_that_says_nothing_does_not_keep_others_from_their_results(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psp.transport._same_host.HAND_OVER_S_MAX", 0.05)
+    hand_over = HandOver(directory, ARCHIVE_ID)
+    file = SealedFile([DATA], ACCOUNT)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(hand_over.run)
+        silent = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        await silent.connect(str(socket_path(directory, ARCHIVE_ID)))
+        while True:
+            token = hand_over.offer(file)
+            assert token is not None
+            try:
+                os.close(await take_untrusted(directory, ARCHIVE_ID, token))
+                break
+            except LocalRefused:
+                continue  # Its turn has not come yet.
+        silent.close()
+        nursery.cancel_scope.cancel()
+    file.close()
 
 
 async def test_a_token_is_good_once_and_a_guessed_one_never(directory: Path) -> None:

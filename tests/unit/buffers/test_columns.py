@@ -4,6 +4,7 @@ import gc
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -92,6 +93,28 @@ def test_a_result_is_given_to_other_libraries_without_a_copy(table: Any) -> None
         theirs = pa.RecordBatchReader.from_stream(result).read_all()
         assert theirs.column("x").to_pylist()[-1] == 499_999
         assert pa.total_allocated_bytes() - before < MIB
+
+
+def test_duckdb_asks_a_result_where_it_landed(table: Any) -> None:
+    before = pa.total_allocated_bytes()
+    with columns(pa.table({"x": np.arange(500_000), "y": ["a", "b"] * 250_000})) as result:
+        found = duckdb.connect().from_arrow(result.arrow()).aggregate("sum(x), count(y)").fetchall()
+        assert found == [(500_000 * 499_999 // 2, 500_000)]
+        # And through the capsule alone, as any library takes it that does not know pyarrow.
+        capsule = Capsule(result)
+        reader = duckdb.connect().from_arrow(capsule).filter("y = 'a'").aggregate("max(x)")
+        assert reader.fetchall() == [(499_998,)]
+        assert pa.total_allocated_bytes() - before < MIB
+
+
+class Capsule:
+    """Knows one method, as the Arrow PyCapsule interface asks."""
+
+    def __init__(self, result: Columns) -> None:
+        self._result = result
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._result.__arrow_c_stream__(requested_schema)
 
 
 def test_after_the_release_every_use_is_an_error_and_old_arrays_stay_true(table: Any) -> None:
