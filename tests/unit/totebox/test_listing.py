@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import trio
+import trio.testing
 
 from psp.buffers import arrow_pieces
 from psp.capability import Operation, TableRule, one_of
 from psp.errors import Denied, Invalid, LimitExceeded
 from psp.plan import Filter, Listing
+from psp.totebox import Column, ColumnType
+from psp.totebox._compile_listing import CompiledListing
+from psp.totebox._duckdb_engine import DuckEngine
 from psp.totebox._engine import Engine
+from psp.totebox._engine_thread import run_in_thread
 
 from .test_engine import SALES, build_index, engine_on, rule
 
@@ -137,3 +144,19 @@ def test_a_listing_survives_the_wire() -> None:
 def test_what_is_no_listing_is_refused(wire: object) -> None:
     with pytest.raises(Invalid, match="cannot be read"):
         Listing.from_wire_untrusted(wire)
+
+
+async def test_a_listing_that_computes_for_long_ends_when_its_call_does(tmp_path: Path) -> None:
+    engine = engine_on(build_index(tmp_path / "index.duckdb", ROWS), SALES, rule(rows_max=3))
+    endless = "SELECT i FROM range(1000000000000) t(i) WHERE hash(i) = 1"
+    assert isinstance(engine, DuckEngine)
+    engine._passed.add(endless)
+    column = Column(name="i", type=ColumnType.INTEGER)
+    batches = engine._batches(CompiledListing("", endless, (), (column,)))
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_in_thread, engine, partial(next, batches, None))
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+    assert scope.cancelled_caught
+    engine.close()
