@@ -174,10 +174,12 @@ class Sender:
             piece = self._take_bulk()
             self._has_bulk = bool(piece)
             if piece:
+                before = self.sent_bytes
                 self._offer(*piece)
-                await self._give_turn(sum(map(len, piece)))
+                if self._is_their_turn(self.sent_bytes - before):
+                    await trio.lowlevel.checkpoint()
 
-    async def _give_turn(self, size: int) -> None:
+    def _is_their_turn(self, size: int) -> bool:
         """On a fast line the kernel takes everything: then others must have a turn.
 
         Not after each piece if they are large: pieces are while nobody asks anything, and a turn
@@ -186,9 +188,10 @@ class Sender:
         """
         self._bulk_bytes += size
         is_time = size <= BULK_BYTES_SHARED or self._bulk_bytes >= BULK_BYTES_TOGETHER
-        if is_time and self._head is None:
-            self._bulk_bytes = 0
-            await trio.lowlevel.checkpoint()
+        if not is_time or self._head is not None:
+            return False
+        self._bulk_bytes = 0
+        return True
 
     def _flush(self) -> None:
         """Called before the loop waits, outside of any task; see `Flusher`."""
