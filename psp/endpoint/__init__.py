@@ -3,6 +3,7 @@
 from ._accounts import Inspection as Inspection
 from ._accounts import Statistics as Statistics
 from ._address import Address as Address
+from ._columns_out import arrow_chunks as arrow_chunks
 from ._connect import connect as connect
 from ._connection import Connection as Connection
 from ._crossing import Across as Across
@@ -23,7 +24,6 @@ from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
 from ._landing import Landed as Landed
 from ._landing import Progress as Progress
-from ._landing import arrow_chunks as arrow_chunks
 from ._landing import handed_over as handed_over
 from ._landing import land as land
 from ._local import connect_local as connect_local

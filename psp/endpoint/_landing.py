@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import trio
-
-from psp.buffers import Buffers, Columns, ResultBuffer, SealedFile, Share, arrow_pieces
+from psp.buffers import Buffers, Columns, ResultBuffer, SealedFile, Share
 from psp.errors import LimitExceeded, LocalRefused, RemoteProtocolError
 from psp.transport import HandOver, take_untrusted
 from psp.values import Value
@@ -238,21 +236,3 @@ class _Sent:
         if self._hand_over is not None:
             self._hand_over.withdraw(self._token)
         self._file.close()
-
-
-async def arrow_chunks(source: Any) -> AsyncIterator[bytes | memoryview]:
-    """Give the chunks of a `Stream` that is an Arrow stream: for a handler to return.
-
-    A batch is computed, in a thread, when the one before has left; no column of it is copied.
-
-    Args:
-        source: A `pyarrow.Table` or `RecordBatchReader`, or whatever has `__arrow_c_stream__`.
-
-    Raises:
-        MissingExtra: pyarrow is not installed.
-        LocalProtocolError: A column is of a type that no reader takes.
-    """
-    batches = arrow_pieces(source)
-    while pieces := await trio.to_thread.run_sync(next, batches, None):
-        for piece in pieces:
-            yield piece
