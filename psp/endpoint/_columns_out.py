@@ -14,7 +14,7 @@ from psp.buffers import Piece, arrow_pieces
 _Result = TypeVar("_Result")
 
 
-async def arrow_chunks(source: Any) -> AsyncIterator[Piece]:
+async def arrow_chunks(source: Any) -> AsyncIterator[list[Piece]]:
     """Give the chunks of a `Stream` that is an Arrow stream: for a handler to return.
 
     A batch is computed, in a thread, while the one before leaves, and no further ahead; no column
@@ -33,8 +33,7 @@ async def arrow_chunks(source: Any) -> AsyncIterator[Piece]:
     try:
         while pieces := await ahead.take():
             ahead.start()
-            for piece in pieces:
-                yield piece
+            yield pieces
     finally:
         with trio.CancelScope(shield=True):
             await ahead.wait()  # What it reads from is its owner's again.

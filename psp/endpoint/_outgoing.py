@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,7 +11,7 @@ import trio
 
 from psp.rpc import Answer, CallReady, Subject
 
-from ._exposed import Exposed, Stream
+from ._exposed import Exposed, Given, Stream
 
 
 class Outgoing:
@@ -19,6 +20,8 @@ class Outgoing:
     def __init__(self, core: Subject) -> None:
         self._core = core
         self._waiting: dict[Answer, trio.Event] = {}
+        # What its handler has given together and the core has not been offered yet.
+        self._further: dict[Answer, deque[bytes | bytearray | memoryview]] = {}
         # What each stream is asked before a chunk of it leaves, and what was said against it.
         self._checks: dict[Answer, Callable[[], None]] = {}
         self._refused: dict[Answer, Exception] = {}
@@ -30,14 +33,23 @@ class Outgoing:
         while (answer := self._core.next_to_send()) is not None:
             if self._may_go_on(answer):
                 return self._core.chunk_to_send() or ()
+            self._further.pop(answer, None)
             self._core.withhold(answer)
             self._wake_drained()
         return ()
 
     def _wake_drained(self) -> None:
         for answer in self._core.drained():
-            if (waiting := self._waiting.get(answer)) is not None:
+            self._offer_further(answer)
+            if not answer.unsent and (waiting := self._waiting.get(answer)) is not None:
                 waiting.set()
+
+    def _offer_further(self, answer: Answer) -> None:
+        """Offer the next of what was given together: its handler sleeps until all of it has left,
+        or every column of a batch would cost two turns of the loop."""
+        further = self._further.get(answer)
+        while further and not answer.unsent:
+            self._core.offer(answer, further.popleft())
 
     def _may_go_on(self, answer: Answer) -> bool:
         """Ask before each chunk, and not only for each piece: a piece may have a gigabyte, and its
@@ -72,8 +84,12 @@ class Outgoing:
             self._checks[call] = partial(exposed.check, call)
         try:
             async with _closing(stream.chunks, keep) as chunks:
-                async for piece in chunks:
-                    self._core.offer(call, piece)
+                async for given in chunks:
+                    if isinstance(given, list):
+                        self._further[call] = deque(given)
+                        self._offer_further(call)
+                    else:
+                        self._core.offer(call, given)
                     if call.unsent:
                         wake()
                         await self._has_left(call)
@@ -82,6 +98,7 @@ class Outgoing:
                         # once, and only a checkpoint ever stops a generator that does not wait.
                         await trio.lowlevel.checkpoint()
         finally:
+            self._further.pop(call, None)
             self._checks.pop(call, None)
             self._refused.pop(call, None)
 
@@ -98,8 +115,8 @@ class Outgoing:
 
 @asynccontextmanager
 async def _closing(
-    chunks: AsyncIterator[bytes | bytearray | memoryview], keep: Callable[[], None]
-) -> AsyncIterator[AsyncIterator[bytes | bytearray | memoryview]]:
+    chunks: AsyncIterator[Given], keep: Callable[[], None]
+) -> AsyncIterator[AsyncIterator[Given]]:
     try:
         yield chunks
     except BaseException:

@@ -176,14 +176,13 @@ async def _sealed(bulk: Bulk, rows: _Rows) -> SealedFile | None:
     return file
 
 
-async def _batches(bulk: Bulk, rows: _Rows) -> AsyncIterator[Piece]:
+async def _batches(bulk: Bulk, rows: _Rows) -> AsyncIterator[list[Piece]]:
     try:
         while batch := await run_in_thread(rows.engine, rows.next):
             size = sum(map(len, batch))
             await bulk.spend_more(size=size)
             bulk.desk.counters.record_bytes += size
-            for piece in batch:
-                yield piece
+            yield batch
     finally:
         rows.close()
 

@@ -36,20 +36,23 @@ class Engine:
 async def test_a_batch_is_computed_while_the_one_before_leaves_and_none_after_it() -> None:
     engine = Engine(5)
     chunks: Any = arrow_chunks(engine.reader())
-    first = await anext(chunks)
-    assert isinstance(first, bytes), "the schema, and the head of the first batch"
+    head, column = await anext(chunks)
+    assert isinstance(head, bytes), "the schema, and the head of the first batch"
+    assert len(column) == 80_000
     with trio.fail_after(30):
         while engine.computed < 2:
             await trio.lowlevel.checkpoint()
-    column = await anext(chunks)
-    assert (len(column), engine.computed) == (80_000, 2)
+    for _ in range(10):
+        await trio.lowlevel.checkpoint()
+    assert engine.computed == 2
     await anext(chunks)
     await chunks.aclose()
-    assert engine.computed in (2, 3)
+    assert engine.computed <= 3
 
 
 async def test_all_batches_come_whole_and_in_order() -> None:
-    data = b"".join([bytes(chunk) async for chunk in arrow_chunks(Engine(5).reader())])
+    batches = [batch async for batch in arrow_chunks(Engine(5).reader())]
+    data = b"".join(piece for batch in batches for piece in batch)
     table = pa.ipc.open_stream(data).read_all()
     assert table.column("n").to_pylist()[::10_000] == [0, 1, 2, 3, 4]
 

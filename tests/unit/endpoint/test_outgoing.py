@@ -64,6 +64,29 @@ async def test_a_handler_is_asked_for_more_when_its_last_piece_has_left_and_not_
         nursery.cancel_scope.cancel()
 
 
+async def test_pieces_that_are_given_together_leave_one_after_the_other_at_once() -> None:
+    pair, call = streaming(1000)
+    outgoing, asked = Outgoing(pair.subject), list[int]()
+
+    async def batches() -> AsyncIterator[list[bytes | memoryview]]:
+        for number in range(2):
+            asked.append(number)
+            yield [b"one", b"", memoryview(b"two")]
+
+    async with trio.open_nursery() as nursery:
+        stream = Stream(None, batches())
+        nursery.start_soon(outgoing.carry, call, stream, lambda: None, lambda: None)
+        await wait_all_tasks_blocked()
+        # Without a turn of the loop between them.
+        left = [bytes(part[1]) for part in iter(outgoing.take, ())]
+        assert left == [b"one", b"two"]
+        assert asked == [0]
+        await wait_all_tasks_blocked()
+        assert asked == [0, 1]
+        nursery.cancel_scope.cancel()
+    assert not outgoing._further
+
+
 async def test_what_is_cut_short_half_sent_is_copied_before_its_handler_ends() -> None:
     pair, call = streaming(1000)
     outgoing, line = Outgoing(pair.subject), Line()
