@@ -54,8 +54,8 @@ class Bulk:
     spend: Spend | None
     check_open: Callable[[], None]
 
-    async def begin(self, rows: int) -> None:
-        """Let it begin, at the cost of one use.
+    async def begin(self) -> None:
+        """Let a question begin, at the cost of one use.
 
         Raises:
             Overloaded, HandlerFailed: See `ReadAudit.admit`.
@@ -63,7 +63,7 @@ class Bulk:
         """
         self.reader.admit()
         if self.spend is not None:
-            await self.spend(uses=1, rows=rows)
+            await self.spend(uses=1)
 
     async def spend_more(self, *, rows: int = 0, size: int = 0) -> None:
         if self.spend is not None:
@@ -133,7 +133,7 @@ async def stream_rows(
     Raises:
         CallFailed: Whatever speaks against it.
     """
-    await bulk.begin(rows=0)
+    await bulk.begin()
     rows = _Rows(open_engine(bulk.data.tree_size), listing, bulk.rule.bytes_max)
     try:
         count = await run_in_thread(rows.engine, rows.begin) or 0
@@ -188,7 +188,8 @@ async def _batches(bulk: Bulk, rows: _Rows) -> AsyncIterator[list[Piece]]:
 
 
 async def stream_document(bulk: Bulk, path: Path, size: int, start: int, count: int) -> Stream:
-    """Answer with `count` bytes of a sealed document from `start` on, fewer at its end.
+    """Answer with `count` bytes of a sealed document from `start` on, fewer at its end. Whoever has
+    found the document has paid for a use and a row; a range costs its bytes.
 
     Args:
         size: How long the document is, by its entry.
@@ -207,7 +208,7 @@ async def stream_document(bulk: Bulk, path: Path, size: int, start: int, count: 
             f"{stop - start} bytes of a document; this grant allows {bulk.rule.bytes_max}."
             " Ask range by range."
         )
-    await bulk.begin(rows=1)
+    bulk.reader.admit()
     try:
         file = None if start == stop else await trio.to_thread.run_sync(MappedFile, path, size)
     except OSError:

@@ -17,7 +17,7 @@ import trio
 
 from psp.buffers import Account, Buffers
 from psp.capability import Scope, TableRule, ceiling, issue, verify_untrusted
-from psp.endpoint import Address, Connection, Reference, Stream, connect, land, method
+from psp.endpoint import Address, Connection, Reference, connect, land
 from psp.errors import (
     BudgetSpent,
     Denied,
@@ -27,17 +27,18 @@ from psp.errors import (
 )
 from psp.plan import Listing
 from psp.testing import loopback
-from psp.totebox import Archive, ledger_origin, serve_archive
-from psp.totebox._bulk import Bulk, stream_document
+from psp.totebox import ledger_origin, seal_document, serve_archive
+from psp.totebox._asset_stream import StreamedAsset
 from psp.totebox._clocks import read_clocks
 from psp.totebox._engine import Engine
-from psp.totebox._granted import Granted
+from psp.totebox._entries import DocumentEntry
 from psp.totebox._in_columns import batch_of_rows
 from psp.totebox._live import LiveGrant
 from psp.totebox._read_audit import Reader, reads_origin
 from psp.totebox._receipts import verify_receipt_untrusted
+from psp.totebox._rows import RowReads
 from psp.totebox._service import Desk
-from tests.unit.totebox.conftest import OWNER, ingest, machine, write
+from tests.unit.totebox.conftest import NOW, OWNER, ingest, machine, write
 
 from .test_totebox_service import READER
 
@@ -197,24 +198,28 @@ async def test_a_slow_reader_slows_the_query_and_nobody_else(
 PAPER = secrets.token_bytes(5 * MIB + 321)
 
 
-class Paper(Granted):
-    """A sealed document, streamed."""
+class Paper(StreamedAsset):
+    """A sealed document that a grant shows."""
 
-    bulk: Bulk
-    path: Path
-    size = len(PAPER)
+    def __init__(self, reads: RowReads, sealed: DocumentEntry) -> None:
+        super().__init__(reads.desk, reads.time)
+        self._reads, self._sealed = reads, sealed
 
-    @method
-    async def range(self, start: int, count: int) -> Stream:
-        return await stream_document(self.bulk, self.path, self.size, start, count)
+    @property
+    def path(self) -> Path:
+        return self._desk.archive.assets.path(self._sealed.asset)
 
 
 @asynccontextmanager
-async def paper(box: Path, place: Path, **changes: Any) -> AsyncIterator[tuple[Paper, Reference]]:
+async def paper(place: Path, **changes: Any) -> AsyncIterator[tuple[Paper, Reference]]:
     gc.collect()
-    rule = replace(READER, **changes)
-    with Archive.open(box) as archive:
-        desk, now = Desk(archive, list[str]().append), read_clocks()
+    rule, now = replace(READER, **changes), read_clocks()
+    (place / "paper").write_bytes(PAPER)
+    with OWNER.found(place / "box") as archive:
+        seal_document(archive, place / "paper", operator="jane", now=NOW)
+        sealed = archive.original_of(archive.ledger.checkpoint.tree_size - 1)
+        assert isinstance(sealed, DocumentEntry)
+        desk = Desk(archive, list[str]().append)
         grant = verify_untrusted(
             token(rule),
             anchor=archive.anchor,
@@ -223,11 +228,9 @@ async def paper(box: Path, place: Path, **changes: Any) -> AsyncIterator[tuple[P
             now_s=int(now.wall_s),
         )
         live = LiveGrant(grant, now, archive.memory)
-        found = Paper(desk, live)
         reader = Reader(desk.reads, grant, desk.clocks)
-        found.bulk = Bulk(desk, reader, rule, [("range", [])], desk.data, None, found.check_open)
-        found.path = place / "paper"
-        found.path.write_bytes(PAPER)
+        reads = RowReads(desk, live, reader, rule, [], [("asset", [[]])], desk.data, None)
+        found = Paper(reads, sealed)
         async with loopback(lambda: found) as near, connect(near.address, key=near.key) as far:
             yield found, far.bootstrap
 
@@ -236,30 +239,29 @@ async def paper(box: Path, place: Path, **changes: Any) -> AsyncIterator[tuple[P
     ("start", "count"),
     [(0, len(PAPER)), (4095, 4 * MIB + 2), (5 * MIB, MIB), (len(PAPER), 1), (2**60, 2**60)],
 )
-async def test_a_range_of_a_document_is_that_range(
-    box: Path, tmp_path: Path, start: int, count: int
-) -> None:
-    async with paper(box, tmp_path) as (held, far):
-        landed = await land(far.call("range", start, count), pool(), bytes_max=8 * MIB)
+async def test_a_range_of_a_document_is_that_range(tmp_path: Path, start: int, count: int) -> None:
+    async with paper(tmp_path) as (held, far):
+        landed = await land(far.call("stream", start, count), pool(), bytes_max=8 * MIB)
         assert landed.buffer.lease().view == PAPER[start : start + count]
         assert isinstance(landed.header, dict)
         assert landed.header["size"] == len(PAPER)
-        assert held.bulk.reader.recent[-1] == landed.header["read"]
+        assert held._reads.reader.recent[-1] == landed.header["read"]
 
 
 async def test_a_damaged_document_is_told_and_does_not_kill_the_archive(
-    box: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    async with paper(box, tmp_path) as (held, far):
+    async with paper(tmp_path) as (held, far):
+        held.path.chmod(0o644)
         held.path.write_bytes(PAPER[:-1])
         with pytest.raises(HandlerFailed):
-            await far.call("range", 0, 10)
+            await far.call("stream", 0, 10)
         held.path.unlink()
         with pytest.raises(HandlerFailed):
-            await far.call("range", 0, 10)
+            await far.call("stream", 0, 10)
         # It is cut short while it is read: of what is no more there, nothing is touched.
         held.path.write_bytes(PAPER)
-        stream: Any = await far.call("range", 0, len(PAPER), accept_bytes=MIB)
+        stream: Any = await far.call("stream", 0, len(PAPER), accept_bytes=MIB)
         await anext(stream)
         os.truncate(held.path, 4 * MIB)
         with pytest.raises(HandlerFailed):
@@ -267,10 +269,10 @@ async def test_a_damaged_document_is_told_and_does_not_kill_the_archive(
                 pass
 
 
-async def test_a_range_that_is_none_or_too_long_is_refused(box: Path, tmp_path: Path) -> None:
-    async with paper(box, tmp_path, bytes_max=MIB) as (_, far):
+async def test_a_range_that_is_none_or_too_long_is_refused(tmp_path: Path) -> None:
+    async with paper(tmp_path, bytes_max=MIB) as (_, far):
         with pytest.raises(LimitExceeded, match="range by range"):
-            await far.call("range", 0, MIB + 1)
+            await far.call("stream", 0, MIB + 1)
         for start, count in ((-1, 1), (0, 0)):
             with pytest.raises(Invalid, match="a range begins"):
-                await far.call("range", start, count)
+                await far.call("stream", start, count)
