@@ -3,6 +3,8 @@
 imports   what `import psp` adds to a program
 rpc       calls on one machine, beside pycapnp, gRPC, Arrow Flight and a bare TLS socket
 wan       calls over a distance of 80 ms, in round trips
+bulk      large results over TLS, beside Arrow Flight, gRPC, trio.SSLStream and a bare socket
+local     results handed over on one machine, beside one write and Flight over a Unix socket
 ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 fleet     a thousand members asked at once, beside one; their answers combined, beside DuckDB
@@ -21,13 +23,28 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from benchmarks import audit, capability, fleet, imports, ingest, ledger, profile, query, rpc, wan
+from benchmarks import (
+    audit,
+    bulk,
+    capability,
+    fleet,
+    imports,
+    ingest,
+    ledger,
+    local,
+    profile,
+    query,
+    rpc,
+    wan,
+)
 from benchmarks._contest import ContestantFailedError
 from benchmarks._report import table
 
 BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": rpc.run,
+    "bulk": bulk.run,
+    "local": local.run,
     "wan": wan.run,
     "ledger": ledger.run,
     "ingest": ingest.run,
@@ -40,6 +57,8 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
 QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "imports": imports.run,
     "rpc": partial(rpc.run, quick=True),
+    "bulk": partial(bulk.run, quick=True),
+    "local": partial(local.run, quick=True),
     "wan": partial(wan.run, quick=True),
     "ledger": partial(ledger.run, quick=True),
     "ingest": partial(ingest.run, quick=True),

@@ -19,6 +19,7 @@
     │   ├── KeyFileError              a key file is missing, damaged or open to others
     │   └── MissingExtra              an optional library is not installed; names the extra
     ├── CallFailed                    one subclass per wire code; carries processed and correlation
+    ├── LocalRefused                  a file passed on this machine is not used; TLS is
     └── Disconnected                  there is no connection; what was in flight is ConnectionLost
         ├── Unreachable               no connection could be made
         └── NotPaired                 one side does not hold the other's machine key
@@ -282,6 +283,10 @@ CALL_FAILURES: Final[dict[int, type[CallFailed]]] = {
         HandlerFailed,
     )
 }
+
+
+class LocalRefused(PSPError):
+    """A result could not be handed over on this machine; it is read over the network instead."""
 
 
 class Disconnected(PSPError):

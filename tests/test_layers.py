@@ -12,10 +12,10 @@ PSP = Path(__file__).parent.parent / "psp"
 
 BASE = {"errors", "_version"}
 VALUES = BASE | {"values"}
-SERVING = VALUES | {"capability", "ledger", "plan"}
+SERVING = VALUES | {"buffers", "capability", "ledger", "plan"}
 WIRE = VALUES | {"wire"}
 RPC = WIRE | {"rpc"}
-TRANSPORT = RPC | {"transport", "capability"}
+TRANSPORT = RPC | {"transport", "buffers", "capability"}
 ENDPOINT = TRANSPORT | {"endpoint"}
 
 # Each part of psp, and the parts that it may import beside itself.
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "capability": VALUES,
     "ledger": VALUES,
     "plan": VALUES | {"capability"},
+    "buffers": BASE,
     "wire": VALUES,
     "rpc": WIRE,
     "transport": TRANSPORT,

@@ -3,6 +3,7 @@
 from ._accounts import Inspection as Inspection
 from ._accounts import Statistics as Statistics
 from ._address import Address as Address
+from ._columns_out import arrow_chunks as arrow_chunks
 from ._connect import connect as connect
 from ._connect import held as held
 from ._connection import Connection as Connection
@@ -22,6 +23,10 @@ from ._exposed import method as method
 from ._failures import printable as printable
 from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
+from ._landing import Landed as Landed
+from ._landing import Progress as Progress
+from ._landing import handed_over as handed_over
+from ._landing import land as land
 from ._local import connect_local as connect_local
 from ._local import serve_local as serve_local
 from ._meeting import Met as Met

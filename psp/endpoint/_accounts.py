@@ -39,6 +39,8 @@ class Inspection:
         held_references: References that are not released.
         streams: For each stream that is read, the bytes that lie here unread.
         unsent_bytes: What the kernel has not taken from us.
+        local: Why the last result that could have been handed over on this machine was not; empty
+            if it was, or none was offered.
     """
 
     waiting: Sequence[int]
@@ -47,3 +49,4 @@ class Inspection:
     held_references: int
     streams: Mapping[int, int]
     unsent_bytes: int
+    local: str = ""

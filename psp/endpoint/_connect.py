@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 
@@ -23,6 +24,7 @@ async def connect(
     timeout_s: float = 10.0,
     tap: Tap | None = None,
     middleware: Sequence[Middleware] = (),
+    runtime: Path | None = None,
 ) -> AsyncIterator[Connection]:
     """Open a connection to one archive.
 
@@ -34,6 +36,7 @@ async def connect(
         timeout_s: For TCP and TLS together.
         tap: Sees every byte in the clear.
         middleware: Told of each call when it is sent and when it has ended.
+        runtime: Our own directory, where results of an archive on this machine are handed over.
 
     Raises:
         Unreachable: Nobody listens there, or not in time.
@@ -51,7 +54,9 @@ async def connect(
             f"{address.host}:{address.port} did not answer within {timeout_s:g} seconds."
             " Check the address and the network, or allow more time."
         )
-    async with held(Connection(address, stream, tap=tap, middleware=middleware)) as connection:
+    async with held(
+        Connection(address, stream, tap=tap, middleware=middleware, runtime=runtime)
+    ) as connection:
         yield connection
 
 

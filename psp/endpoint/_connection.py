@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import trio
 from trio.lowlevel import current_task
 
+from psp.buffers import Buffers, Share
 from psp.errors import CallCancelled
 from psp.rpc import BOOTSTRAP, ExportId, HelloReceived, QuestionId, Target
 from psp.transport import PeerStream, Tap, flusher
@@ -17,9 +19,10 @@ from psp.wire import ACCEPT_BYTES_DEFAULT, REMAINING_MS_MAX
 
 from ._accounts import Inspection, Statistics
 from ._address import Address
+from ._asking import Local
 from ._failures import fresh
 from ._hearing import Hearing, left
-from ._incoming import ByteStream
+from ._incoming import ByteStream, Landing
 from ._limits import CALL_S_DEFAULT, FLUSH_S, QUESTIONS_TOGETHER_MAX
 from ._lowering import lower
 from ._middleware import CallSeen, Middleware, compose
@@ -27,6 +30,7 @@ from ._promise import Argument, Kept, Promise, Reference, Result
 
 _ALMOST_TOGETHER = QUESTIONS_TOGETHER_MAX - 1
 _CALL_MS_DEFAULT = int(CALL_S_DEFAULT * 1000)
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Connection(Hearing):
@@ -44,8 +48,9 @@ class Connection(Hearing):
         *,
         tap: Tap | None = None,
         middleware: Sequence[Middleware] = (),
+        runtime: Path | None = None,
     ) -> None:
-        super().__init__(address, stream, tap=tap)
+        super().__init__(address, stream, tap, Local(runtime))
         self.bootstrap = Reference(self, BOOTSTRAP)
         self._around = compose(middleware)
         # The scopes around the last caller, and when the first of them ends.
@@ -176,6 +181,7 @@ class Connection(Hearing):
             held_references=self._core.held_references,
             streams={number: each.unread_bytes for number, each in self._streams.items()},
             unsent_bytes=self._sender.unsent_bytes,
+            local=self.local.refused,
         )
 
     @property
@@ -226,6 +232,26 @@ class Connection(Hearing):
         if self._ending is None:
             self._core.credit(question, size)
             self._sender.wake()
+
+    def land(self, question: QuestionId, target: Landing | None = None) -> None:
+        """Read what a stream brings to where it is wanted, now or as soon as it opens."""
+        if self._ending is None:
+            self._core.land(question)
+            if target is not None:
+                self._targets[question] = target
+
+    @property
+    def is_local(self) -> bool:
+        """Whether results could be handed over: the archive's address is of this machine, and
+        there is a directory for it. To be told to those who would have to seal them first."""
+        return self.local.runtime is not None and self.address.host in _LOOPBACK
+
+    def share(self, buffers: Buffers) -> Share:
+        """Give what this connection takes its buffers through: one account for all of them."""
+        self._check_alive()
+        if buffers not in self._shares:
+            self._shares[buffers] = buffers.share(self.address.name)
+        return self._shares[buffers]
 
     def give_up_stream(self, stream: ByteStream) -> None:
         self._end_stream(stream.question, CallCancelled("the stream was given up here"))

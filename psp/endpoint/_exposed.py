@@ -44,18 +44,21 @@ _SCALARS: Final[Mapping[object, Check]] = {
 }
 
 
+Given: TypeAlias = "bytes | bytearray | memoryview | list[bytes | memoryview]"
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """What a method returns to be read in pieces.
 
     Attributes:
         header: What the reader learns before the first byte.
-        chunks: The bytes, in pieces of any size. Asked for the next one when the last has left; a
-            buffer that was given must not change before that.
+        chunks: The bytes, in pieces of any size, or in lists of them. Asked for the next when the
+            last has left whole; what was given must not change before that.
     """
 
     header: Value
-    chunks: AsyncIterator[bytes | bytearray | memoryview]
+    chunks: AsyncIterator[Given]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import trio
 from trio.lowlevel import reschedule
 
+from psp.buffers import Buffers, Share
 from psp.errors import (
     CallFailed,
     ConnectionLost,
@@ -41,17 +42,26 @@ from psp.values import Value
 from psp.wire import ACCEPT_BYTES_DEFAULT, AbortCode
 
 from ._address import Address
+from ._asking import Asking, Local
 from ._failures import made_printable, other_archive, printable
-from ._incoming import ByteStream
-from ._limits import FINISHED_WAITING_MAX, FLUSH_S, HELLO_S_MAX, PING_S, PONG_S_MAX
-from ._promise import Asking, Reference, Result
+from ._incoming import ByteStream, Landing
+from ._limits import (
+    FINISHED_WAITING_MAX,
+    FLUSH_S,
+    HELLO_S_MAX,
+    LANDING_BYTES_TOGETHER,
+    PING_S,
+    PONG_S_MAX,
+)
+from ._promise import Reference, Result
 
 
 class Hearing:
     """The hearing half of `Connection`: bytes in, promises kept."""
 
-    def __init__(self, address: Address, stream: PeerStream, *, tap: Tap | None) -> None:
+    def __init__(self, address: Address, stream: PeerStream, tap: Tap | None, local: Local) -> None:
         self.address = address
+        self.local = local
         self._core = Controller()
         self._stream = stream
         self._tap = tap
@@ -79,8 +89,12 @@ class Hearing:
         # Questions that the bytes which came last have ended.
         self._answered_together = 0
         self._received_bytes = 0
-        self._returns = 0
-        self._round_trips = 0
+        # Of streams that were landing, what came through the control buffer all the same.
+        self.unlanded_bytes = 0
+        # Where the answers of these questions go, if they are streams.
+        self._targets: dict[QuestionId, Landing] = {}
+        self._returns = self._round_trips = 0
+        self._shares: dict[Buffers, Share] = {}
 
     async def run(self) -> None:
         """Carry bytes in both directions until the connection ends. It never raises."""
@@ -142,7 +156,14 @@ class Hearing:
         buffer = receive_buffer()
         cause: BaseException | None = None
         try:
-            while self._ending is None and (size := await self._stream.receive_into(buffer)):
+            landing = self._core.landing
+            while self._ending is None:
+                if landing or self._core.chunk_left is not None:
+                    if not await self._hear_landing(buffer):
+                        break
+                    continue
+                if not (size := await self._stream.receive_into(buffer)):
+                    break
                 self._hear(buffer[:size])
         except trio.BrokenResourceError as exc:
             cause = exc.__cause__
@@ -151,6 +172,49 @@ class Hearing:
         else:
             self._end(ConnectionLost())
         self._stream.close()
+
+    async def _hear_landing(self, buffer: memoryview) -> bool:
+        """Read while a stream is landing: heads of chunks to here, their data to where they are
+        wanted. False when the peer has stopped.
+
+        What is there is read without waiting in between, for a while: then others have a turn.
+        """
+        until = self._received_bytes + LANDING_BYTES_TOGETHER
+        while self._ending is None and self._received_bytes < until:
+            if (chunk := self._core.chunk_left) is not None:
+                size = self._receive_chunk(*chunk, buffer)
+            elif asked := self._core.asked_bytes:
+                size = self._stream.receive_now(buffer[:asked])
+                if size:
+                    self._hear(buffer[:size])
+            else:
+                break  # It has ended.
+            if size is None:
+                await self._stream.wait_received()
+                return True
+            if not size:
+                return False
+        await trio.lowlevel.checkpoint()
+        return True
+
+    def _receive_chunk(self, question: int, left: int, buffer: memoryview) -> int | None:
+        """Read data of a stream to where its reader wants them, as far as he does now."""
+        stream = self._streams.get(QuestionId(question))
+        room = None if stream is None else stream.room(left)
+        size = self._stream.receive_now(buffer[:left] if room is None else room)
+        if not size:
+            return size
+        self._received_bytes += size
+        self._was_heard = True
+        self._core.landed(size)
+        if self._tap is not None:
+            self._tap("in", bytes(buffer[:size] if room is None else room[:size]))
+        if stream is not None and room is not None:
+            stream.landed(size)
+        elif stream is not None:
+            self.unlanded_bytes += size
+            stream.put(bytes(buffer[:size]))
+        return size
 
     def _hear(self, data: memoryview) -> None:
         """Do everything that these bytes ask for."""
@@ -169,7 +233,7 @@ class Hearing:
             answer = answers.pop(question, None)
             if answer is None:
                 continue
-            if status != VALUE or answer.around is not None or self._windows:
+            if status != VALUE or answer.around is not None or self._windows or self._targets:
                 self._keep(answer, payload if status == VALUE else self._held(answer, event))
                 continue
             # The hot path: what `_keep` does, without it.
@@ -189,6 +253,8 @@ class Hearing:
         match event:
             case ChunkReceived(question, data):
                 if (stream := self._streams.get(question)) is not None:
+                    if question in self._core.landing:
+                        self.unlanded_bytes += len(data)
                     stream.put(data)
             case StreamEnded(question, failure):
                 self._end_stream(question, failure and made_printable(failure))
@@ -216,10 +282,21 @@ class Hearing:
                 window=self._windows.get(question, ACCEPT_BYTES_DEFAULT),
                 expires=answer.expires,
             )
-            return stream
+            return self._landing(stream, self._targets.pop(question, None))
         assert status == ERROR
         assert isinstance(payload, CallFailed)
         return made_printable(payload)
+
+    def _landing(self, stream: ByteStream, target: Landing | None) -> object:
+        """Let a stream that has just opened go where it is wanted, or give why it cannot."""
+        if target is not None:
+            try:
+                target.open(stream.header)
+            except PSPError as exc:
+                stream.release()
+                return exc
+            stream.fill(target)
+        return stream
 
     def _settle(self, answer: Result[Any], payload: object) -> None:
         """End a question."""
@@ -231,6 +308,8 @@ class Hearing:
         """Keep a promise: whoever waits for it goes on."""
         if self._windows:
             self._windows.pop(answer.question, None)
+        if self._targets:
+            self._targets.pop(answer.question, None)
         answer.payload = payload
         answer.is_done = True
         if answer.around is not None:
@@ -266,6 +345,8 @@ class Hearing:
             self._end_stream(question, why)
         for heard in self._pings.values():
             heard.set()
+        for share in self._shares.values():
+            share.end()
 
     async def _watch_time(self) -> None:
         """End the questions whose own time is over. One timer: it looks at the next to expire."""

@@ -15,6 +15,13 @@ JOINED_BYTES_MAX: Final = 16 * 1024
 """Chunks of a stream that arrive small and lie unread are joined up to here: a subject that sends
 byte by byte would otherwise cost forty times its bytes."""
 
+LANDING_BYTES_TOGETHER: Final = 1024 * 1024
+"""What is read of landing streams before others have a turn: a reader on a fast line never has to
+wait, so without this nobody else would ever run. 0.4 ms at 2.5 GB/s."""
+
+SENT_BYTES_TOGETHER: Final = 8 * 1024 * 1024
+"""What of a sealed file is offered at a time: between two of these its grant is looked at again."""
+
 FINISHED_WAITING_MAX: Final = 256
 """Answers that we are done with and have not said so. FINISH rides with the next call; if none
 comes, this many are worth a send of their own (the subject keeps 4,096)."""

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from trio.lowlevel import (
     Abort,
@@ -26,8 +26,9 @@ from psp.rpc import ExportId, Path, QuestionId, Target
 from psp.values import Value
 from psp.wire import ACCEPT_BYTES_DEFAULT
 
+from ._asking import Asking
 from ._failures import fresh
-from ._incoming import ByteStream
+from ._incoming import ByteStream, Landing
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -38,32 +39,6 @@ Argument: TypeAlias = (
     "Value | Promise[Any] | Reference | Sequence[Argument] | Mapping[str, Argument]"
 )
 """What may be passed: values, and in them promises and references, which the subject fills in."""
-
-
-class Asking(Protocol):
-    """What promises need of their connection."""
-
-    def call(
-        self,
-        target: Target,
-        method: str,
-        arguments: tuple[Argument, ...],
-        timeout_s: float | None,
-        is_last: bool,
-        is_step: bool,
-        accept_bytes: int,
-        invocation: bytes | None,
-    ) -> Result[Any]: ...
-
-    def send_before_wait(self) -> None: ...
-
-    def give_up(self, answer: Result[Any]) -> None: ...
-
-    def drop_answer(self, question: QuestionId) -> None: ...
-
-    def release(self, export: ExportId) -> None: ...
-
-    def drop_reference(self, export: ExportId) -> None: ...
 
 
 class Result(Generic[T_co]):
@@ -124,9 +99,23 @@ class Result(Generic[T_co]):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Read the answer as a stream."""
-        async with _expect_stream(await self) as stream:
+        async with expect_stream(await self) as stream:
             async for chunk in stream:
                 yield chunk
+
+    def land(self, target: Landing) -> None:
+        """Let the answer go there, if it is a stream; for `psp.endpoint.land`."""
+        if isinstance(self.payload, ByteStream):
+            target.open(self.payload.header)
+            self._asking.land(self.question)
+            self.payload.fill(target)
+        elif not self.is_done:
+            self._asking.land(self.question, target)
+
+    @property
+    def asking(self) -> Asking:
+        """The connection that it comes from."""
+        return self._asking
 
     async def __aenter__(self) -> Result[T_co]:
         return self
@@ -285,6 +274,11 @@ class Promise(_Callable, Generic[T_co]):
         self._kept.release()
 
     @property
+    def answer(self) -> Kept[Any]:
+        """What this promise and its like share."""
+        return self._kept
+
+    @property
     def named(self) -> tuple[QuestionId, Path]:
         """How an argument names this."""
         return self._kept.question, self._path
@@ -347,7 +341,8 @@ class Reference(_Callable):
         return self._asking, self._export if self._is_held else self.target
 
 
-def _expect_stream(answer: object) -> ByteStream:
+def expect_stream(answer: object) -> ByteStream:
+    """Give an answer that is a stream, or say what it is."""
     if isinstance(answer, ByteStream):
         return answer
     raise LocalProtocolError(

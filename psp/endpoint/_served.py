@@ -292,6 +292,7 @@ class Served:
             self._running.pop(call, None)
             if not has_ended:
                 # The connection is over. Its grant's slot is free now, and not before.
+                self._cancelled.discard(call)
                 self._core.fail(call, CallCancelled(processed=Processed.MAYBE))
         for event in self._answer(call, result):
             # Through the queue, not inline: the reader alone counts turns.
@@ -310,7 +311,9 @@ class Served:
                 self._handle(event, _now_ms())  # This very call may be cancelled by now.
             if call.is_settled:
                 return _Complete.REFUSED
-            await self._outgoing.carry(call, stream, self._sender.wake_bulk)
+            await self._outgoing.carry(
+                call, stream, self._sender.wake_bulk, self._sender.keep_unsent
+            )
         except CallFailed as exc:
             return exc
         except Exception as exc:

@@ -34,6 +34,7 @@ import trio
 
 from psp.errors import PSPError
 from psp.totebox import Confinement, confine, load_history, numeric_host, serve_archive
+from psp.transport import runtime_directory
 
 TEXT_CHARACTERS_MAX: Final = 600
 """Six bytes each in JSON's worst case, so 3,600 of a pipe's 4,096."""
@@ -103,6 +104,7 @@ async def _serve(
                     Path(member["directory"]),
                     host=member["host"],
                     port=member["port"],
+                    runtime=runtime_directory(),
                     log=lambda text: _say(status, event="log", text=text),
                     confinement=confinement,
                     task_status=task_status,

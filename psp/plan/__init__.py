@@ -11,6 +11,7 @@ from ._cancelling import CancellingTable as CancellingTable
 from ._cancelling import Difference as Difference
 from ._cancelling import difference_untrusted as difference_untrusted
 from ._cancelling import tag_of as tag_of
+from ._listing import Listing as Listing
 from ._plan import MEASURE_OPERATIONS as MEASURE_OPERATIONS
 from ._plan import Bucket as Bucket
 from ._plan import Filter as Filter

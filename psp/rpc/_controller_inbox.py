@@ -77,6 +77,8 @@ class ControllerInbox:
         self.open_questions = 0
         self._reader = FrameReader(Role.CONTROLLER)
         self._writer = FrameWriter()
+        # Streams whose data the shell reads itself. What a finished one still sends is dropped.
+        self.landing = self._reader.landing
         self._questions: dict[QuestionId, QuestionState] = {}
         # What each may send as a stream: asked for, if not the default; then, once it is one, left.
         self._accepts: dict[QuestionId, int] = {}
@@ -106,7 +108,7 @@ class ControllerInbox:
         events: list[ControllerEvent] = []
         if self._has_ended:
             return events
-        questions, accepts = self._questions, self._accepts
+        questions, accepts, landing = self._questions, self._accepts, self.landing
         try:
             for places in self._reader.receive_untrusted(data):
                 # The hot path, the value of a plain call: everything else is rarer.
@@ -121,6 +123,8 @@ class ControllerInbox:
                     self.open_questions -= 1
                     if accepts:
                         accepts.pop(question, None)
+                    if landing:
+                        landing.discard(question)
                     # Not by its own constructor: that is a Python function of 0.15 µs.
                     events.append(_new_tuple(Returned, (question, VALUE, places[3])))
                     continue
@@ -131,6 +135,27 @@ class ControllerInbox:
             code = AbortCode.PROTOCOL
             events += self.abort(code, str(exc))
         return events
+
+    def land(self, question: QuestionId) -> None:
+        """From now on give what a stream brings to the shell alone, past this core: while any
+        stream is landing it asks for `asked_bytes` at most, and looks at `chunk_left` after it."""
+        if question in self._questions:
+            self.landing.add(question)
+
+    @property
+    def asked_bytes(self) -> int:
+        """How many bytes to read next at most; 0 if it does not matter."""
+        return self._reader.asked_bytes
+
+    @property
+    def chunk_left(self) -> tuple[int, int] | None:
+        """Whose data come next, and how many bytes of it, if they are for the shell. Their credit
+        is spent already. The question may have been finished: then they are read and dropped."""
+        return self._reader.chunk_left
+
+    def landed(self, size: int) -> None:
+        """Say that so many of those bytes have been read."""
+        self._reader.landed(size)
 
     def receive_eof(self) -> list[ControllerEvent]:
         """The connection is gone: end every open question, once."""
@@ -146,6 +171,7 @@ class ControllerInbox:
     def _forget(self, question: QuestionId) -> QuestionState | None:
         self._accepts.pop(question, None)
         self._credits.pop(question, None)
+        self.landing.discard(question)
         return self._questions.pop(question, None)
 
     def _receive_one(self, places: Places, events: list[ControllerEvent]) -> None:
@@ -186,6 +212,7 @@ class ControllerInbox:
             self._credits[question] = self._accepts.pop(question, ACCEPT_BYTES_DEFAULT)
         else:
             self._accepts.pop(question, None)
+            self.landing.discard(question)
             self.open_questions -= 1
         events.append(
             Returned(question, status, _to_failure(payload) if status == ERROR else payload)
@@ -199,12 +226,16 @@ class ControllerInbox:
                 raise RemoteProtocolError(f"CHUNK for question {question}, which is no open stream")
             self._check_asked(number, "CHUNK")
             return
-        if len(data) > left:
+        # If the shell reads the rest of it, all of it is charged before a byte of that is read.
+        rest = self._reader.chunk_left
+        size = len(data) if rest is None else len(data) + rest[1]
+        if size > left:
             raise RemoteProtocolError(
-                f"CHUNK of {len(data)} bytes for question {question}; its credit is {left}"
+                f"CHUNK of {size} bytes for question {question}; its credit is {left}"
             )
-        self._credits[question] = left - len(data)
-        events.append(ChunkReceived(question, data))
+        self._credits[question] = left - size
+        if data:
+            events.append(ChunkReceived(question, data))
 
     def _receive_end(self, events: list[ControllerEvent], number: int, failure: Any) -> None:
         question = QuestionId(number)
@@ -214,6 +245,7 @@ class ControllerInbox:
             return
         self._advance(question, state, "receive_end")
         del self._credits[question]
+        self.landing.discard(question)
         self.open_questions -= 1
         events.append(StreamEnded(question, None if failure is None else _to_failure(failure)))
 
@@ -272,6 +304,7 @@ class ControllerInbox:
         self._questions.clear()
         self._accepts.clear()
         self._credits.clear()
+        self.landing.clear()
         self._imports.clear()
         self._finished.clear()
         self._released.clear()

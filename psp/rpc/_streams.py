@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, TypeAlias
 
 from psp.errors import LocalProtocolError
-from psp.wire import CHUNK_BYTES_MAX, CHUNK_BYTES_SHARED, chunk_frame
+from psp.wire import CHUNK_BYTES_MAX, CHUNK_BYTES_SHARED, chunk_head
 
 from ._answers import Answer
 from ._ids import AnswerId
+
+Chunk: TypeAlias = tuple[bytes, memoryview]
+"""One CHUNK on its way out: what stands before its data, and the data, where the handler has it."""
 
 _QUIET_CHUNKS: Final = 32
 """Chunks after which a connection counts as quiet: no call has come for 2 MiB."""
@@ -72,13 +75,25 @@ class Streams:
             stream.credit += size
             self._make_ready(stream)
 
-    def chunk_to_send(self) -> bytes:
-        """Give one chunk of the stream whose turn it is; empty if none can send."""
-        while self._ready:
+    def withhold(self, answer: Answer) -> None:
+        """Drop what a stream was offered and has not sent; more may be offered."""
+        stream = self._streams.get(answer.answer_id)
+        if stream is not None and stream.data:
+            stream.data = memoryview(b"")
+            answer.unsent = 0
+            self._drained.append(answer)
+
+    def next_to_send(self) -> Answer | None:
+        """Give the stream whose turn it is to send a chunk."""
+        while self._ready and not self._ready[0].data:
+            self._ready.popleft().is_ready = False  # Closed or withheld since.
+        return self._ready[0].answer if self._ready else None
+
+    def chunk_to_send(self) -> Chunk | None:
+        """Give one chunk of the stream whose turn it is, if one can send."""
+        if self.next_to_send() is not None:
             stream = self._ready.popleft()
             stream.is_ready = False
-            if not stream.data:
-                continue  # Closed since.
             self.quiet_chunks += 1
             size_max = CHUNK_BYTES_MAX if self.quiet_chunks > _QUIET_CHUNKS else CHUNK_BYTES_SHARED
             size = min(len(stream.data), stream.credit, size_max)
@@ -88,8 +103,8 @@ class Streams:
             if not stream.data:
                 self._drained.append(stream.answer)
             self._make_ready(stream)
-            return chunk_frame(stream.answer.answer_id, piece)
-        return b""
+            return chunk_head(stream.answer.answer_id, size), piece
+        return None
 
     @property
     def is_ready(self) -> bool:

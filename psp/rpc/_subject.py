@@ -39,6 +39,7 @@ from ._answers import (
 )
 from ._events import SubjectEvent
 from ._ids import BOOTSTRAP
+from ._streams import Chunk
 from ._subject_inbox import SubjectInbox
 
 _SHORT: Final = frozenset({bool, date})
@@ -174,6 +175,14 @@ class Subject(SubjectInbox):
         """
         self._streams.offer(call, data)
 
+    def withhold(self, call: Answer) -> None:
+        """Take back what was offered and has not left. Nothing is said to the reader by it."""
+        self._streams.withhold(call)
+
+    def next_to_send(self) -> Answer | None:
+        """Give the stream whose chunk `chunk_to_send` would give now."""
+        return self._streams.next_to_send()
+
     def end_stream(self, call: Answer) -> Sequence[SubjectEvent]:
         """Say that a stream is complete; its last byte must have left.
 
@@ -202,7 +211,12 @@ class Subject(SubjectInbox):
 
     def data_to_send(self) -> bytes:
         """Give all frames that wait, joined, or else one chunk. Empty if nothing can leave."""
-        return self._writer.take() or self._streams.chunk_to_send()
+        return self._writer.take() or b"".join(self._streams.chunk_to_send() or ())
+
+    def chunk_to_send(self) -> Chunk | None:
+        """Give one chunk without copying its data: they must not change before they have left,
+        which the shell alone knows. It asks for `drained` then, and not before."""
+        return self._streams.chunk_to_send()
 
     def frames_to_send(self) -> bytes:
         """Give all frames that wait but chunks: what may leave without delaying anybody."""

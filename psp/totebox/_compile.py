@@ -203,7 +203,7 @@ def compile_query(
         Denied: The scope does not allow an operation of the plan.
         LimitExceeded: The plan counts more nullable columns than disclosure control follows.
     """
-    scope = _Scope(table, rule, dialect)
+    scope = Scoped(table, rule, dialect)
     keys = tuple((key, scope.group_column(key)) for key in plan.group)
     key_sql = [_key_sql(key, dialect) for key, _ in keys]
     for measure in plan.measures:
@@ -263,7 +263,7 @@ def compile_exists(
         Invalid: The plan filters on a column that the scope does not show, or wrongly.
         Denied: The scope does not allow the question.
     """
-    scope = _Scope(table, rule, dialect)
+    scope = Scoped(table, rule, dialect)
     scope.check_operation(plan.measures[0])
     parameters: list[SQLValue] = []
     where = scope.where(plan, parameters)
@@ -280,7 +280,7 @@ def key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class Scoped:
     """Looks columns up, as the holder of one scope may know them."""
 
     table: Table

@@ -15,16 +15,18 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from psp.capability import TableRule
 from psp.errors import PSPError
 
 from ._compile import compile_view
+from ._compile_listing import CompiledListing
 from ._dialect import DUCKDB, Dialect
 from ._duckdb import import_duckdb
 from ._engine import Engine
 from ._figurings import Row
+from ._in_columns import LISTED_ROWS, batch_of_arrow
 from ._manifest import Table
 from ._storage import SQLValue
 
@@ -92,12 +94,27 @@ class DuckEngine(Engine):
                 with suppress(self._no_transaction):
                     self._duck.execute("ROLLBACK")
 
+    def _batches(self, compiled: CompiledListing) -> Iterator[Any]:
+        self._pass(compiled.rows)
+        found = self._duck.sql(compiled.rows, params=list(compiled.parameters))
+        try:
+            for batch in found.to_arrow_reader(LISTED_ROWS):
+                yield batch_of_arrow(compiled.columns, batch)
+        except OSError as exc:
+            # Through Arrow's interface every failure of DuckDB is one, and only its text tells.
+            if str(exc).startswith("INTERRUPT"):
+                raise self.interrupted(str(exc)) from None
+            raise
+
     def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
+        self._pass(sql)
+        return list(self._duck.execute(sql, list(parameters)).fetchall())
+
+    def _pass(self, sql: str) -> None:
         if sql not in self._passed:
             self._look_at(sql)
             if len(self._passed) < _PASSED_MAX:
                 self._passed.add(sql)
-        return list(self._duck.execute(sql, list(parameters)).fetchall())
 
     def _each(self, sql: str) -> Iterator[Row]:
         self._look_at(sql)

@@ -15,14 +15,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import apsw
 
 from psp.capability import Operation, TableRule
 from psp.errors import Denied, Invalid, LimitExceeded
-from psp.plan import Figure, Plan
+from psp.plan import Figure, Listing, Plan
 from psp.values import Value
 
 from ._answer_size import check_size
@@ -35,6 +36,7 @@ from ._compile import (
     compile_view,
     output_columns,
 )
+from ._compile_listing import CompiledListing, compile_listing
 from ._dialect import SQLITE, Dialect
 from ._disclosure import (
     Cell,
@@ -48,6 +50,7 @@ from ._disclosure import (
 )
 from ._figurings import Group, Row
 from ._histogram import counting, gather, histogram_in, with_bins
+from ._in_columns import LISTED_ROWS, Listed, batch_of_rows
 from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
@@ -235,6 +238,25 @@ class Engine:
         with self._snapshot():
             yield from self._each(f"SELECT {listed} FROM {quoted(self._view)}")
 
+    @contextmanager
+    def listing(self, listing: Listing) -> Iterator[Listed]:
+        """Give rows in columns, batch by batch, at one state of the index until this is left.
+
+        Raises:
+            Invalid, Denied: It asks for what the scope does not show or allow.
+            LimitExceeded: There are more rows than the scope allows in one call.
+        """
+        compiled = compile_listing(listing, self._table, self._rule, self._view, self.dialect)
+        with self._snapshot():
+            [[count]] = self._run(compiled.count, compiled.parameters)
+            assert isinstance(count, int)
+            if count > self._rule.rows_max:
+                raise LimitExceeded(
+                    f"a listing of {count} rows; this grant allows {self._rule.rows_max} in one"
+                    " call. Filter, and ask in parts."
+                )
+            yield Listed(count, compiled.columns, self._batches(compiled))
+
     def table_is_empty(self) -> bool:
         """Say whether the scope shows no row at all."""
         with self._snapshot():
@@ -324,6 +346,12 @@ class Engine:
     def _each(self, sql: str) -> Iterator[Row]:
         _refuse_with(sql)
         yield from self._connection.execute(sql)
+
+    def _batches(self, compiled: CompiledListing) -> Iterator[Any]:
+        _refuse_with(compiled.rows)
+        found = self._connection.execute(compiled.rows, compiled.parameters)
+        while rows := list(islice(found, LISTED_ROWS)):
+            yield batch_of_rows(compiled.columns, rows)
 
     # What is said
 

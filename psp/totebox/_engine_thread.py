@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -16,6 +16,8 @@ from ._engine import Engine, Release
 
 _INTERRUPT_EVERY_S: Final = 0.01
 
+_Result = TypeVar("_Result")
+
 
 async def query_in_thread(
     engine: Engine, plan: Plan, release: Release | None = None
@@ -25,16 +27,18 @@ async def query_in_thread(
     Raises:
         PSPError: As the engine says it.
     """
-    return await work_in_thread(engine, partial(engine.query, plan, release))
+    answer = await run_in_thread(engine, partial(engine.query, plan, release))
+    return {} if answer is None else answer
 
 
-async def work_in_thread(engine: Engine, work: Callable[[], dict[str, Value]]) -> dict[str, Value]:
-    """Do something with an engine in a thread, and end it when the call is cancelled.
+async def run_in_thread(engine: Engine, work: Callable[[], _Result]) -> _Result | None:
+    """Do something with an engine in a thread, and end it when the call is cancelled; then there is
+    no result, and nobody who waits for it.
 
     Raises:
-        CallFailed: As the engine says it.
+        PSPError: As the engine says it.
     """
-    answer: dict[str, Value] = {}
+    answer: _Result | None = None
     failure: PSPError | None = None
     finished = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -48,7 +52,12 @@ async def work_in_thread(engine: Engine, work: Callable[[], dict[str, Value]]) -
         finally:
             finished.set()
     if failure is not None:
-        raise failure
+        try:
+            raise failure
+        finally:
+            # This frame is in its traceback: together they would keep engines open until some
+            # collection of garbage.
+            del failure
     return answer
 
 

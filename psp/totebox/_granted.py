@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from psp.buffers import Account, process_account
 from psp.endpoint import Exposed
 from psp.errors import Denied, Invalid
 from psp.ledger import Checkpoint
 from psp.rpc import CallReady
+from psp.transport import HandOver
 
 from ._archive import Archive
 from ._clocks import ReadClocks, read_clocks
 from ._engines import reading
 from ._history_file import HistoryFile
+from ._limits import SEALED_BYTES_MAX
 from ._live import LiveGrant
 from ._load_history import load_history
 from ._manifest import State, Table
@@ -46,6 +49,8 @@ class Shared:
         memory: What the archive remembers about grants.
         objects: What a program exposes beside its archive, by name.
         confinement: What holds the process, in the words of health.
+        hand_over: Passes results to readers on this machine; None if there is no place for that.
+        sealing: What such results hold until they were taken.
         settled: The state that answers stay at while a change is ahead of it in the ledger.
     """
 
@@ -53,6 +58,8 @@ class Shared:
     log: Log
     clocks: ReadClocks = read_clocks
     counters: Counters = field(default_factory=Counters)
+    hand_over: HandOver | None = None
+    sealing: Account = field(init=False)
     reads: ReadAudit = field(init=False)
     memory: GrantMemory = field(init=False)
     objects: Mapping[str, Exposed] = field(default_factory=dict)
@@ -61,6 +68,7 @@ class Shared:
     _histories: dict[str, TableHistory] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.sealing = process_account().tenant("archive", SEALED_BYTES_MAX)
         self.reads = self.archive.read_audit()
         self.reads.log = self.log
         self.memory = self.archive.memory

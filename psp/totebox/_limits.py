@@ -109,6 +109,14 @@ NARROWED_MAX: Final = 256
 """Groups up to which a question about some of them names their keys. A longer list costs each row
 more than it spares."""
 
+SEALED_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""What results that are sealed for readers on this machine may hold at one time. Whoever comes when
+it is used up gets his result over the network, batch by batch."""
+
+LOADED_BYTES: Final = 4 * 1024 * 1024
+"""What of a document is brought into memory at a time: a hop to the thread that waits for the disk
+costs 30 µs, and these bytes 1.5 ms to send."""
+
 CELLS_MAX: Final = 100_000
 """Groups that one query may make in memory, before disclosure control: about 100 MiB of Python."""
 

@@ -34,7 +34,7 @@ from ._answer_size import check_size
 from ._answers import Answers
 from ._budgets import Spend
 from ._engine import Engine
-from ._engine_thread import work_in_thread
+from ._engine_thread import run_in_thread
 from ._figurings import Row
 from ._granted import Granted
 from ._limits import TAGS_MAX
@@ -137,11 +137,12 @@ class Reconciled(Granted):
     async def _at(self, data: Checkpoint, work: _Work) -> dict[str, Value]:
         """Do it on the newest state, or, if that moved meanwhile, on the one that it began with."""
         if self._desk.settled is None:
-            found = await work_in_thread(self._answers.engine, partial(work, self._answers.engine))
+            engine = self._answers.engine
+            found = await run_in_thread(engine, partial(work, engine)) or {}
             if data == self._desk.archive.ledger.checkpoint:
                 return found
         with closing(self._answers.open_engine(data.tree_size)) as engine:
-            return await work_in_thread(engine, partial(work, engine))
+            return await run_in_thread(engine, partial(work, engine)) or {}
 
 
 def digests(

@@ -11,8 +11,8 @@ from pathlib import Path
 import trio
 
 from psp.endpoint import Exposed, serve, serve_local
-from psp.errors import EstateError
-from psp.transport import Tap
+from psp.errors import EstateError, LocalRefused
+from psp.transport import HandOver, Tap
 
 from ._administer import CONTROL_DIRECTORY
 from ._archive import Archive
@@ -30,6 +30,7 @@ async def serve_archive(
     *,
     host: str,
     port: int,
+    runtime: Path | None = None,
     tap: Tap | None = None,
     log: Log = _logger.warning,
     objects: Mapping[str, Exposed] | None = None,
@@ -41,6 +42,7 @@ async def serve_archive(
 
     Args:
         port: 0 for any; `task_status` gives the address that was bound.
+        runtime: The directory where results are handed over to readers on this machine.
         tap: Sees every byte in the clear.
         log: Takes one text for each refusal and fault; it is for the owner alone.
         objects: What the program exposes beside its archive, by name: to grants that name it too.
@@ -62,7 +64,7 @@ async def serve_archive(
             if metrics_port is not None:
                 parts.enter_context(metrics_served(desk, metrics_port))
             await _beside(
-                partial(_run_parts, desk, changes),
+                partial(_run_parts, desk, changes, runtime),
                 lambda: serve(
                     key=archive.machine_key(),
                     archive_id=archive.manifest.archive_id,
@@ -101,10 +103,14 @@ async def serving(
         raise failure
 
 
-async def _run_parts(desk: Desk, changes: Changes, *, task_status: trio.TaskStatus[None]) -> None:
+async def _run_parts(
+    desk: Desk, changes: Changes, runtime: Path | None, *, task_status: trio.TaskStatus[None]
+) -> None:
     """Keep what serving needs beside the answers, and take the owner's commands."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.keep)
+        if runtime is not None:
+            nursery.start_soon(_hand_over, desk, runtime)
         try:
             await serve_local(
                 desk.archive.directory / CONTROL_DIRECTORY,
@@ -117,6 +123,18 @@ async def _run_parts(desk: Desk, changes: Changes, *, task_status: trio.TaskStat
             # Readers are served all the same; commands are told that the archive is in use.
             desk.log(f"commands are not taken while this archive is served: {exc}")
             task_status.started()
+
+
+async def _hand_over(desk: Desk, runtime: Path) -> None:
+    """Pass results to readers on this machine; without it they come over TLS."""
+    try:
+        HandOver.prepare(runtime)
+        hand_over = HandOver(runtime, desk.archive.manifest.archive_id)
+        desk.hand_over = hand_over
+        await hand_over.run()
+    except LocalRefused as exc:
+        desk.hand_over = None
+        desk.log(f"results are not handed over on this machine: {exc}")
 
 
 async def _beside(

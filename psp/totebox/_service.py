@@ -3,7 +3,7 @@
     Bootstrap ── health, describe           follows from the pairing alone
     GrantObject ── describe, table, run     what one verified grant shows
       │            reads, receipt           what it has read, and the proof that it is on record
-      TableObject ── describe, query, row, asset
+      TableObject ── describe, query, rows, row, sketch, behind, asset
         AssetObject ── range                needs `asset`
         RowObject ── values, original       needs `read`
           OriginalObject ── info, proof     needs the object `ledger`, method `prove`
@@ -45,6 +45,7 @@ from ._answers import Answers
 from ._asset_object import AssetObject, find_document
 from ._bootstrap import Bootstrap
 from ._budgets import Spend
+from ._bulk_table import BulkTable
 from ._clocks import Clocks, instant
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
@@ -243,7 +244,7 @@ class GrantObject(Granted):
         return await run_commands(self, read_commands_untrusted(commands), self.check_open)
 
 
-class TableObject(Reconciled):
+class TableObject(BulkTable, Reconciled):
     """One table, as one grant shows it."""
 
     def __init__(

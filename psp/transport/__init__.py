@@ -26,6 +26,9 @@ from ._machine_key import PassphraseSource as PassphraseSource
 from ._machine_key import describe_key_file as describe_key_file
 from ._pump import Sender as Sender
 from ._pump import Tap as Tap
+from ._same_host import HandOver as HandOver
+from ._same_host import runtime_directory as runtime_directory
+from ._same_host import take_untrusted as take_untrusted
 from ._sealed_key import Passphrase as Passphrase
 from ._stream import TlsStream as TlsStream
 from ._stream import receive_buffer as receive_buffer

@@ -41,6 +41,14 @@ UNREAD_S_MAX: Final = 30.0
 NOTSENT_LOWAT_BYTES: Final = 128 * KIB
 """What the kernel may hold unsent: a small answer waits behind at most this much of a large one."""
 
+BULK_BYTES_SHARED: Final = 128 * KIB
+"""Pieces of a stream up to here have a turn of the loop after each: they are small because calls
+come."""
+
+BULK_BYTES_TOGETHER: Final = 1024 * KIB
+"""What leaves of streams in larger pieces before others have a turn: 0.4 ms at 2.5 GB/s. A slower
+line does not take so much at once."""
+
 SHORT_WAIT_S: Final = 0.0015
 """From one wait of the loop to the next, work included: on a slow virtual machine a null call takes
 0.3 ms when both ends sleep, and a chain of ten calls 0.9 ms."""
@@ -75,3 +83,10 @@ CERTIFICATE_BYTES_MAX: Final = 4 * KIB
 
 # The listener must outlast neither limit by waiting: both are counted from the same accept.
 assert REFUSAL_DRAIN_S < HANDSHAKE_S_MAX
+
+HAND_OVER_S_MAX: Final = 2.0
+"""How long a process of this machine may take to pass a file. It takes 0.1 ms; a peer that keeps us
+waiting costs this much before the network is used alone."""
+
+HAND_OVERS_MAX: Final = 64
+"""Files that wait to be taken: as many as a connection may have streams."""

@@ -80,6 +80,31 @@ class LocalStream(trio.abc.Stream):
             except (OSError, ValueError, trio.ClosedResourceError) as exc:
                 raise trio.BrokenResourceError(str(exc)) from exc
 
+    async def wait_received(self) -> None:
+        """Wait until there may be something to read, or nothing more will be.
+
+        Raises:
+            trio.BrokenResourceError: The connection is gone; `__cause__` says how.
+        """
+        try:
+            await trio.lowlevel.wait_readable(self._sock)
+        except (OSError, ValueError, trio.ClosedResourceError) as exc:
+            raise trio.BrokenResourceError(str(exc)) from exc
+
+    def receive_now(self, buffer: memoryview) -> int | None:
+        """Fill a buffer with what is there, without waiting: 0 if the peer stopped, None if there
+        is nothing yet.
+
+        Raises:
+            trio.BrokenResourceError: The connection is gone; `__cause__` says how.
+        """
+        try:
+            return self._sock.recv_into(buffer)
+        except BlockingIOError:
+            return None
+        except (OSError, ValueError) as exc:
+            raise trio.BrokenResourceError(str(exc)) from exc
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes and wait until the kernel has them."""
         await trio.lowlevel.checkpoint()

@@ -7,13 +7,14 @@ frame, because the unfinished write was never his.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import trio
 
 from ._flush import flusher
-from ._limits import UNREAD_S_MAX, UNSENT_BYTES_MAX
+from ._limits import BULK_BYTES_SHARED, BULK_BYTES_TOGETHER, UNREAD_S_MAX, UNSENT_BYTES_MAX
 from ._local import PeerStream
 
 Tap: TypeAlias = Callable[[Literal["in", "out"], bytes], None]
@@ -33,16 +34,17 @@ class Sender:
         stream: PeerStream,
         take: Callable[[], bytes],
         *,
-        take_bulk: Callable[[], bytes] = bytes,
+        take_bulk: Callable[[], Sequence[bytes | memoryview]] = tuple,
         tap: Tap | None = None,
     ) -> None:
         """Make the sender; `run` must run for it to finish what it begins.
 
         Args:
             take: Gives all frames that wait to be sent, joined, and forgets them.
-            take_bulk: Gives one piece of what is less urgent. Asked by the writer alone, when
-                nothing else waits, with a checkpoint after each piece: nothing small ever waits
-                for more than one.
+            take_bulk: Gives one piece of what is less urgent, in parts that follow each other and
+                are sent from where they lie. Asked by the writer alone, when nothing else waits
+                and the last piece has left whole. Nothing small waits for more than one of them,
+                or for `BULK_BYTES_TOGETHER` on a line that takes them at once.
         """
         self._stream = stream
         self._take = take
@@ -52,12 +54,16 @@ class Sender:
         # What the socket did not accept whole. None when the kernel has everything; while it is
         # set nothing else may be offered. `run` alone clears it.
         self._head: memoryview | None = None
+        # The further parts of the piece that the head is of: nothing may stand between them.
+        self._parts: deque[bytes | memoryview] = deque()
         # The writer's task while it waits for work; None while it runs.
         self._parked: trio.lowlevel.Task | None = None
         self._is_asked = False
         # Somebody asked to send while the head was waiting: the core may hold more.
         self._is_behind = False
         self._has_bulk = False
+        # What has left in pieces since others had a turn.
+        self._bulk_bytes = 0
         self._is_broken = False
         # What a tap has raised, where no task could hear it; the writer raises it.
         self._fault: BaseException | None = None
@@ -81,7 +87,8 @@ class Sender:
     @property
     def unsent_bytes(self) -> int:
         """How much of our own waits for the kernel."""
-        return self._queued_bytes + (0 if self._head is None else len(self._head))
+        parts = sum(map(len, self._parts)) if self._parts else 0
+        return self._queued_bytes + (0 if self._head is None else len(self._head)) + parts
 
     def send_now(self) -> None:
         """Send what waits, with exactly one attempt and no checkpoint.
@@ -106,6 +113,15 @@ class Sender:
         """Let the writer look for less urgent pieces, until there are none."""
         self._has_bulk = True
         self._wake_writer()
+
+    def keep_unsent(self) -> None:
+        """Copy what was begun and has not left: whoever lent it wants to use its memory again.
+
+        TLS takes a copy for the same bytes (other bytes would leave in their place unnoticed).
+        """
+        if self._head is not None:
+            self._head = memoryview(bytes(self._head))
+            self._parts = deque(map(bytes, self._parts))
 
     async def run(self) -> None:
         """Be the writer, until sending fails or this is cancelled."""
@@ -158,9 +174,24 @@ class Sender:
             piece = self._take_bulk()
             self._has_bulk = bool(piece)
             if piece:
-                self._offer(piece)
-                # On a fast line the kernel takes everything: others must have a turn.
-                await trio.lowlevel.checkpoint()
+                before = self.sent_bytes
+                self._offer(*piece)
+                if self._is_their_turn(self.sent_bytes - before):
+                    await trio.lowlevel.checkpoint()
+
+    def _is_their_turn(self, size: int) -> bool:
+        """On a fast line the kernel takes everything: then others must have a turn.
+
+        Not after each piece if they are large: pieces are while nobody asks anything, and a turn
+        of the loop costs a sixth of what a piece does. Where the kernel is full, whoever waits for
+        it gives them theirs.
+        """
+        self._bulk_bytes += size
+        is_time = size <= BULK_BYTES_SHARED or self._bulk_bytes >= BULK_BYTES_TOGETHER
+        if not is_time or self._head is not None:
+            return False
+        self._bulk_bytes = 0
+        return True
 
     def _flush(self) -> None:
         """Called before the loop waits, outside of any task; see `Flusher`."""
@@ -205,11 +236,14 @@ class Sender:
         if data:
             self._offer(data)
 
-    def _offer(self, data: bytes) -> None:
+    def _offer(self, data: bytes | memoryview, *parts: bytes | memoryview) -> None:
         self.sent_bytes += len(data)
         self.sends += 1
+        if parts:
+            self.sent_bytes += sum(map(len, parts))
+            self._parts.extend(parts)
         if self._tap is not None:
-            self._tap("out", data)
+            self._tap("out", b"".join((data, *parts)))
         self._head = memoryview(data)
         self._offer_head()
 
@@ -221,9 +255,16 @@ class Sender:
         except trio.BrokenResourceError:
             self._give_up()
             return
-        self._head = self._head[accepted:] if accepted < len(self._head) else None
+        if accepted < len(self._head):
+            self._head = self._head[accepted:]
+        elif not self._parts:
+            self._head = None
+        else:
+            self._head = memoryview(self._parts.popleft())
+            self._offer_head()
 
     async def _wait_for_kernel(self) -> None:
+        self._bulk_bytes = 0
         with trio.move_on_after(UNREAD_S_MAX) as scope:
             try:
                 await self._stream.wait_writable()
@@ -236,6 +277,7 @@ class Sender:
         # Only the sending half ends: the reader may yet find an alert that says why.
         self._is_broken = True
         self._head = None
+        self._parts.clear()
         self._queue.clear()
         self._queued_bytes = 0
         self._stream.stop_sending()

@@ -6,6 +6,7 @@ from ._decode import decode_value_untrusted as decode_value_untrusted
 from ._encode import FrameWriter as FrameWriter
 from ._encode import Template as Template
 from ._encode import chunk_frame as chunk_frame
+from ._encode import chunk_head as chunk_head
 from ._encode import encode_value as encode_value
 from ._encode import outgoing as outgoing
 from ._encode import outgoing_arguments as outgoing_arguments

@@ -12,7 +12,7 @@ from psp.values import Value, from_ext
 
 from ._fields import TARGET
 from ._frames import CHUNK, Frame, FrameShape, Places, Role, receivable_by
-from ._layout import CHUNK_HEADER, HEADER, HEADER_BYTES, PROMISED_EXT
+from ._layout import CHUNK_HEAD_BYTES, CHUNK_HEADER, HEADER, HEADER_BYTES, PROMISED_EXT
 from ._limits import (
     BODY_BYTES_MAX,
     BODY_BYTES_SMALL,
@@ -168,6 +168,10 @@ class FrameReader:
 
     Attributes:
         body_bytes: Length of the body of the frame given last.
+        landing: Streams whose data the shell reads to where they are wanted. Of their chunks only
+            what came together with the head is given.
+        chunk_left: The stream of such a chunk, and how many bytes of its data come next; they must
+            not be given to `receive_untrusted`.
     """
 
     def __init__(self, receiver: Role) -> None:
@@ -177,6 +181,8 @@ class FrameReader:
         # Without it a frame that arrives byte by byte would be copied whole for each byte.
         self._needed = 0
         self.body_bytes = 0
+        self.landing: set[int] = set()
+        self.chunk_left: tuple[int, int] | None = None
         self._begun = 0
 
     @property
@@ -184,6 +190,22 @@ class FrameReader:
         """Names the frame that has begun and is not complete; 0 if there is none. The same name
         at two times is the same frame."""
         return self._begun if self._partial else 0
+
+    @property
+    def asked_bytes(self) -> int:
+        """How many bytes to read next at most, so that no data of a landing stream come with them;
+        0 if it does not matter."""
+        if not self.landing:
+            return 0
+        needed = self._needed if self._partial else 0
+        return max((needed or CHUNK_HEAD_BYTES) - len(self._partial), 1)
+
+    def landed(self, size: int) -> None:
+        """So many of the bytes that `chunk_left` names have been read past this."""
+        assert self.chunk_left is not None
+        question, left = self.chunk_left
+        assert 0 < size <= left
+        self.chunk_left = (question, left - size) if size < left else None
 
     def receive_untrusted(self, data: bytes | memoryview) -> Iterable[Places]:
         """Give the frames that these bytes complete, one by one; keep the rest.
@@ -225,6 +247,10 @@ class FrameReader:
                     raise _too_long(length)
                 if end > size:
                     self._needed = end - start
+                    landed = self._begin_chunk_untrusted(data, start, end) if self.landing else None
+                    if landed is not None:
+                        start = size
+                        yield landed
                     break
                 self.body_bytes = length
                 is_chunk = length and data[start + HEADER_BYTES] == CHUNK
@@ -252,6 +278,20 @@ class FrameReader:
         if start < size:
             self._begun += 1
             self._partial += data[start:]
+
+    def _begin_chunk_untrusted(self, data: bytes, start: int, end: int) -> Places | None:
+        """Give the beginning of a chunk whose other data the shell reads itself, if it is one."""
+        size = len(data)
+        if data[start + HEADER_BYTES : start + HEADER_BYTES + 1] not in (b"", b"\xc1"):
+            return None
+        if size - start < CHUNK_HEAD_BYTES or end - start <= CHUNK_HEAD_BYTES:
+            self._needed = min(end - start, CHUNK_HEAD_BYTES)
+            return None
+        question = CHUNK_HEADER.unpack_from(data, start + HEADER_BYTES)[1]
+        if question not in self.landing:
+            return None
+        self.chunk_left, self._needed = (question, end - size), 0
+        return [CHUNK, question, data[start + CHUNK_HEAD_BYTES :]]
 
 
 def _body_length(data: bytes) -> int:

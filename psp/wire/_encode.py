@@ -96,10 +96,14 @@ def _check_body(body: bytes) -> None:
         )
 
 
+def chunk_head(question: int, size: int) -> bytes:
+    """Give what stands before the data of one CHUNK: its length, and its header."""
+    return HEADER.pack(CHUNK_HEADER_BYTES + size) + CHUNK_HEADER.pack(CHUNK, question)
+
+
 def chunk_frame(question: int, data: memoryview) -> bytes:
-    """Give one CHUNK with its length, ready to be sent. The one copy on the way out."""
-    length = CHUNK_HEADER_BYTES + len(data)
-    return b"".join((HEADER.pack(length), CHUNK_HEADER.pack(CHUNK, question), data))
+    """Give one CHUNK with its length, in one piece."""
+    return chunk_head(question, len(data)) + data
 
 
 class FrameWriter:

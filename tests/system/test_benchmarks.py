@@ -32,6 +32,15 @@ RPC_KEYS = {
     "chain10_vs_pycapnp",
     "small_call_p99_under_bulk",
 }
+BULK_KEYS = {
+    "bulk_vs_raw_tls",
+    "bulk_vs_flight",
+    "bulk_vs_grpc",
+    "bulk_vs_trio_sslstream",
+    "query_bulk_vs_flight",
+    "peak_rss_stream_vs_window",
+}
+LOCAL_KEYS = {"local_vs_one_write", "local_sealed_1gib_vs_1mib", "local_vs_flight_unix"}
 INGEST_KEYS = {"ingest_vs_duckdb_csv", "ingest_sqlite_vs_duckdb_csv"}
 LEDGER_KEYS = {
     "fsyncs_per_batch",
@@ -130,6 +139,15 @@ def test_calls_are_compared_with_every_peer() -> None:
     assert {"rtt_vs_pycapnp_uvloop", "rtt_async_vs_pycapnp"} <= set(figures["ratios_beside"])
     assert figures["null of psp"]["cpu_us"][0] > 0
     assert set(result["limits"]["tls"].values()) == {"TLSv1.3"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PEERS_ARE_HERE, reason="needs psp-protocol[bench]: `make bench`")
+def test_large_results_are_compared_with_every_peer() -> None:
+    result = quick("bulk")
+    check_result(result, BULK_KEYS)
+    check_result(quick("local"), LOCAL_KEYS)
+    assert result["figures"]["bulk of psp"]["bytes_through_the_control_buffer"] == [0, 0, 0]
 
 
 @pytest.mark.slow

@@ -202,7 +202,7 @@ async def test_a_cancelled_query_ends_in_its_thread_and_the_next_one_answers(ben
     table = bench.table()
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
     connection = apsw.Connection(":memory:")
-    engine = table._answers._engine
+    engine = table._answers.engine
     scope = trio.CancelScope()
     token = trio.lowlevel.current_trio_token()
 
@@ -224,12 +224,12 @@ async def test_a_cancelled_query_ends_in_its_thread_and_the_next_one_answers(ben
         def interrupt(self) -> None:
             connection.interrupt()
 
-    table._answers._engine = Endless()  # type: ignore[assignment]
+    table._answers.engine = Endless()  # type: ignore[assignment]
     with scope:
         await table.query(COUNT.to_wire())
     assert scope.cancelled_caught
 
-    table._answers._engine = engine
+    table._answers.engine = engine
     assert (await table.query(COUNT.to_wire()))["cells"] == [[[], [3]]]
 
 
