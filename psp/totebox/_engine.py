@@ -8,13 +8,12 @@ the next.
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
@@ -54,23 +53,11 @@ from ._in_columns import LISTED_ROWS, Listed, batch_of_rows
 from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
+from ._sqlite_lock import authorize, refuse_with
 from ._storage import SQLValue, from_storage, quoted, to_storage
 
 BUSY_MS: Final = 1_000
 """How long a read waits while the index is written; one ingest batch takes less."""
-
-_FUNCTIONS: Final = frozenset(
-    {"count", "sum", "min", "max", "substr", "strftime", "json_group_array"}
-)
-"""What the compiler uses. Everything else that SQLite has (load_extension, readfile) stays shut."""
-
-# The authorizer is not told about WITH, and names a common table expression just as it names a
-# view. Quoted names and texts are taken out first: a column may be called "with".
-_QUOTED: Final = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
-_LOOKED_AT_MAX: Final = 256
-"""Statements remembered as having no WITH, some 200 KiB: a row's is the same at every read."""
-_WITH: Final = re.compile(r"\bwith\b", re.IGNORECASE)
-
 
 Release: TypeAlias = Callable[[Sequence[Cell], Decision], Decision]
 """Takes every group and what this answer alone would say; gives what may be said."""
@@ -104,7 +91,7 @@ class Engine:
             entity_floor: The owner's floor; the scope's own floor can only raise it.
             as_of: The tree size whose state it answers at; None for the newest. A plan that asks
                 for another is refused.
-            view_name: For tests. It must not be guessable: see `_WITH`.
+            view_name: For tests. It must not be guessable: see `_sqlite_lock`.
         """
         self._bind(table, rule, entity_floor, as_of, view_name or f"psp_{secrets.token_hex(16)}")
         # apsw refuses a connection that two worker threads enter at once; they take turns.
@@ -116,7 +103,7 @@ class Engine:
         # Once, and never changed: statements prepared from here on may be kept and used again.
         # No bound method: an engine that its own connection refers to would keep its files open
         # until some collection of garbage, and a peer can make a thousand engines in a second.
-        self._connection.authorizer = partial(_authorize, tables, self._view)
+        self._connection.authorizer = partial(authorize, tables, self._view)
 
     def _bind(
         self, table: Table, rule: TableRule, entity_floor: int, as_of: int | None, view: str
@@ -340,15 +327,15 @@ class Engine:
                     self._connection.execute("ROLLBACK")
 
     def _run(self, sql: str, parameters: Sequence[SQLValue]) -> list[Row]:
-        _refuse_with(sql)
+        refuse_with(sql)
         return list(self._connection.execute(sql, tuple(parameters)).fetchall())
 
     def _each(self, sql: str) -> Iterator[Row]:
-        _refuse_with(sql)
+        refuse_with(sql)
         yield from self._connection.execute(sql)
 
     def _batches(self, compiled: CompiledListing) -> Iterator[Any]:
-        _refuse_with(compiled.rows)
+        refuse_with(compiled.rows)
         found = self._connection.execute(compiled.rows, compiled.parameters)
         while rows := list(islice(found, LISTED_ROWS)):
             yield batch_of_rows(compiled.columns, rows)
@@ -390,33 +377,3 @@ class Engine:
             )
         check_size(answer, self._rule)
         return answer
-
-
-@lru_cache(maxsize=_LOOKED_AT_MAX)
-def _refuse_with(sql: str) -> None:
-    if _WITH.search(_QUOTED.sub("", sql)):
-        raise apsw.AuthError("WITH is not allowed: no lock can see through it")
-
-
-def _authorize(
-    tables: Set[str],
-    view: str,
-    action: int,
-    first: str | None,
-    second: str | None,
-    where: str | None,
-    via: str | None,
-) -> int:
-    """Allow reads through one grant's view, and nothing else.
-
-    `via` is the innermost view that the read stands in; None for a statement of its own.
-    """
-    if action == apsw.SQLITE_READ:
-        through_view = where == "main" and first in tables and via == view
-        of_view = where == "temp" and first == view
-        return apsw.SQLITE_OK if through_view or of_view else apsw.SQLITE_DENY
-    if action == apsw.SQLITE_FUNCTION:
-        return apsw.SQLITE_OK if second in _FUNCTIONS else apsw.SQLITE_DENY
-    if action in (apsw.SQLITE_SELECT, apsw.SQLITE_TRANSACTION):
-        return apsw.SQLITE_OK
-    return apsw.SQLITE_DENY
