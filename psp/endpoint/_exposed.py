@@ -164,7 +164,15 @@ class Exposed:
             for name, function in vars(cls).items()
             if hasattr(function, "__psp_inline__")
         }
-        cls.psp_methods = types.MappingProxyType({**cls.psp_methods, **own})
+        # In Python's own order of several parents: that of the nearest class holds.
+        inherited = {
+            name: base.psp_methods[name]
+            for base in reversed(cls.__mro__[1:])
+            if issubclass(base, Exposed)
+            for name in vars(base)
+            if name in base.psp_methods
+        }
+        cls.psp_methods = types.MappingProxyType({**inherited, **own})
         if implements is not None:
             check_implements(cls, implements)
 

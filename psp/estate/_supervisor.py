@@ -104,7 +104,9 @@ async def _serve(
                     Path(member["directory"]),
                     host=member["host"],
                     port=member["port"],
-                    runtime=runtime_directory(),
+                    # In one directory for all of them, what has broken into one archive could take
+                    # another's place: a confined archive answers its neighbours over TLS too.
+                    runtime=None if confinement.landlock else runtime_directory(),
                     log=lambda text: _say(status, event="log", text=text),
                     confinement=confinement,
                     task_status=task_status,

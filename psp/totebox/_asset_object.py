@@ -15,10 +15,10 @@ from psp.endpoint import method
 from psp.errors import Denied, HandlerFailed, Invalid
 from psp.values import Value
 
+from ._asset_stream import StreamedAsset
 from ._documents import DOCUMENTS
 from ._engine import Engine
 from ._entries import DocumentEntry
-from ._granted import Granted
 from ._limits import ASSET_RANGE_BYTES_MAX
 from ._manifest import Table
 from ._rows import RowReads
@@ -26,10 +26,9 @@ from ._rows import RowReads
 _LARGEST: Final = 2**63 - 1
 
 
-class AssetObject(Granted):
-    """One sealed document. Each range is a read of its own, with its own entry on record.
+class AssetObject(StreamedAsset):
+    """One sealed document, range by range.
 
-    A range is not proved against the document's hash, which would mean to read all of it each time.
     Who has all ranges compares their SHA-256 with the key that the document was asked by; the
     archive's owner has the audit, which hashes every original.
     """

@@ -4,7 +4,7 @@
     GrantObject ── describe, table, run     what one verified grant shows
       │            reads, receipt           what it has read, and the proof that it is on record
       TableObject ── describe, query, rows, row, sketch, behind, asset
-        AssetObject ── range                needs `asset`
+        AssetObject ── range, stream        needs `asset`
         RowObject ── values, original       needs `read`
           OriginalObject ── info, proof     needs the object `ledger`, method `prove`
 

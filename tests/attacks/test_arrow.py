@@ -20,7 +20,7 @@ from psp.errors import MalformedFrame
 
 from .arrow_mutations import bases
 
-STREAMS = int(os.environ.get("PSP_ARROW_STREAMS", "600"))
+STREAMS = int(os.environ.get("PSP_ARROW_STREAMS", "400"))
 FIRST_SEED = int(os.environ.get("PSP_FIRST_SEED", "0"))
 CHILDREN = 2
 

@@ -239,7 +239,7 @@ async def test_what_was_passed_cannot_be_truncated_or_rewritten() -> None:
 
 
 async def test_an_archive_that_holds_too_much_seals_no_more() -> None:
-    account = Account("archive", 4 * MIB)
+    account = Account("archive", 5 * MIB)
     file = SealedFile([DATA], account)
     assert account.held_bytes == len(DATA)
     with pytest.raises(LimitExceeded, match="archive holds"):

@@ -28,7 +28,7 @@ from psp.errors import (
 from psp.plan import Listing
 from psp.testing import loopback
 from psp.totebox import ledger_origin, seal_document, serve_archive
-from psp.totebox._asset_stream import StreamedAsset
+from psp.totebox._asset_object import AssetObject
 from psp.totebox._clocks import read_clocks
 from psp.totebox._engine import Engine
 from psp.totebox._entries import DocumentEntry
@@ -198,12 +198,8 @@ async def test_a_slow_reader_slows_the_query_and_nobody_else(
 PAPER = secrets.token_bytes(5 * MIB + 321)
 
 
-class Paper(StreamedAsset):
-    """A sealed document that a grant shows."""
-
-    def __init__(self, reads: RowReads, sealed: DocumentEntry) -> None:
-        super().__init__(reads.desk, reads.time)
-        self._reads, self._sealed = reads, sealed
+class Paper(AssetObject):
+    """A sealed document that a grant shows, and where it lies."""
 
     @property
     def path(self) -> Path:

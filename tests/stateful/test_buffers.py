@@ -137,4 +137,4 @@ class Lending(RuleBasedStateMachine):
 
 
 TestLending = Lending.TestCase
-TestLending.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestLending.settings = settings(max_examples=10, stateful_step_count=25, deadline=None)

@@ -52,7 +52,7 @@ def test_a_table_arrives_as_it_left(table: Any) -> None:
         assert list(result.rows()) == table.to_pylist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.tuples(

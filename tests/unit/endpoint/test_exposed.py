@@ -50,6 +50,25 @@ def test_only_marked_methods_are_in_the_table_and_the_table_cannot_be_changed() 
         Thermostat.psp_methods["not_marked"] = None  # type: ignore[index]
 
 
+def test_a_class_of_two_parents_serves_what_both_do_and_the_nearest_of_one_name() -> None:
+    class Clock(Exposed):
+        @method
+        def time(self) -> int:
+            return 12
+
+    class Kitchen(Better, Clock):
+        @method
+        def time(self) -> int:
+            return 13
+
+    class Hall(Clock, Thermostat):
+        pass
+
+    assert set(Kitchen.psp_methods) == set(Better.psp_methods) | {"time"}
+    assert Kitchen.psp_methods["time"].function is Kitchen.time
+    assert set(Hall.psp_methods) == set(Thermostat.psp_methods) | {"time"}
+
+
 def test_the_table_says_where_a_method_runs() -> None:
     table = Better.psp_methods
 
