@@ -265,14 +265,17 @@ def _minus(vectors: Residues, factors: Residues, rows: Residues, prime: int) -> 
     touched, used = (np.flatnonzero(factors.any(axis=axis)) for axis in (1, 0))
     if not len(used):
         return vectors
-    wide = rows[used]
+    part, wide = factors[np.ix_(touched, used)], rows[used]
     columns = np.flatnonzero(wide.any(axis=0))
-    part, wide = factors[np.ix_(touched, used)], wide[:, columns]
-    total = vectors[np.ix_(touched, columns)] - _product(part, wide, prime)
+    is_sparse = 2 * len(columns) < wide.shape[1]  # To pick columns takes longer than to compute.
+    if is_sparse:
+        wide = wide[:, columns]
+    before = vectors[np.ix_(touched, columns)] if is_sparse else vectors[touched]
+    total = before - _product(part, wide, prime)
     if max(total.max(), -total.min()) > prime // 2:
         total = _centred(total, prime)
     changed = vectors.copy()
-    changed[np.ix_(touched, columns)] = total
+    changed[np.ix_(touched, columns) if is_sparse else touched] = total
     return changed
 
 

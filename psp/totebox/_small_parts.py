@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ Numbers: TypeAlias = "npt.NDArray[np.int64]"
 Flags: TypeAlias = "npt.NDArray[np.bool_]"
 Weights: TypeAlias = "npt.NDArray[np.float64]"
 IsTold: TypeAlias = Callable[[Numbers, Numbers], bool]
+
+Sums: TypeAlias = "npt.NDArray[np.signedinteger[Any]]"
 
 WORK_MAX: Final = 2_000_000
 """Entries looked at for one answer, some 5 ms. What is not settled then is looked for by chance."""
@@ -49,8 +51,8 @@ class _State:
     """What is settled, and between which numbers that leaves each atom's coefficient."""
 
     choice: npt.NDArray[np.int8]
-    low: Numbers
-    high: Numbers
+    low: Sums
+    high: Sums
 
 
 def find_small(
@@ -130,12 +132,21 @@ def _apart(touches: Flags) -> Iterator[Numbers]:
         yield np.flatnonzero(members)
 
 
+def _sum(rows: Sums) -> Sums:
+    """Add rows up, in their own kind of number: numpy would take a longer one."""
+    total: Sums = rows.sum(axis=0, dtype=rows.dtype)
+    return total
+
+
 class _Search:
     """Goes through the sums of some rows that are 0/1 vectors and may be small."""
 
     def __init__(self, rows: Residues, weights: Weights, floor: int, prime: int, work: int) -> None:
-        self._up: Numbers = np.maximum(rows, 0).astype(np.int64)
-        self._down: Numbers = np.minimum(rows, 0).astype(np.int64)
+        # Mostly entries are a few units, and all sums of them fit 32 bits.
+        fits = int(np.abs(rows).max(initial=0)) * (len(rows) + 1) < 2**31
+        kind: type[np.signedinteger[Any]] = np.int32 if fits else np.int64
+        self._up: Sums = np.maximum(rows, 0).astype(kind)
+        self._down: Sums = np.minimum(rows, 0).astype(kind)
         self._weights = weights
         self._most = floor - 1 + _ROUNDING
         self._prime = prime
@@ -148,7 +159,7 @@ class _Search:
             _UnsettledError: It was given up.
         """
         begin = np.zeros(len(self._up), np.int8)
-        waiting = [_State(begin, self._down.sum(axis=0), self._up.sum(axis=0))]
+        waiting = [_State(begin, _sum(self._down), _sum(self._up))]
         while waiting:
             state = self._settled(waiting.pop())
             if state is None:
@@ -206,11 +217,11 @@ class _Search:
             choice[rows[outs]], choice[rows[ins]] = _OUT, _IN
             state = _State(
                 choice,
-                state.low + up[ins].sum(axis=0) - down[outs].sum(axis=0),
-                state.high + down[ins].sum(axis=0) - up[outs].sum(axis=0),
+                state.low + _sum(up[ins]) - _sum(down[outs]),
+                state.high + _sum(down[ins]) - _sum(up[outs]),
             )
 
-    def _is_possible(self, low: Numbers, high: Numbers) -> Flags:
+    def _is_possible(self, low: Sums, high: Sums) -> Flags:
         """Say, for bounds of every column, whether a small 0/1 vector can lie between them.
 
         They bound whole numbers of which only the remainder counts: where they are farther apart
