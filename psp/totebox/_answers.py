@@ -48,7 +48,7 @@ class Answers:
         """
         data, floor = self._desk.data, self._floor
         newest, release = data.tree_size, None
-        if floor > 1:
+        if floor > 1 and self._desk.archive.manifest.remembers:
             history = self._desk.history(self._table)
             newest, same_since = await trio.to_thread.run_sync(history.release_point, newest, floor)
             release = self._release(history, plan, same_since)

@@ -192,6 +192,8 @@ class Manifest:
         engine: What keeps its index and answers from it; see docs/archive.md.
         reads: When the record of a read is durable.
         transitions: How often its state has changed.
+        remembers: Whether earlier answers count for later ones. Without, each is looked at alone,
+            and whoever asks twice can subtract.
         concentration: The owner's rules for sums that are nearly one subject's.
     """
 
@@ -207,6 +209,7 @@ class Manifest:
     labels: Mapping[str, str] = field(default_factory=dict)
     reads: ReadPolicy = ReadPolicy.BEFORE_ANSWER
     transitions: int = 0
+    remembers: bool = True
     concentration: Concentration = field(default_factory=Concentration)
 
     def __post_init__(self) -> None:
@@ -219,10 +222,11 @@ class Manifest:
                 f"the floor of {self.name!r} is {self.floor}; 1 publishes every cell that holds"
                 " a subject, 10 is usual where other firms look on."
             )
-        if self.concentration.is_set and self.floor == 1:
+        if self.concentration.is_set and (self.floor == 1 or not self.remembers):
             raise ArchiveError(
-                f"{self.name!r} has a rule for concentrated sums and the floor 1, which publishes"
-                " single subjects. Set a floor of 2 or more."
+                f"{self.name!r} has a rule for concentrated sums and the floor {self.floor}"
+                f"{'' if self.remembers else ', without a history'}. Set a floor of 2 or more, with"
+                " the history."
             )
         if self.engine not in ENGINES:
             raise ArchiveError(

@@ -76,6 +76,9 @@ def _manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield f"floor = {manifest.floor}"
     yield "# When a read is on record: before-answer, or within-1s."
     yield f"reads = {_toml(manifest.reads.value)}"
+    if not manifest.remembers:
+        yield "# Each answer is looked at alone: two of them can be subtracted."
+        yield "history = false"
     rules = manifest.concentration
     if rules.largest:
         yield "# No sum of which the n largest subjects make more than k percent: [n, k]."
@@ -216,6 +219,7 @@ def _manifest_from(fields: _Fields) -> Manifest:
             for table in fields.list("tables", (dict,), [])
         ),
         floor=policy.integer("floor"),
+        remembers=policy.take("history", bool, True) is True,
         concentration=_concentration_from(policy),
         reads=_choice(ReadPolicy, policy.text("reads", ReadPolicy.BEFORE_ANSWER.value), "reads"),
     )

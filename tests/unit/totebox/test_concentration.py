@@ -94,6 +94,8 @@ def test_a_manifest_keeps_the_rules() -> None:
         read_manifest(text.replace("[2, 85]", "[2]"))
     with pytest.raises(ArchiveError, match="Set a floor of 2 or more"):
         replace(manifest, floor=1)
+    with pytest.raises(ArchiveError, match="without a history"):
+        replace(manifest, remembers=False)
 
 
 # Through an archive: ten firms in each of four towns; one has nearly all of its town's sales.

@@ -14,10 +14,11 @@ import pytest
 from psp.capability import Operation, RowDomain, TableRule, between, one_of, starts_with
 from psp.errors import ArchiveError, Denied, Suppressed
 from psp.plan import Bucket, Filter, GroupKey, Measure, Plan
-from psp.totebox import Archive, Column, ColumnType, Table
+from psp.totebox import Archive, Column, ColumnType, Table, read_manifest
 from psp.totebox import _query_sets as query_sets
 from psp.totebox._answers import Answers
 from psp.totebox._history_file import HistoryFile, RowsDisagree
+from psp.totebox._manifest_file import write_manifest
 from psp.totebox._service import TableObject
 
 from .conftest import OWNER, ingest, write
@@ -247,6 +248,20 @@ async def test_a_floor_of_one_is_not_remembered(tmp_path: Path) -> None:
         assert await counted(table, ask()) == [30]
         assert await counted(table, ask(date=until(28))) == [29]
         assert archive.memory.state().execute("SELECT count(*) FROM answered") == [(0,)]
+
+
+async def test_an_owner_can_have_each_answer_looked_at_alone(tmp_path: Path) -> None:
+    """For a table too large to keep account of; the manifest says so."""
+    made = bench(tmp_path)
+    with made.archive:
+        made.archive.manifest = replace(made.archive.manifest, remembers=False)
+        table = made.table(TENANT)
+        assert await counted(table, ask()) == [80]
+        assert await counted(table, ALL_BUT_ONE) == [79]
+        assert made.archive.memory.state().execute("SELECT count(*) FROM answered") == [(0,)]
+    text = write_manifest(made.archive.manifest)
+    assert "history = false" in text
+    assert read_manifest(text) == made.archive.manifest
 
 
 async def test_an_engine_that_counts_other_rows_is_not_believed(
