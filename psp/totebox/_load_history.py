@@ -17,6 +17,8 @@ def load_history() -> type[TableHistory]:
     """Import the audit of answers."""
     # One thread: the archives of a machine share its cores, and a forked process has no others.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import numpy.ma  # noqa: F401  # `unique` imports it when it is first called: 6 MB.
+
     from ._history import TableHistory
 
     return TableHistory
