@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "totebox audit": "_totebox:audit",
     "totebox clock": "_owner:clock",
     "totebox pack": "_totebox:pack",
+    "totebox preview": "_preview:preview",
     "totebox reassert": "_owner:reassert",
     "totebox resume": "_lifecycle:resume",
     "totebox serve": "_serve:serve",
