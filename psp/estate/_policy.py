@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-AGGREGATES: Final = ("meta", "exists", "count", "sum", "mean", "min", "max")
+AGGREGATES: Final = (
+    *("meta", "exists", "count", "sum", "mean", "min", "max"),
+    *("variance", "distinct", "histogram"),
+)
 """What an owner's own office may compute. `exists` lets it hear `empty` where there is nothing."""
 
 
