@@ -120,6 +120,7 @@ def up(
         opened.renew_while(servers)
     finally:
         readiness.stopping()
+        readiness.close()
         servers.stop()
 
 

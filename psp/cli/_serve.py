@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -46,19 +47,20 @@ def serve(
     json
         Print one JSON object when it answers.
     """
-    readiness = Readiness()
-    address = numeric_host(host, port)
-    held = confine(directory, port, *([] if metrics_port is None else [metrics_port]))
-    serving = partial(
-        serve_archive,
-        directory,
-        host=address,
-        port=port,
-        log=_log,
-        confinement=held,
-        metrics_port=metrics_port,
-    )
-    trio.run(_serve, serving, held, readiness, json)
+    # Before the confinement, after which it could tell nobody.
+    with closing(Readiness()) as readiness:
+        address = numeric_host(host, port)
+        held = confine(directory, port, *([] if metrics_port is None else [metrics_port]))
+        serving = partial(
+            serve_archive,
+            directory,
+            host=address,
+            port=port,
+            log=_log,
+            confinement=held,
+            metrics_port=metrics_port,
+        )
+        trio.run(_serve, serving, held, readiness, json)
 
 
 async def _serve(

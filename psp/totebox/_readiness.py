@@ -37,6 +37,12 @@ class Readiness:
         """Say that it ends what is in flight, and then itself."""
         self._say("STOPPING=1")
 
+    def close(self) -> None:
+        """Let go of the socket; nothing is told from then on."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
     def _say(self, state: str) -> None:
         if self._sock is not None:
             with suppress(OSError):  # Whoever asked has gone; the service goes on.
