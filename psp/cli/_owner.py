@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from psp.capability import (
     TIME_S_MAX,
+    Anchor,
     Revokes,
     Seen,
     decode_chain_untrusted,
@@ -230,15 +231,8 @@ def rotate(
     rotations = rotations_in_untrusted(box.anchor_statement)
     if root:
         new = [MachineKey.load(file, source) for file in root]
-        both = {it.public_bytes: it for it in (*keys, *new)}
-        rotation = sign_rotation(
-            [*both.values()],
-            archive_id=now.archive_id,
-            old=now.roots,
-            keys=[it.public_bytes for it in new],
-            threshold=threshold or 1,
-        )
-        keys, rotations = new, (*rotations, rotation)
+        rotations = (*rotations, _rotation(keys, new, now, threshold or 1))
+        keys = new
     statement = sign_anchor(
         keys,
         anchor_keys=[describe_key_file(it)[0] for it in anchor] if anchor else now.anchor_keys,
@@ -254,6 +248,17 @@ def rotate(
     out().print(
         f"other {changed} are in force by entry {place}; put their files where the old ones lie",
         soft_wrap=True,
+    )
+
+
+def _rotation(old: list[MachineKey], new: list[MachineKey], now: Anchor, threshold: int) -> bytes:
+    signers = {it.public_bytes: it for it in (*old, *new)}  # A key of both signs once.
+    return sign_rotation(
+        [*signers.values()],
+        archive_id=now.archive_id,
+        old=now.roots,
+        keys=[it.public_bytes for it in new],
+        threshold=threshold,
     )
 
 
