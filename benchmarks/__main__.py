@@ -9,8 +9,8 @@ ledger    appending and opening, beside hashing and one sync
 ingest    a real table sealed, checked and indexed, beside DuckDB reading it
 fleet     a thousand members asked at once, beside one; their answers combined, beside DuckDB
 capability  grants verified, refused and met, beside bare signatures and Biscuit
-query     rows and groups of a whole archive, beside null calls and bare SQL
-audit     200 ordinary questions with the audit of answers, beside the same without
+query     rows and groups of a whole archive, beside null calls and bare SQL; 200 ordinary questions
+          with the audit of answers, beside the same without
 profile   where the time of a null call goes
 plot      writes the pictures and tables of docs/performance.md from benchmarks/results
 """
@@ -24,7 +24,6 @@ from functools import partial
 from typing import Final
 
 from benchmarks import (
-    audit,
     bulk,
     capability,
     fleet,
@@ -50,7 +49,6 @@ BENCHMARKS: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ingest": ingest.run,
     "capability": capability.run,
     "query": query.run,
-    "audit": audit.run,
     "fleet": fleet.run,
     "profile": profile.run,
 }
@@ -64,7 +62,6 @@ QUICK: Final[Mapping[str, Callable[[], dict[str, object]]]] = {
     "ingest": partial(ingest.run, quick=True),
     "capability": partial(capability.run, quick=True),
     "query": partial(query.run, quick=True),
-    "audit": partial(audit.run, quick=True),
     "fleet": partial(fleet.run, quick=True),
     "profile": partial(profile.run, quick=True),
 }

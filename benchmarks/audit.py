@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks._contest import Spread
 from benchmarks._report import Bar, Report
-from benchmarks._versions import in_force
 from benchmarks.ingest import flights
 from psp.capability import Operation, TableRule, archive_id_of, sign_anchor
 from psp.demo import FLIGHTS, HOUSES, Source
@@ -98,14 +97,6 @@ COUNTY: Final = Programme(
 
 
 BARS: Final = {AUDIT_OVERHEAD: Bar(at_most=1.5)}
-
-
-def run(*, quick: bool = False) -> dict[str, object]:
-    """Measure it alone, in about a minute."""
-    report = Report("audit", BARS)
-    measure_audit(report, quick=quick)
-    report.limits.update(in_force())
-    return report.to_json()
 
 
 def measure_audit(report: Report, *, quick: bool = False) -> None:

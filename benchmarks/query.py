@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import duckdb
 
+from benchmarks import audit
 from benchmarks._contest import Contestant, Hall, Spread, Task, alternate, hall
 from benchmarks._process import memory_bytes, peak_bytes
 from benchmarks._report import Bar, Report
@@ -29,6 +30,7 @@ BARS: Final = {
     "row_read_before_answer_vs_null_call": Bar(at_most=6),
     "row_read_before_answer_100_callers": Bar(at_least=0.5),
     "group_vs_same_facts_sql": Bar(at_most=1.2),
+    **audit.BARS,
 }
 ZIPS: Final = 1_000
 OWNERS: Final = 100_000
@@ -72,6 +74,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
     with hall() as place:
         _measure_rows(place, effort, report)
         _measure_groups(place, effort, report)
+        audit.measure_audit(report, quick=quick)
         for engine, sizes in effort.growth.items():
             for rows in sizes:
                 _measure_growth(place, engine, rows, effort, report)

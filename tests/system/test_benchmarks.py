@@ -59,6 +59,7 @@ QUERY_KEYS = {
     "row_read_before_answer_vs_null_call",
     "row_read_before_answer_100_callers",
     "group_vs_same_facts_sql",
+    "audit_overhead_200_queries",
 }
 FLEET_KEYS = {
     "fanout_1000_vs_one",
@@ -189,6 +190,8 @@ def test_answers_are_compared_with_null_calls_and_bare_sql() -> None:
     result = quick("query")
 
     check_result(result, QUERY_KEYS)
+    assert set(result["figures"]["ratios_beside"]) == {"audit_overhead_200_queries_flights"}
+    assert result["figures"]["refused_for_earlier_answers"]
     assert set(result["figures"]["row_reads_per_s_100_callers"]) == {"before-answer", "within-1s"}
 
 
@@ -274,12 +277,3 @@ def test_ingest_measures_the_flights_beside_duckdb() -> None:
     result = json.loads(done.stdout)
     assert set(result["ratios"]) == INGEST_KEYS
     assert result["figures"]["ingest_rows"] == 2_000
-
-
-@pytest.mark.slow
-def test_the_audit_of_answers_is_measured_by_questions_in_turn() -> None:
-    result = quick("audit")
-
-    assert set(result["ratios"]) == {"audit_overhead_200_queries"}
-    assert set(result["figures"]["ratios_beside"]) == {"audit_overhead_200_queries_flights"}
-    assert result["figures"]["refused_for_earlier_answers"]
