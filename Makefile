@@ -19,6 +19,7 @@ test: $(VENV)/dev.done
 SEEDS  ?= 8000
 FUZZ_S ?= 180
 MUTATIONS ?= 1000000
+ARROW_STREAMS ?= 60000
 soak: $(VENV)/dev.done
 	PSP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(ARGS)
 	@mkdir -p build/found/controller build/found/subject
@@ -27,6 +28,8 @@ soak: $(VENV)/dev.done
 	    build/found/$$core tests/fuzz/corpus/$$core || exit 1; \
 	done
 	$(BIN)/python -m tests.property.test_one_file_verifier --mutations $(MUTATIONS)
+	$(BIN)/python -m tests.property.test_one_file_grant_verifier --mutations $(MUTATIONS)
+	PSP_ARROW_STREAMS=$(ARROW_STREAMS) $(BIN)/python -m pytest tests/attacks/test_arrow.py -k mutated
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

@@ -134,6 +134,7 @@ def contents(index: Index) -> dict[str, list[str]]:
 @example([f"{HEADER}\n1,,,,,,\n1,2,,,,,\n"], "")
 @example([f"{HEADER}\n1,,,,,,\n\n2,2,,,,,\n"], "")
 @example([f"{HEADER}\n1,,,,-0.0,,\n"], "")
+@example([f"{HEADER}\n1,,,,,,\n2,,,,,,,"], "")
 @settings(max_examples=40, deadline=None)
 def test_a_file_gives_the_same_rows_and_refusals(
     opened: Opened, texts: list[str], null: str
