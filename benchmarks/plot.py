@@ -14,6 +14,7 @@ from benchmarks._report import Bar
 ROOT: Final = Path(__file__).parent.parent
 RESULTS: Final = ROOT / "benchmarks" / "results"
 PAGE: Final = ROOT / "docs" / "performance.md"
+FLEET_PAGE: Final = ROOT / "docs" / "fleet.md"
 BEGIN, END = (
     "<!-- results: written by `python -m benchmarks plot` -->\n",
     "<!-- end of results -->\n",
@@ -34,7 +35,18 @@ def run() -> list[Path]:
         path.write_text(svg + "\n", "utf-8")
         written.append(path)
     PAGE.write_text(with_tables(PAGE.read_text("utf-8"), results), "utf-8")
-    return [*written, PAGE]
+    return [*written, PAGE, *run_fleet()]
+
+
+def run_fleet() -> list[Path]:
+    """Write the picture and the table of docs/fleet.md."""
+    result = read("fleet")
+    picture = FLEET_PAGE.with_name("fleet-scale.svg")
+    picture.write_text(vl_convert.vegalite_to_svg({**_LOOK, **draw_fleet(result)}) + "\n", "utf-8")
+    before, rest = FLEET_PAGE.read_text("utf-8").split(BEGIN)
+    table = "\n".join(_fleet_table(result))
+    FLEET_PAGE.write_text(f"{before}{BEGIN}{table}\n{END}{rest.split(END)[1]}", "utf-8")
+    return [picture, FLEET_PAGE]
 
 
 def read(name: str) -> Result:
@@ -107,6 +119,34 @@ def _tables(results: Mapping[str, Result]) -> Iterator[str]:
     yield from ("", _machine(results["rpc"]["limits"]), "")
 
 
+def _fleet_table(result: Result) -> Iterator[str]:
+    yield from ("", "| ratio | median | lowest and highest sample | bar |", "|---|---|---|---|")
+    figures, bars = result["figures"], result["limits"]["bars"]
+    for key, ratio in result["ratios"].items():
+        least, most = figures["spread"][key]
+        bar = Bar(**bars[key])
+        held = "" if bar.is_held(ratio) else ", not held"
+        yield f"| `{key}` | {ratio:g} | {least:g} .. {most:g} | {bar}{held} |"
+    yield from ("", "| simulated members | first view | next view | memory, both sides |")
+    yield "|---|---|---|---|"
+    for size in figures["simulated_view_ms"]:
+        first, view, memory = (
+            figures[key][size][0]
+            for key in ("simulated_first_view_ms", "simulated_view_ms", "simulated_memory_mib")
+        )
+        yield f"| {int(size):,} | {first:,.0f} ms | {view:,.0f} ms | {memory:,.0f} MiB |"
+    if (compared := figures.get("reconciliation")) is not None:
+        rows, size, took_s = (
+            compared[key][0] for key in ("rows_a_side", "bytes_that_left_a_side", "seconds")
+        )
+        yield ""
+        yield (
+            f"Two archives of {rows:,.0f} rows with {compared['changes_found'][0]:g} changes:"
+            f" {took_s:.0f} s, and {size:,.0f} bytes left each."
+        )
+    yield from ("", _machine(result["limits"]), "")
+
+
 def _machine(limits: Mapping[str, Any]) -> str:
     machine, packages = limits["machine"], limits["packages"]
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
@@ -158,6 +198,30 @@ def draw_outstanding(result: Result) -> Drawing:
             "x": _axis("outstanding", "calls outstanding", scale={"type": "log"}),
             "y": _axis("value", "µs per call", scale={"type": "log"}),
         },
+    }
+
+
+def draw_fleet(result: Result) -> Drawing:
+    """Draw the time of a view, and the memory it holds, as members become more."""
+
+    def part(key: str, title: str, name: str) -> Drawing:
+        rows = [
+            {"members": int(at), name: value[0]} for at, value in result["figures"][key].items()
+        ]
+        return {
+            "data": {"values": rows},
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": _axis("members", "simulated members", scale={"type": "log"}),
+                "y": _axis(name, title, scale={"type": "log"}),
+            },
+        }
+
+    return {
+        "hconcat": [
+            part("simulated_view_ms", "ms for a view", "time"),
+            part("simulated_memory_mib", "MiB held, both sides", "memory"),
+        ]
     }
 
 
