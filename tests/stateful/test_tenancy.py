@@ -209,7 +209,7 @@ def _check_lines(process: Process) -> None:
         assert one._connection is None or one._connection is not other._connection
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(program=programs)
 def test_nothing_that_one_tenant_sees_carries_anything_of_the_other(
     program: list[list[tuple[str, str, str]]], key_file: Path
@@ -228,7 +228,7 @@ def test_nothing_that_one_tenant_sees_carries_anything_of_the_other(
     assert not any(mark in line for line in logged for mark in MARK.values())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(program=programs)
 def test_what_one_tenant_does_changes_no_figure_of_the_other(
     program: list[list[tuple[str, str, str]]], key_file: Path
