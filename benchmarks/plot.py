@@ -120,6 +120,7 @@ def _tables(results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def _fleet_table(result: Result) -> Iterator[str]:
+    yield from ("", "![time and memory of a view, by members](fleet-scale.svg)")
     yield from ("", "| ratio | median | lowest and highest sample | bar |", "|---|---|---|---|")
     figures, bars = result["figures"], result["limits"]["bars"]
     for key, ratio in result["ratios"].items():
