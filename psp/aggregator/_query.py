@@ -42,11 +42,14 @@ class Query:
         plan = self._plan_for(line.member.name)
 
         async def query(grant: Promise[Reference]) -> tuple[Value, Value]:
-            table = grant.call("table", plan.table)
-            answer: Value = await table.call("query", plan.to_wire(), is_last=True)
+            table = grant.call("table", plan.table, timeout_s=self.deadline_s)
+            answer: Value = await table.call(
+                "query", plan.to_wire(), is_last=True, timeout_s=self.deadline_s
+            )
             if not self.receipts or not isinstance(answer, Mapping) or "read" not in answer:
                 return answer, None
-            return answer, await grant.call("receipt", answer["read"])
+            read = answer["read"]
+            return answer, await grant.call("receipt", read, timeout_s=self.deadline_s)
 
         answer, proof = await line.ask(query)
         found = read_reply_untrusted(line.member.name, self.plan, answer)
@@ -80,7 +83,9 @@ class Query:
         ]
 
         async def query(fleet: Promise[Reference]) -> Value:
-            answer: Value = await fleet.call("query", self.plan.to_wire(), options)
+            answer: Value = await fleet.call(
+                "query", self.plan.to_wire(), options, timeout_s=self.deadline_s
+            )
             return answer
 
         return read_branch_untrusted(line.member.name, self.plan, await line.ask(query))

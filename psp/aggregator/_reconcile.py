@@ -170,7 +170,9 @@ async def reconcile(
     elif any(wanted):
         try:
             found = await _both(
-                lambda at: _rows_behind(lines[sides[at].member], sides[at], number, wanted[at]),
+                lambda at: _rows_behind(
+                    lines[sides[at].member], sides[at], number, wanted[at], asked.deadline_s
+                ),
                 asked.deadline_s,
             )
             rows = [each for each, _ in found]
@@ -202,7 +204,9 @@ async def _compared(
     while cells <= CELLS_LAST:
         size = cells
         left, right = await _both(
-            lambda at, size=size: _sketch(lines[sides[at].member], sides[at], nonce, size),  # type: ignore[misc]
+            lambda at, size=size: _sketch(  # type: ignore[misc]
+                lines[sides[at].member], sides[at], nonce, size, asked.deadline_s
+            ),
             asked.deadline_s,
         )
         difference = difference_untrusted(left.cells, right.cells)
@@ -218,10 +222,10 @@ async def _compared(
     )
 
 
-async def _sketch(line: Line, side: Side, nonce: bytes, cells: int) -> _Sketch:
+async def _sketch(line: Line, side: Side, nonce: bytes, cells: int, deadline_s: float) -> _Sketch:
     async def ask(grant: Promise[Reference]) -> Value:
-        table = grant.call("table", side.table)
-        found: Value = await table.call("sketch", nonce, side.columns, cells)
+        table = grant.call("table", side.table, timeout_s=deadline_s)
+        found: Value = await table.call("sketch", nonce, side.columns, cells, timeout_s=deadline_s)
         return found
 
     match await line.ask(ask):
@@ -233,15 +237,17 @@ async def _sketch(line: Line, side: Side, nonce: bytes, cells: int) -> _Sketch:
 
 
 async def _rows_behind(
-    line: Line, side: Side, nonce: bytes, tags: Sequence[bytes]
+    line: Line, side: Side, nonce: bytes, tags: Sequence[bytes], deadline_s: float
 ) -> tuple[list[Row], int]:
     """The rows of some tags, and how many bytes they came in, nearly."""
     if not tags:
         return [], 0
 
     async def ask(grant: Promise[Reference]) -> Value:
-        table = grant.call("table", side.table)
-        found: Value = await table.call("behind", nonce, side.columns, sorted(set(tags)))
+        table = grant.call("table", side.table, timeout_s=deadline_s)
+        found: Value = await table.call(
+            "behind", nonce, side.columns, sorted(set(tags)), timeout_s=deadline_s
+        )
         return found
 
     answer = await line.ask(ask)

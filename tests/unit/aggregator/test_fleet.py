@@ -89,6 +89,13 @@ def test_since_is_the_first_time_in_a_row(directory: Path) -> None:
     assert up.since is not down.since
 
 
+def test_a_member_has_the_whole_deadline_however_long_it_is(directory: Path) -> None:
+    of = estate(directory, named("a"))
+    of.boxes["a"].takes_s = 90  # A call alone has thirty seconds.
+    answer = within(of, lambda it: it.ask(COUNT, deadline_s=120))
+    assert states(answer) == {"a": "answered"}
+
+
 def test_one_connection_and_one_grant_serve_all_questions_of_a_tenant(directory: Path) -> None:
     of = estate(directory, named("a", "b"))
 
