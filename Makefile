@@ -20,6 +20,7 @@ SEEDS  ?= 8000
 FUZZ_S ?= 180
 MUTATIONS ?= 1000000
 ARROW_STREAMS ?= 60000
+CHAOS_S ?= 600
 soak: $(VENV)/dev.done
 	PSP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(ARGS)
 	@mkdir -p build/found/controller build/found/subject
@@ -29,6 +30,7 @@ soak: $(VENV)/dev.done
 	done
 	$(BIN)/python -m tests.property.test_one_file_verifier --mutations $(MUTATIONS)
 	$(BIN)/python -m tests.property.test_one_file_grant_verifier --mutations $(MUTATIONS)
+	$(BIN)/python -m tests.stateful.fleet_chaos $(CHAOS_S)
 	PSP_ARROW_STREAMS=$(ARROW_STREAMS) $(BIN)/python -m pytest tests/attacks/test_arrow.py -k mutated
 
 lint: $(VENV)/dev.done
