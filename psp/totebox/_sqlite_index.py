@@ -64,7 +64,9 @@ class SQLiteIndex(Index):
         try:
             connection = _connect(path, read_only=read_only)
             if _identity(connection) == expected:
-                return cls(connection)
+                index = cls(connection)
+                _ = index.built  # The end of its row may stand on another page.
+                return index
             connection.close()
         except (apsw.CantOpenError, apsw.NotADBError, apsw.CorruptError):
             pass  # Missing or damaged: it is derived.
