@@ -190,7 +190,8 @@ class TableHistory:
             folded = dict.fromkeys(earlier, Rule.HISTORY) | folded
             folded, accounts = self._tried(answer, decision, folded, floor)
         except Withheld as exc:  # For good: the account only grows.
-            return _Told(_left(decision, {}), {}, refused=exc)
+            # Anew: this one's traceback would keep what was asked, and the engine, for ever.
+            return _Told(_left(decision, {}), {}, refused=exc.again())
         except HistoryFull:
             raise Withheld.by(
                 Rule.HISTORY,

@@ -64,8 +64,8 @@ class Desk(Exposed):
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    made = tmp_path / "run"
+def directory(short_path: Path) -> Path:
+    made = short_path / "run"
     made.mkdir(mode=0o700)
     return made
 

@@ -115,9 +115,9 @@ async def test_rows_are_read_in_columns_where_they_landed_and_are_on_record(box:
 
 @pytest.mark.parametrize("is_granted", [True, False])
 async def test_rows_are_handed_over_on_one_machine_if_the_grant_allows_it(
-    box: Path, tmp_path: Path, is_granted: bool
+    box: Path, short_path: Path, is_granted: bool
 ) -> None:
-    async with asking(box, tmp_path / "run", local=is_granted) as (table, _, connection):
+    async with asking(box, short_path / "run", local=is_granted) as (table, _, connection):
         before = connection.statistics().received_bytes
         asked = table.call("rows", ALL, connection.is_local, accept_bytes=1_000)
         landed = await land(asked, pool(), bytes_max=MIB)
@@ -129,10 +129,10 @@ async def test_rows_are_handed_over_on_one_machine_if_the_grant_allows_it(
 
 
 async def test_where_no_more_may_be_sealed_rows_come_over_the_network(
-    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    box: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("psp.totebox._granted.SEALED_BYTES_MAX", 8_000)
-    async with asking(box, tmp_path / "run", local=True) as (table, _, _):
+    async with asking(box, short_path / "run", local=True) as (table, _, _):
         landed = await land(table.call("rows", ALL, True), pool(), bytes_max=MIB)
         assert isinstance(landed.header, dict)
         assert "local" not in landed.header
@@ -152,13 +152,13 @@ async def test_where_no_more_may_be_sealed_rows_come_over_the_network(
 @pytest.mark.parametrize("is_local", [True, False])
 async def test_what_a_grant_allows_bounds_a_stream(
     box: Path,
-    tmp_path: Path,
+    short_path: Path,
     changes: dict[str, Any],
     error: type[Exception],
     says: str | None,
     is_local: bool,
 ) -> None:
-    async with asking(box, tmp_path / "run", local=True, **changes) as (table, _, _):
+    async with asking(box, short_path / "run", local=True, **changes) as (table, _, _):
         with pytest.raises(error, match=says):
             await land(table.call("rows", ALL, is_local), pool(), bytes_max=MIB)
 

@@ -58,7 +58,7 @@ def test_derived_measures_are_ratios_of_combined_ones(tmp_path: Path) -> None:
         ("price >= 1", "price >> 1", 3, "a condition is one of"),
         ("price >= 1", "price > 1 or price < 0", 3, "`or`"),
         ("month(date)", "member", 4, "take `member` out of group"),
-        ("count(*)", "count(distinct x)", 6, "distinct"),
+        ("count(*)", "count(distinct x, y)", 6, "distinct"),
         ("sum(price)", "sum(price", 7, "cannot read this as SQL"),
         ("sum(price)", "medium(price)", 7, "no function `medium`"),
         ("volume / area", "volume / aera", 10, "there is no figure 'aera'"),
