@@ -131,6 +131,8 @@ class Subject(SubjectInbox):
         if not self._may_settle(call):
             return ()
         self._close_stream(call)
+        # The answer keeps it, and its traceback would keep the frames, among them the call.s own.
+        failure.__traceback__ = failure.__context__ = None
         return self._following(self._answers.settle(call, failure, None))
 
     def open_stream(self, call: Answer, header: Value) -> Sequence[SubjectEvent]:

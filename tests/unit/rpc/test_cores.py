@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from psp.errors import ConnectionLost, HandlerFailed, LocalProtocolError, Processed
@@ -112,6 +114,28 @@ def test_a_failure_arrives_with_all_it_says(pair: Pair) -> None:
         Processed.MAYBE,
         "c-1",
     )
+
+
+def test_what_a_failed_call_has_worked_with_does_not_live_as_long_as_its_answer(
+    pair: Pair,
+) -> None:
+    class Files:
+        """Open until nobody has them."""
+
+    ask(pair)
+    [call] = arriving(pair)
+    files = Files()
+    gone = weakref.ref(files)
+
+    def work(files: Files, call: object) -> None:
+        raise HandlerFailed(processed=Processed.MAYBE)
+
+    try:
+        work(files, call)
+    except HandlerFailed as exc:
+        pair.subject.fail(call, exc)
+    del files
+    assert gone() is None, "only a collection of garbage would close them"
 
 
 def test_a_reference_is_called_on_and_given_back(pair: Pair) -> None:
