@@ -8,6 +8,7 @@ import sys
 import time
 
 SAMPLES = 21
+QUICK_SAMPLES = 3
 
 PROGRAMS = {
     "trio": "import trio",
@@ -17,10 +18,10 @@ PROGRAMS = {
 }
 
 
-def run() -> dict[str, object]:
+def run(*, quick: bool = False) -> dict[str, object]:
     """Time the imports in fresh interpreters; give ratios and differences of the medians."""
     taken: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for _ in range(SAMPLES):
+    for _ in range(QUICK_SAMPLES if quick else SAMPLES):
         for name, program in PROGRAMS.items():
             start = time.perf_counter()
             subprocess.run([sys.executable, "-c", program], check=True)
