@@ -21,8 +21,8 @@ from ._answer import Answer
 from ._fleet import TrioFleet
 from ._limits import (
     CAUSE_CHARACTERS_MAX,
-    DEADLINE_S,
     TREE_DEPTH_MAX,
+    WITHIN_S_MAX,
 )
 from ._outcome import Outcome
 from ._reply import ReadReceipt, Reply, Withheld
@@ -101,7 +101,7 @@ class FleetObject(Exposed):
             ):
                 return await self._desk.put(
                     Plan.from_wire_untrusted(plan),
-                    deadline_s=min(deadline_ms / 1000, DEADLINE_S),
+                    deadline_s=min(deadline_ms / 1000, WITHIN_S_MAX),
                     depth=depth,
                     receipts=receipts,
                 )

@@ -8,6 +8,9 @@ DEADLINE_S: Final = 10.0
 """How long one question may take before a member counts as late. A far archive answers in a tenth
 of a second; ten seconds is as long as a person looks at a progress bar without wondering."""
 
+WITHIN_S_MAX: Final = 3_600.0
+"""The longest time that a question may be given: who waits longer has left the room."""
+
 CONNECTING_MAX: Final = 256
 """Members towards which a connection is being made at once. More would cost files (a process often
 has 1,024); far fewer would let some members that swallow packets spend the time of the others."""

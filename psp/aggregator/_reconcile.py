@@ -252,14 +252,17 @@ async def _rows_behind(
 
     answer = await line.ask(ask)
     found = answer.get("rows") if isinstance(answer, Mapping) else None
-    if not isinstance(found, list | tuple) or len(found) > len(tags):
+    if not isinstance(found, list | tuple):
         raise _not_one(line, "the rows behind differences")
     times, rows = Counter(tags), []
     for entry in found:
         match entry:
-            case [bytes(tag), [*values]] if times[tag] and len(values) == len(side.columns):
+            # A row that stands twice here and once there has one tag, and comes twice.
+            case [bytes(tag), [*values]] if tag in times and len(values) == len(side.columns):
                 times[tag] -= 1
-                rows.append(Row(tuple(values[: len(side.key)]), tuple(values[len(side.key) :])))
+                if times[tag] >= 0:
+                    key, rest = values[: len(side.key)], values[len(side.key) :]
+                    rows.append(Row(tuple(key), tuple(rest)))
             case _:
                 raise _not_one(line, "a row behind a difference")
     size = sum(len(repr(row)) for row in rows) + len(tags) * NONCE_BYTES

@@ -37,6 +37,7 @@ from ._limits import (
     EXPRESSION_DEPTH_MAX,
     THRESHOLDS_MAX,
     VIEW_BYTES_MAX,
+    WITHIN_S_MAX,
 )
 from ._reconcile import Reconciliation, Side
 from ._terms import Rates, Terms
@@ -233,7 +234,8 @@ class _Reader:
 
     def seconds(self, key: str) -> float:
         value = self._data.get(key, DEADLINE_S)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 3_600:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 < value <= WITHIN_S_MAX:
             self.refuse(self.line_of(key), f"{key} is no number of seconds; write {key} = 10.")
         return float(value)
 

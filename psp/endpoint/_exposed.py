@@ -76,6 +76,7 @@ class Method:
         is_async: It waits, so it runs in a task of its own.
         is_stream: It is an async generator: what it yields is the answer, a stream.
         is_inline: It neither waits nor works for long: it runs in the reader, at no cost.
+        gives_stream: It is such a generator, or is written to return a `Stream`.
         required: How many arguments a call must have.
     """
 
@@ -86,6 +87,7 @@ class Method:
     is_async: bool
     is_stream: bool
     is_inline: bool
+    gives_stream: bool
 
     def check_arguments(self, arguments: Sequence[Value]) -> None:
         """Compare a call's arguments with the signature.
@@ -208,6 +210,7 @@ def _describe(owner: type[Exposed], name: str, function: Callable[..., Any]) -> 
         is_async=is_async,
         is_stream=is_stream,
         is_inline=inline and not is_async and not is_stream,
+        gives_stream=is_stream or function.__annotations__.get("return") in ("Stream", Stream),
     )
 
 

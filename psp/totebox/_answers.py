@@ -47,12 +47,13 @@ class Answers:
             PSPError: As the engine says, and the history.
         """
         data, floor = self._desk.data, self._floor
-        newest, release = data.tree_size, None
+        newest = same_since = data.tree_size
+        release = None
         if floor > 1 and self._desk.archive.manifest.remembers:
             history = self._desk.history(self._table)
             newest, same_since = await trio.to_thread.run_sync(history.release_point, newest, floor)
             release = self._release(history, plan, same_since)
-        as_of = check_as_of(plan, newest, floor)
+        as_of = check_as_of(plan, newest, floor, same_since)
         if plan.as_of is None and self._desk.settled is None and as_of == data.tree_size:
             try:
                 figures = await query_in_thread(self.engine, plan, release)

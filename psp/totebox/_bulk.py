@@ -84,7 +84,7 @@ class Bulk:
             result=None,
         )
         index = await self.reader.audit.record(read.encode(), now.boot_s)
-        self.reader.recent.append(index)
+        self.reader.keep(index)
         return index
 
 

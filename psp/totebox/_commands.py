@@ -10,6 +10,7 @@ import trio
 from psp.capability import Command
 from psp.endpoint import Exposed, Stream
 from psp.errors import Invalid
+from psp.rpc import AnswerId, CallReady
 from psp.values import Value
 
 RUN: Final = "run"
@@ -79,6 +80,8 @@ async def run_commands(
                 " the commands there"
             )
         check_open()
+        if place > 1 and found.psp_is_checked:
+            found.check(_call_of(found, name, arguments))
         found = await _apply(found, name, arguments)
     if _holds_object(found):
         raise Invalid(
@@ -97,13 +100,28 @@ async def _apply(target: Exposed, name: str, arguments: Sequence[Value]) -> obje
         shown = name[:_SHOWN_NAME_CHARACTERS]
         raise Invalid(f"there is no method {shown!r} here. Check its name in the documentation")
     method.check_arguments(arguments)
-    if method.is_stream:
+    if method.gives_stream:  # Before it works, spends and is put on record.
         raise _no_stream()
     if method.is_async:
         return await method.function(target, *arguments)
     if method.is_inline:
         return method.function(target, *arguments)
     return await trio.to_thread.run_sync(method.function, target, *arguments)
+
+
+def _call_of(target: Exposed, name: str, arguments: Sequence[Value]) -> CallReady:
+    """The call that this command would be if it came by itself: an object may refuse it."""
+    return CallReady(
+        AnswerId(0),
+        target,
+        name,
+        [*arguments],
+        deadline_ms=0,
+        grant_tag=None,
+        invocation=None,
+        accept_bytes=0,
+        flags=0,
+    )
 
 
 def _no_stream() -> Invalid:

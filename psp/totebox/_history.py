@@ -42,8 +42,12 @@ FOLDS_MAX: Final = 3
 one, and each try costs as much as the first."""
 
 REPEATS_MAX: Final = 65_536
-"""Questions remembered with what was folded, some 20 MiB. Beyond, one that had to fold groups is
-refused: its repeat might have to fold others."""
+"""Questions remembered with what was folded. Beyond, one that had to fold groups is refused: its
+repeat might have to fold others."""
+
+REPEATS_BYTES_MAX: Final = 32 * 1024 * 1024
+"""What they may take, in memory and on the disk, 500 bytes each: one with a list of a thousand
+values has 16,000, and one tenant could ask it in many orders."""
 
 TOLD_MAX: Final = 256
 """Questions of which it is kept in memory what they were told: a page of figures asks some ten, and
@@ -103,6 +107,7 @@ class TableHistory:
         self._file = file
         self._accounts: Accounts = {}
         self._folded: dict[bytes, list[StoredKey]] | None = None
+        self._known_bytes = 0
         self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
         self._points: dict[tuple[int, int], Point] = {}  # The latest one alone.
         self._lock = Lock()
@@ -151,6 +156,10 @@ class TableHistory:
         measures = counting(asked.plan).measures
         if histogram_in(asked.plan) is None:
             sets = published_sets(measures, self._table)
+            if not sets:
+                return (
+                    decision  # Least and greatest values alone: an owner who names them shows them.
+                )
             asked = replace(asked, plan=replace(asked.plan, measures=measures_of(sets)))
         question = asked.encode()
         sums = summed_columns(measures) if self._concentration.is_set else ()
@@ -201,11 +210,14 @@ class TableHistory:
             ) from None
         adds = any(self._accounts.get(name) is not it for name, it in accounts.items())
         if question not in known and (adds or folded):
-            if len(known) >= REPEATS_MAX:
+            size = self._known_bytes + len(question)
+            if len(known) >= REPEATS_MAX or size > REPEATS_BYTES_MAX:
                 raise _reveals(floor)
             shown = _left(decision, folded)
-            known[question] = [stored for key, stored in answer.keys.items() if key not in shown]
-            self._file.add(question, known[question])
+            hidden = [stored for key, stored in answer.keys.items() if key not in shown]
+            self._file.add(question, hidden)  # First: what the disk refused has not been answered.
+            known[question] = hidden
+            self._known_bytes = size
         self._accounts.update(accounts)
         return _Told(_left(decision, folded), folded)
 
@@ -315,6 +327,7 @@ class TableHistory:
         if waiting:
             self._accounts.update(self._with(waiting, 1))
         self._folded = known
+        self._known_bytes = sum(map(len, known))
         return known
 
     def _settled(self, work: Callable[[], _T]) -> _T:

@@ -70,6 +70,7 @@ def change_state_untrusted(
     with disk_errors(f"the archive {manifest.name!r} was not changed", ArchiveError):
         place = archive.record(encode_entry(STATE, now, facts))
     after = replace(manifest, state=following[said.after], transitions=said.number)
+    archive.manifest = after  # Before the disk is asked: it holds from its entry on.
     try:
         _write(archive.directory, after)
     except OSError as exc:
@@ -78,7 +79,6 @@ def change_state_untrusted(
             f"the archive is {said.after} by entry {place}, but its manifest could not follow"
             f" ({exc}). Free space and open it again: that repairs it."
         ) from exc
-    archive.manifest = after
     return place
 
 

@@ -275,7 +275,7 @@ class Reader:
         now = self.clocks()
         entry = self._entry(commands, packed, data, now, rows, groups)
         index = await self.audit.record(entry, now.boot_s)
-        self._keep(index)
+        self.keep(index)
         return index, len(packed)
 
     def put(
@@ -287,10 +287,11 @@ class Reader:
         """
         packed, now = pack_result(result), self.clocks()
         entry = self._entry(commands, packed, data, now, rows, 0)
-        self._keep(self.audit.put(entry, now.boot_s))
+        self.keep(self.audit.put(entry, now.boot_s))
         return len(packed)
 
-    def _keep(self, place: int) -> None:
+    def keep(self, place: int) -> None:
+        """Tell `reads()` of one more."""
         self.recent.append(place)
         del self.recent[:-RECENT_READS_MAX]
 

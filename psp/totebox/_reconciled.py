@@ -73,7 +73,7 @@ class Reconciled(Granted):
             return {"cells": made.to_bytes(), "rows": made.tags}
 
         command: Command = ("sketch", [nonce, columns, cells])
-        return await self._answer(work, command, rows=0)
+        return await self._answer(work, command)
 
     @method
     async def behind(
@@ -83,20 +83,25 @@ class Reconciled(Granted):
         chosen, secret = self._admit(nonce, columns, Operation.SKETCH)
         if Operation.READ not in self._rule.allowed_operations:
             raise Denied("this grant does not read rows; what differs can be counted, and no more.")
-        if len(tags) > min(TAGS_MAX, self._rule.rows_max):
-            raise LimitExceeded(f"{len(tags)} tags; this grant allows {self._rule.rows_max} rows.")
+        allowed = min(TAGS_MAX, self._rule.rows_max)
+        if len(tags) > allowed:
+            raise LimitExceeded(f"{len(tags)} tags; this grant allows {allowed} rows.")
         wanted = {tag for tag in tags if isinstance(tag, bytes)}
 
         def work(engine: Engine) -> dict[str, Value]:
-            found: list[Value] = [
-                [tag, [*map(from_storage, chosen, row)]]
-                for digest, row in digests(engine, chosen, secret)
-                if (tag := tag_of(digest)) in wanted
-            ]
+            found: list[Value] = []
+            for digest, row in digests(engine, chosen, secret):
+                if (tag := tag_of(digest)) in wanted:
+                    if len(found) == allowed:
+                        raise LimitExceeded(
+                            f"more than {allowed} rows stand behind these tags, which is what this"
+                            " grant allows. Ask for fewer, and name the columns of the key."
+                        )
+                    found.append([tag, [*map(from_storage, chosen, row)]])
             return {"rows": found}
 
         command: Command = ("behind", [nonce, columns, tags])
-        return await self._answer(work, command, rows=len(wanted))
+        return await self._answer(work, command)
 
     def _admit(
         self, nonce: bytes, columns: Sequence[Value], operation: Operation
@@ -104,6 +109,9 @@ class Reconciled(Granted):
         self._reader.admit()
         if operation not in self._rule.allowed_operations:
             raise Denied(f"this grant does not allow {operation.value}.")
+        if self._rule.rounding > 1:
+            # Amounts go into the tags as they are, and whoever guesses one knows it to the cent.
+            raise Denied("this grant rounds numbers, and rounded ones cannot be compared.")
         if type(nonce) is not bytes or len(nonce) != NONCE_BYTES:
             raise Invalid(f"the number of a comparison has {NONCE_BYTES} bytes; make a random one.")
         names = [name for name in columns if isinstance(name, str)]
@@ -115,15 +123,19 @@ class Reconciled(Granted):
         secret = view_secret(self._desk.archive.directory, nonce)
         return [self._table.column(name) for name in names], secret
 
-    async def _answer(self, work: _Work, command: Command, *, rows: int) -> Mapping[str, Value]:
+    async def _answer(self, work: _Work, command: Command) -> Mapping[str, Value]:
         if self._spend is not None:
-            await self._spend(uses=1, rows=rows)
+            await self._spend(uses=1)
         async with self._scanning:
             # Again: a call may wait behind others, and then scan, until its grant is over.
             self.check_open()
             data = self._desk.data
             found = await self._at(data, work)
             self.check_open()
+        listed = found.get("rows")
+        rows = len(listed) if isinstance(listed, list) else 0
+        if self._spend is not None and rows:
+            await self._spend(rows=rows)
         answer = {**found, "as_of": data.tree_size, "root": data.root_hash}
         check_size(answer, self._rule)
         commands: list[Command] = [("table", [self._table.name]), command]

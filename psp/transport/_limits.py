@@ -88,5 +88,8 @@ HAND_OVER_S_MAX: Final = 2.0
 """How long a process of this machine may take to pass a file. It takes 0.1 ms; a peer that keeps us
 waiting costs this much before the network is used alone."""
 
+ACCEPT_AGAIN_S: Final = 0.1
+"""How soon a process that had no descriptor left for a reader tries again."""
+
 HAND_OVERS_MAX: Final = 64
 """Files that wait to be taken: as many as a connection may have streams."""

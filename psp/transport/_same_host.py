@@ -21,7 +21,7 @@ import trio
 from psp.buffers import SealedFile
 from psp.errors import LocalRefused
 
-from ._limits import HAND_OVER_S_MAX, HAND_OVERS_MAX
+from ._limits import ACCEPT_AGAIN_S, HAND_OVER_S_MAX, HAND_OVERS_MAX
 
 TOKEN_BYTES: Final = 32
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7)).
@@ -130,7 +130,11 @@ class HandOver:
             try:
                 task_status.started()
                 while True:
-                    sock, _ = await listener.accept()
+                    try:
+                        sock, _ = await listener.accept()
+                    except OSError:  # No descriptors left, say; readers use the network meanwhile.
+                        await trio.sleep(ACCEPT_AGAIN_S)
+                        continue
                     with sock, trio.move_on_after(HAND_OVER_S_MAX), suppress(OSError):
                         await self._pass(sock)
             finally:

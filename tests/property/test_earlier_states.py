@@ -91,11 +91,12 @@ def test_each_state_is_answered_as_it_was_also_from_an_index_made_anew(
 def test_a_state_that_never_was_is_no_question() -> None:
     for size in (0, 4):
         with pytest.raises(Invalid, match="it has 1 to 3"):
-            check_as_of(plan(size), 3, 1)
+            check_as_of(plan(size), 3, 1, 3)
 
 
 def test_under_a_floor_only_the_newest_state_is_shown() -> None:
-    assert check_as_of(plan(None), 3, 10) == 3
-    assert check_as_of(plan(3), 3, 10) == 3
+    assert check_as_of(plan(None), 3, 10, 2) == 3
+    assert check_as_of(plan(3), 3, 10, 2) == 3
+    assert check_as_of(plan(2), 3, 10, 2) == 2, "the very same rows"
     with pytest.raises(Denied, match="difference of two states"):
-        check_as_of(plan(2), 3, 10)
+        check_as_of(plan(1), 3, 10, 2)

@@ -9,6 +9,7 @@ import pytest
 
 from psp.endpoint import Exposed, Stream, method
 from psp.errors import Denied, Expired, Invalid
+from psp.rpc import CallReady
 from psp.totebox._commands import COMMANDS_MAX, commands_of, read_commands_untrusted, run_commands
 from psp.values import Value
 
@@ -51,8 +52,28 @@ class Shelf(Exposed):
     def closed(self) -> int:
         raise Denied
 
+    @method
+    def guarded(self) -> Guarded:
+        return Guarded()
+
+    @method
+    def works_for_a_stream(self) -> Stream:
+        raise AssertionError("it was not to begin")
+
     def hidden(self) -> int:
         return 1
+
+
+class Guarded(Exposed):
+    """An object that refuses whoever does not say the word."""
+
+    def check(self, call: CallReady) -> None:
+        if call.arguments != ["please"]:
+            raise Denied
+
+    @method
+    def enter(self, word: str) -> str:
+        return word
 
 
 async def run(*commands: Any) -> Value:
@@ -139,3 +160,14 @@ def test_what_is_signed_is_what_is_done() -> None:
 
 def test_as_many_commands_as_the_limit_says_are_read() -> None:
     assert len(read_commands_untrusted([["m", []]] * COMMANDS_MAX)) == COMMANDS_MAX
+
+
+async def test_an_object_on_the_way_is_asked_whether_it_takes_the_call() -> None:
+    assert await run(["guarded", []], ["enter", ["please"]]) == "please"
+    with pytest.raises(Denied):
+        await run(["guarded", []], ["enter", ["now"]])
+
+
+async def test_what_gives_a_stream_is_refused_before_it_works() -> None:
+    with pytest.raises(Invalid, match="gives a stream"):
+        await run(["works_for_a_stream", []])

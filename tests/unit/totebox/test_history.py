@@ -21,7 +21,7 @@ from psp.totebox._history_file import HistoryFile, RowsDisagree
 from psp.totebox._manifest_file import write_manifest
 from psp.totebox._service import TableObject
 
-from .conftest import OWNER, ingest, write
+from .conftest import OWNER, ingest, machine, write
 from .test_service import Bench
 
 Answer: TypeAlias = Any
@@ -156,7 +156,43 @@ async def test_what_could_not_be_remembered_is_not_said_and_not_counted(
         with pytest.raises(ArchiveError, match="disk is full"):
             await told(table, ask())
 
+        with pytest.raises(ArchiveError, match="disk is full"):
+            await told(table, ask())
+
     assert await counted(table, ALL_BUT_ONE) == [79]
+
+
+async def test_the_same_question_is_remembered_after_the_disk_was_full(
+    homes: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(HistoryFile, "add", full_disk)
+        with pytest.raises(ArchiveError, match="disk is full"):
+            await told(homes.table(TENANT), ask())
+    assert await counted(homes.table(TENANT), ask()) == [80]
+
+    later = reopened(homes)
+    try:
+        assert await is_refused(later.table(TENANT), ALL_BUT_ONE)
+    finally:
+        later.archive.close()
+
+
+async def test_a_least_value_alone_is_answered_where_an_owner_has_named_it(homes: Bench) -> None:
+    table = homes.table(replace(TENANT, operations=TENANT.operations | {Operation.MIN}))
+
+    assert await counted(table, ask(Measure(Operation.MIN, "price"))) == [Decimal("1000.00")]
+
+
+async def test_a_state_with_the_very_same_rows_may_be_asked_for_by_its_own_number(
+    homes: Bench,
+) -> None:
+    table = homes.table(TENANT)
+    first = (await told(table, ask()))["as_of"]
+    homes.archive.pair("another", machine().certificate_pem, "USER")
+
+    assert homes.archive.ledger.checkpoint.tree_size > first
+    assert (await told(table, replace(ask(), as_of=first)))["as_of"] == first
 
 
 def full_disk(*_: object) -> None:
