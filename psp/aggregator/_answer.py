@@ -9,6 +9,7 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Final
 
+from psp.capability import Operation
 from psp.endpoint import printable
 from psp.errors import QuestionError
 from psp.plan import Figure, Question, combine_all
@@ -68,7 +69,8 @@ class Answer:
     def other(self) -> Sequence[Value] | None:
         """One row over the cells that are hidden one by one; None if nothing is."""
         parts = [part for part in self.parts if part.key is None]
-        return self._row(OTHER, (OTHER,) * len(self.question.plan.group), parts) if parts else None
+        key = (OTHER,) * len(self.question.plan.group)
+        return self._row(OTHER, key, parts, is_over_all=True) if parts else None
 
     def total(self, parts: Sequence[Part] | None = None) -> dict[str, Value]:
         """The outputs, by name, over all cells or over some; shown and folded ones together.
@@ -78,7 +80,7 @@ class Answer:
         chosen = self.parts if parts is None else parts
         if not chosen:
             return dict.fromkeys(self.columns)
-        row = self._row(None, (None,) * len(self.question.plan.group), chosen)
+        row = self._row(None, (None,) * len(self.question.plan.group), chosen, is_over_all=True)
         return dict(zip(self.columns, row, strict=True))
 
     @cached_property
@@ -160,16 +162,20 @@ class Answer:
     def _replied(self) -> Iterator[Reply]:
         return (outcome.reply for outcome in self.outcomes if outcome.reply is not None)
 
-    def _row(self, member: str | None, key: Key, parts: Sequence[Part]) -> list[Value]:
-        return self.question.row(key, self._combined(parts), member=member)
+    def _row(
+        self, member: str | None, key: Key, parts: Sequence[Part], *, is_over_all: bool = False
+    ) -> list[Value]:
+        return self.question.row(key, self._combined(parts, is_over_all), member=member)
 
-    def _combined(self, parts: Sequence[Part]) -> list[Figure]:
+    def _combined(self, parts: Sequence[Part], is_over_all: bool = False) -> list[Figure]:
+        # Nobody asked for a row over several cells: what it cannot say is null there, no refusal.
+        unknown = Operation.DISTINCT if is_over_all and len(parts) > 1 else None
         measures = self.question.plan.measures
         check_currencies(parts, self.question.plan, self.members, self.terms)
         columns = zip(*(part.figures for part in parts), strict=True)
         try:
             return [
-                combine_all(measure.operation, column)
+                None if measure.operation is unknown else combine_all(measure.operation, column)
                 for measure, column in zip(measures, columns, strict=True)
             ]
         # Nobody here has a schema, so nobody knows which one is wrong.

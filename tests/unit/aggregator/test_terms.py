@@ -238,3 +238,23 @@ def test_a_wrong_file_of_rates_says_what_is_wrong(tmp_path: Path, text: str, wor
     file.write_text(text)
     with pytest.raises(EstateError, match=words):
         Rates.load(file)
+
+
+def test_counts_of_different_values_stand_alone_and_are_unknown_over_all() -> None:
+    question = plan_from_sql(
+        "select member, count(distinct buyer) as buyers from sales group by member"
+    )
+    outcomes = tuple(
+        Outcome(
+            member=name,
+            state=MemberState.ANSWERED,
+            reply=Reply(as_of=1, parts=(Part(name, (), [count]),), withheld=()),
+        )
+        for name, count in (("a", 3), ("b", 4))
+    )
+    members = {it.name: it for it in MEMBERS[:2]}
+    found = Answer(question=question, members=members, outcomes=outcomes, asked_at=NOW)
+
+    assert found.rows == [["a", 3], ["b", 4]]
+    assert found.total()["buyers"] is None
+    assert found.to_dict()["rows"]
