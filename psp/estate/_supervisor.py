@@ -59,6 +59,9 @@ def main() -> int:
     members = json.loads(sys.stdin.readline() or '{"members": []}')["members"]
     # The write end lives in this process alone, so children see its end when it is gone.
     lifeline, held = os.pipe()
+    # One processor for each archive's small matrices: numpy's library else makes room for all of
+    # them in every process, and starts threads that a fork would lose.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     load_history()
     gc.freeze()  # Collections in children must not copy the shared pages.
     children = [_fork(member, lifeline, held) for member in members]
