@@ -51,6 +51,8 @@ _WIDER: Final[Mapping[ColumnType, ColumnType]] = {
     ColumnType.DATE: ColumnType.TEXT,
     ColumnType.BOOLEAN: ColumnType.TEXT,
 }
+_CENTS: Final = 2
+_TENS_OF_CENTS: Final = re.compile(r"\.[1-9]0$")
 _FIRST_TRIES: Final = (ColumnType.INTEGER, ColumnType.DATE, ColumnType.BOOLEAN)
 
 _IDENTIFIER: Final = re.compile(
@@ -241,11 +243,15 @@ def _fits(kind: ColumnType, scale: int, cell: object) -> bool:
 
 
 def _scale_of(cell: object) -> int | None:
-    """How many digits after the point a decimal needs for this cell; None if none will do."""
+    """How many digits after the point a decimal needs for this cell; None if none will do.
+
+    12.50 is an amount in cents, though one digit would hold it: the next file has 12.55.
+    """
     if is_code(cell):
         return None
+    least = _CENTS if isinstance(cell, str) and _TENS_OF_CENTS.search(cell.strip()) else 0
     return next(
-        (n for n in range(DECIMAL_SCALE_MAX + 1) if _fits(ColumnType.DECIMAL, n, cell)), None
+        (n for n in range(least, DECIMAL_SCALE_MAX + 1) if _fits(ColumnType.DECIMAL, n, cell)), None
     )
 
 

@@ -78,7 +78,7 @@ def test_a_new_table_is_approved_by_a_person_or_by_a_policy(
     assert rows(box) == {"homes": 40}
     said = psp(*command, stdin="y\n")
     assert said.status == 0, said.err
-    assert "decimal(1)" in said.err
+    assert "decimal(2)" in said.err
     assert rows(box) == {"homes": 40, "visits": 2}
     (tmp_path / "calls.jsonl").write_text('{"id":7}\n')
     assert psp("archive", "ingest", box, "calls.jsonl", "--table", "calls", "--yes").status == 0

@@ -40,6 +40,12 @@ def test_each_column_gets_the_narrowest_type_that_holds_all_of_it(tmp_path: Path
     )
 
 
+def test_an_amount_written_in_cents_keeps_room_for_every_cent(tmp_path: Path) -> None:
+    table = propose(tmp_path, "id,rent,round\n1,1000.50,1.00\n2,1001.50,2.00\n")
+
+    assert [column.scale for column in table.columns] == [0, 2, 0]
+
+
 @pytest.mark.parametrize(
     ("cells", "found"),
     [
