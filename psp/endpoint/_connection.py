@@ -53,11 +53,10 @@ class Connection(Hearing):
         super().__init__(address, stream, tap, Local(runtime))
         self.bootstrap = Reference(self, BOOTSTRAP)
         self._around = compose(middleware)
-        # The scopes around the last caller, and when the first of them ends.
-        self._scopes: object = None
-        self._scopes_end_s = math.inf
-        # When the calls of this turn of the loop expire that have no time of their own.
+        # When the calls of this turn of the loop expire that have no time of their own, and the
+        # scopes of the callers that this holds for: none of them ends before.
         self._flusher = flusher()
+        self._scopes: object = None
         self._turn = -1
         self._turn_expires_s = 0.0
         self._unsent_questions = 0
@@ -93,26 +92,17 @@ class Connection(Hearing):
         """Ask; used by promises and references, which know what they are."""
         if self._ending is not None:
             raise fresh(self._ending)
-        # Looking the enclosing deadline up costs as much as all the rest of a call from a loop. It
-        # is looked up once for all calls from within the same scopes, unless it is near. (trio has
-        # no public name for those. One that is set later still ends the wait here, by FINISH.)
-        scopes = current_task()._cancel_status
-        if self._turn != self._flusher.turn:
-            # Calls of one turn of the loop that have no time of their own share one look at it.
-            self._turn = self._flusher.turn
-            self._turn_expires_s = trio.current_time() + CALL_S_DEFAULT
-        if scopes is not self._scopes or self._scopes_end_s < self._turn_expires_s:
-            self._scopes = scopes
-            self._scopes_end_s = trio.current_effective_deadline()
-        if timeout_s is None and self._turn_expires_s <= self._scopes_end_s:
-            expires_s = self._turn_expires_s
-            remaining_ms = _CALL_MS_DEFAULT
+        # Looking at the clock and for an enclosing deadline costs as much as all the rest of a call
+        # from a loop. Calls of one turn of the loop and from within the same scopes share one look.
+        # (trio has no public name for those. A deadline that is set later ends the wait by FINISH.)
+        if (
+            timeout_s is None
+            and self._turn == self._flusher.turn
+            and self._scopes is current_task()._cancel_status
+        ):
+            expires_s, remaining_ms = self._turn_expires_s, _CALL_MS_DEFAULT
         else:
-            now_s = trio.current_time()
-            expires_s = now_s + (CALL_S_DEFAULT if timeout_s is None else timeout_s)
-            left_ms = (min(expires_s, self._scopes_end_s) - now_s) * 1000
-            # Rounded up: an enclosing deadline must end the wait here before the subject says so.
-            remaining_ms = math.ceil(min(max(left_ms, 0), REMAINING_MS_MAX))
+            expires_s, remaining_ms = self._time_of_call(timeout_s)
         around = None if self._around is None else self._entered(method)
         try:
             question = self._core.call(
@@ -132,7 +122,8 @@ class Connection(Hearing):
         answer: Result[Any] = (Result if is_last else Kept)(self, question, expires_s)
         if accept_bytes != ACCEPT_BYTES_DEFAULT:
             self._windows[question] = accept_bytes
-        answer.around = around
+        if around is not None:
+            self._arounds[question] = around
         if 0 < self._unsent_questions < _ALMOST_TOGETHER and expires_s >= self._expiry_s:
             self._open[question] = answer  # One more of many: what `_opened` would do.
             self._unsent_questions += 1
@@ -279,6 +270,18 @@ class Connection(Hearing):
             self._sender.wake()
         elif self._unsent_questions >= QUESTIONS_TOGETHER_MAX:
             self._sender.send_now()
+
+    def _time_of_call(self, timeout_s: float | None) -> tuple[float, int]:
+        """Give when the wait for a call that leaves now ends, and how long that is."""
+        now_s, end_s = trio.current_time(), trio.current_effective_deadline()
+        expires_s = now_s + (CALL_S_DEFAULT if timeout_s is None else timeout_s)
+        if timeout_s is None and expires_s <= end_s:
+            self._turn, self._turn_expires_s = self._flusher.turn, expires_s
+            self._scopes = current_task()._cancel_status
+            return expires_s, _CALL_MS_DEFAULT
+        left_ms = (min(expires_s, end_s) - now_s) * 1000
+        # Rounded up: an enclosing deadline must end the wait here before the subject says so.
+        return expires_s, math.ceil(min(max(left_ms, 0), REMAINING_MS_MAX))
 
     def _take(self) -> bytes:
         self._unsent_questions = 0

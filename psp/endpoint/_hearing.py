@@ -91,6 +91,8 @@ class Hearing:
         self._received_bytes = 0
         # Of streams that were landing, what came through the control buffer all the same.
         self.unlanded_bytes = 0
+        # The middleware to leave when these questions have ended.
+        self._arounds: dict[QuestionId, AbstractContextManager[object]] = {}
         # Where the answers of these questions go, if they are streams.
         self._targets: dict[QuestionId, Landing] = {}
         self._returns = self._round_trips = 0
@@ -233,12 +235,11 @@ class Hearing:
             answer = answers.pop(question, None)
             if answer is None:
                 continue
-            if status != VALUE or answer.around is not None or self._windows or self._targets:
+            if status != VALUE or self._arounds or self._windows or self._targets:
                 self._keep(answer, payload if status == VALUE else self._held(answer, event))
                 continue
             # The hot path: what `_keep` does, without it.
-            answer.payload = payload
-            answer.is_done = True
+            answer.payload, answer.is_done = payload, True
             for task in answer.waiters:
                 reschedule(task)
             answer.waiters = ()
@@ -310,11 +311,10 @@ class Hearing:
             self._windows.pop(answer.question, None)
         if self._targets:
             self._targets.pop(answer.question, None)
+        if self._arounds and (around := self._arounds.pop(answer.question, None)) is not None:
+            payload = left(around, payload)
         answer.payload = payload
         answer.is_done = True
-        if answer.around is not None:
-            answer.payload = left(answer.around, payload)
-            answer.around = None
         for task in answer.waiters:
             reschedule(task)
         answer.waiters = ()

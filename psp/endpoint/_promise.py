@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
@@ -45,7 +44,7 @@ class Result(Generic[T_co]):
     """A plain answer that may not be there yet: await it. Nothing else can be done with it, so the
     subject forgets it as soon as it is sent."""
 
-    __slots__ = ("_asking", "around", "expires", "is_done", "payload", "question", "waiters")
+    __slots__ = ("_asking", "expires", "is_done", "payload", "question", "waiters")
 
     # For the connection, which fills it in:
     payload: Any
@@ -54,8 +53,6 @@ class Result(Generic[T_co]):
     """Tasks that wait: one, nearly always."""
     expires: float
     """When the controller stops waiting, in trio's time."""
-    around: AbstractContextManager[object] | None
-    """The middleware to leave when it is done."""
 
     def __init__(self, asking: Asking, question: QuestionId, expires: float) -> None:
         self._asking = asking
@@ -63,7 +60,7 @@ class Result(Generic[T_co]):
         self.expires = expires
         self.is_done = False
         self.waiters = ()
-        self.around = self.payload = None
+        self.payload = None
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         if self.is_done:

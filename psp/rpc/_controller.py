@@ -77,7 +77,7 @@ class Controller(ControllerInbox):
     def __init__(self, *, limits: Limits = INITIAL_LIMITS, features: Sequence[str] = ()) -> None:
         super().__init__()
         # By reference, while it is held: the bytes of calls that were made on it before.
-        self._templates: dict[Target, dict[tuple[str, int, int], Template]] = {}
+        self._templates: dict[int, dict[tuple[str, int, int], Template]] = {}
         self._writer.write(
             (CONTROLLER_HELLO, [VERSION], raised_limits(limits), list(features)),
         )
@@ -99,9 +99,9 @@ class Controller(ControllerInbox):
                 " Present a shorter chain"
             )
         self._check_open()
-        question = QuestionId(self._last_question + 1)
+        question = self._next_question
         self._writer.write((PRESENT, question, token))
-        self._last_question = question
+        self._next_question = next(self._ids)
         self._questions[question] = AWAITING
         self.open_questions += 1
         return question
@@ -136,21 +136,22 @@ class Controller(ControllerInbox):
         """
         if self._has_ended or self._going_away or self._finished or self._released:
             self._check_open()
-        question = QuestionId(self._last_question + 1)
+        question = self._next_question
         flags = (FLAG_NO_RESULT if no_result else 0) | (FLAG_NO_PIPELINING if no_pipelining else 0)
         template = None
         if (
-            not arguments
+            isinstance(target, int)
+            and not arguments
             and accept_bytes == ACCEPT_BYTES_DEFAULT
             and invocation is None
-            and target in self._templates
+            and (templates := self._templates.get(target)) is not None
         ):
             # A hot loop asks the same again and again: only the question's id is new.
             try:
-                template = self._templates[target].get((method, remaining_ms, flags))
+                template = templates.get((method, remaining_ms, flags))
             except TypeError:
                 template = None  # Not hashable, so not sendable either: it is refused below.
-        if template is not None:
+        if template is not None and question < template.end:
             self._writer.write_like(template, question)
         else:
             # fmt: off
@@ -158,7 +159,7 @@ class Controller(ControllerInbox):
                 question, target, method, arguments, remaining_ms, accept_bytes, flags, invocation
             )
             # fmt: on
-        self._last_question = question
+        self._next_question = next(self._ids)
         self._questions[question] = AWAITING_LAST if no_pipelining else AWAITING
         self.open_questions += 1
         if accept_bytes != ACCEPT_BYTES_DEFAULT:
@@ -203,7 +204,9 @@ class Controller(ControllerInbox):
             templates = self._templates.setdefault(target, {})
             if len(templates) == _SHAPES_MAX:
                 templates.clear()
-            templates[method, remaining_ms, flags] = self._writer.write_template(frame)
+            template = self._writer.write_template(frame)
+            if template is not None:
+                templates[method, remaining_ms, flags] = template
         else:
             self._writer.write_short(frame)
 
@@ -216,9 +219,9 @@ class Controller(ControllerInbox):
         Raises:
             LocalProtocolError: The question was never asked.
         """
-        if not 0 < question <= self._last_question:
+        if not 0 < question < self._next_question:
             raise LocalProtocolError(
-                f"question {question} was never asked; the last one is {self._last_question}"
+                f"question {question} was never asked; the next one is {self._next_question}"
             )
         state = self._forget(question)
         if state is None:
@@ -233,7 +236,7 @@ class Controller(ControllerInbox):
         Raises:
             LocalProtocolError: Not a number of bytes, or the question was never asked.
         """
-        if not 0 < size <= ID_MAX or not 0 < question <= self._last_question:
+        if not 0 < size <= ID_MAX or not 0 < question < self._next_question:
             raise LocalProtocolError(f"credit of {size} bytes for question {question}; check both")
         left = self._credits.get(question)
         if left is not None and not self._has_ended:
@@ -266,13 +269,13 @@ class Controller(ControllerInbox):
         # FINISH and RELEASE leave last: a call made before them may need what they give up.
         if self._finished or self._released:
             self._write_batches()
-        self._last_sent = self._last_question
+        self._last_sent = self._next_question - 1
         return self._writer.take()
 
     @property
-    def next_question(self) -> int:
+    def next_question(self) -> QuestionId:
         """The id that the next question will have."""
-        return self._last_question + 1
+        return self._next_question
 
     @property
     def waiting_bytes(self) -> int:

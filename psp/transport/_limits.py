@@ -49,11 +49,11 @@ BULK_BYTES_TOGETHER: Final = 1024 * KIB
 """What leaves of streams in larger pieces before others have a turn: 0.4 ms at 2.5 GB/s. A slower
 line does not take so much at once."""
 
-SHORT_WAIT_S: Final = 0.0015
+SHORT_WAIT_S: Final = 0.004
 """From one wait of the loop to the next, work included: on a slow virtual machine a null call takes
-0.3 ms when both ends sleep, and a chain of ten calls 0.9 ms."""
+0.3 ms when both ends sleep, a chain of ten calls 0.9 ms, and a hundred tasks come round in 2 ms."""
 
-LOOK_S_MAX: Final = 0.0005
+LOOK_S_MAX: Final = 0.001
 """How long the loop looks before it sleeps, where the last waits were short: what a subject needs
 for a chain of ten calls there. Whatever else happens waits so long at most."""
 

@@ -12,7 +12,14 @@ from psp.values import Value, from_ext
 
 from ._fields import TARGET
 from ._frames import CHUNK, Frame, FrameShape, Places, Role, receivable_by
-from ._layout import CHUNK_HEAD_BYTES, CHUNK_HEADER, HEADER, HEADER_BYTES, PROMISED_EXT
+from ._layout import (
+    CHUNK_HEAD_BYTES,
+    CHUNK_HEADER,
+    HEADER,
+    HEADER_BYTES,
+    KIND_END,
+    PROMISED_EXT,
+)
 from ._limits import (
     BODY_BYTES_MAX,
     BODY_BYTES_SMALL,
@@ -22,11 +29,16 @@ from ._limits import (
     NODES_MAX,
     PROMISED_BYTES_MAX,
 )
+from ._repeats import repeats_untrusted
 from ._value import Promised, ValueFault, check_value
 
 _FED_BYTES_MAX: Final = 4 * 1024
 """A chunk up to here is read through the decoder that was fed with its neighbours; a larger one is
 cut out, and what follows it is fed anew. Feeding after each small one would be quadratic."""
+
+_REPEAT_TRIES: Final = 2
+"""How often repeats are looked for in vain in what came together, before they are not any more.
+A look costs a tenth of what reading a frame does."""
 
 
 def _to_map(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -237,6 +249,7 @@ class FrameReader:
         unpacker: msgpack.Unpacker | None = None
         start = base = 0
         size = len(data)
+        tries = _REPEAT_TRIES
         is_plain, rows = self._receivable
         length_at = HEADER.unpack_from
         try:
@@ -271,6 +284,18 @@ class FrameReader:
                             raise MalformedFrame(f"a body of {length} bytes is not one value")
                         if not is_plain(places):
                             places = _checked(places, rows)
+                        elif tries and data.startswith(data[start : start + KIND_END], end):
+                            numbers = repeats_untrusted(data, start, end)
+                            tries += 1 if numbers else -1
+                            if numbers:
+                                unpacker.read_bytes(len(numbers) * (end - start))
+                                end += len(numbers) * (end - start)
+                                start = end
+                                yield places
+                                kind, _, *others = places
+                                for number in numbers:
+                                    yield [kind, number, *others]
+                                continue
                 start = end
                 yield places
         except (ValueError, TypeError, msgpack.UnpackException) as exc:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
 
 import msgpack
 
@@ -11,17 +12,27 @@ from psp.errors import LimitExceeded, LocalProtocolError
 from psp.values import Value, to_ext
 
 from ._frames import CHUNK
-from ._layout import CHUNK_HEADER, HEADER, HEADER_BYTES, PROMISED_EXT
+from ._layout import CHUNK_HEADER, HEADER, HEADER_BYTES, KIND_END, NUMBER_FORMS, PROMISED_EXT
 from ._limits import BODY_BYTES_MAX, CHUNK_HEADER_BYTES, PROMISED_BYTES_MAX
 from ._value import Promised, ValueFault, check_arguments, check_value, compose
 
 _SHORT_HEADERS: Final = tuple(map(HEADER.pack, range(1024)))
 
-_KIND_BYTES: Final = 2
-"""What comes before a frame's number: the list's own byte, and the kind."""
 
-Template: TypeAlias = tuple[bytes, bytes]
-"""The bytes of a frame before its number, and those after."""
+class Template(NamedTuple):
+    """A frame whose number alone is still to come.
+
+    Attributes:
+        pack: Makes the frame of what stands before the number, the number, and what follows it.
+        end: The first number that needs more bytes than this one has for it.
+    """
+
+    pack: Callable[[bytes, int, bytes], bytes]
+    head: bytes
+    tail: bytes
+    size: int
+    end: int
+
 
 _KEPT_BYTES_MAX: Final = 16 * 1024
 """A packer keeps its buffer at the largest size it ever had. After a body above this it is
@@ -106,6 +117,15 @@ def chunk_frame(question: int, data: memoryview) -> bytes:
     return chunk_head(question, len(data)) + data
 
 
+def _template(frame: bytes) -> Template | None:
+    form = NUMBER_FORMS.get(frame[KIND_END])
+    if form is None:
+        return None
+    head, tail = frame[: KIND_END + 1], frame[KIND_END + 1 + form.size :]
+    whole = Struct(f">{len(head)}s{form.format[1:]}{len(tail)}s")
+    return Template(whole.pack, head, tail, len(frame), 1 << 8 * form.size)
+
+
 class FrameWriter:
     """Frames on their way out: packed one by one, sent together.
 
@@ -149,20 +169,19 @@ class FrameWriter:
         self.waiting_bytes += HEADER_BYTES + size
         self._waiting += (_SHORT_HEADERS[size], body)
 
-    def write_template(self, fields: Sequence[object]) -> Template:
-        """Do as `write_short`, and give what repeats it: all but the number after the kind."""
+    def write_template(self, fields: Sequence[object]) -> Template | None:
+        """Do as `write`, and give what repeats it with another number after the kind: None if the
+        number is too short to have many like it, or too long."""
         body = self.pack(fields)
         self.add(body)
-        number: bytes = self._packer.pack(fields[1])
-        return body[:_KIND_BYTES], body[_KIND_BYTES + len(number) :]
+        return _template(HEADER.pack(len(body)) + body)
 
     def write_like(self, template: Template, number: int) -> None:
-        """Write an earlier frame again, with another number: half of what packing it costs."""
-        head, tail = template
-        written: bytes = self._packer.pack(number)
-        size = len(head) + len(written) + len(tail)
-        self.waiting_bytes += HEADER_BYTES + size
-        self._waiting += (_SHORT_HEADERS[size], head, written, tail)
+        """Write an earlier frame again, with another number, below the template's end: a third of
+        what packing it costs."""
+        pack, head, tail, size, _ = template
+        self.waiting_bytes += size
+        self._waiting.append(pack(head, number, tail))
 
     def take(self) -> bytes:
         """Give all waiting frames as one piece: one send, not one for each frame."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import pytest
 import trio
@@ -34,9 +36,9 @@ from psp.errors import (
     Overloaded,
 )
 from psp.rpc import CallReady
-from psp.transport import MachineKey, Peer, Pin, check_certificate_untrusted
+from psp.transport import MachineKey, Peer, Pin, Tap, check_certificate_untrusted
 from psp.values import Value
-from psp.wire import INITIAL_LIMITS
+from psp.wire import CALL, INITIAL_LIMITS, FrameReader, Role
 
 AGGREGATOR = MachineKey(Ed25519PrivateKey.generate())
 TOTEBOX = MachineKey(Ed25519PrivateKey.generate())
@@ -135,7 +137,7 @@ async def _two() -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Ledger, Connection]]:
+async def connected(tap: Tap | None = None) -> AsyncIterator[tuple[Ledger, Connection]]:
     ledger, log = Ledger(), list[str]()
 
     def present(_peer: Peer, _token: bytes) -> Exposed:
@@ -157,7 +159,7 @@ async def connected() -> AsyncIterator[tuple[Ledger, Connection]]:
             )
         )
         address = Address(ARCHIVE_ID, host, port, TOTEBOX.certificate_pem, "98004")
-        async with connect(address, key=AGGREGATOR) as connection:
+        async with connect(address, key=AGGREGATOR, tap=tap) as connection:
             yield ledger, connection
         nursery.cancel_scope.cancel()
     assert not any(ROW in line for line in log)
@@ -348,13 +350,21 @@ async def test_a_handler_that_falls_apart_when_cancelled_takes_nobody_along() ->
 
 
 async def test_a_deadline_that_was_moved_counts_from_where_it_is() -> None:
-    async with connected() as (_, connection):
-        with trio.CancelScope(deadline=trio.current_time() + 5) as scope:
-            assert await connection.bootstrap.call("add", 1, 1) == 2
-            before = connection._scopes_end_s
-            scope.deadline += 10
-            assert await connection.bootstrap.call("add", 1, 1) == 2
-            assert connection._scopes_end_s == before + 10
+    given_ms: list[int] = []
+
+    def tap(way: Literal["in", "out"], data: bytes) -> None:
+        if way == "out":
+            frames = FrameReader(Role.SUBJECT).receive_untrusted(data)
+            given_ms.extend(frame[5] for frame in frames if frame[0] == CALL)
+
+    async with connected(tap) as (_, connection):
+        with trio.CancelScope() as scope:
+            for left_s in (math.inf, 5, 15, math.inf, 10):
+                scope.deadline = trio.current_time() + left_s
+                assert await connection.bootstrap.call("add", 1, 1) == 2
+
+    assert given_ms[0] == given_ms[3] == 30_000
+    assert given_ms[1] <= 5_000 < given_ms[4] <= 10_000 < given_ms[2] <= 15_000
 
 
 async def test_a_callers_slip_is_refused_here_and_ends_no_connection() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -18,6 +19,7 @@ from psp.wire import (
     END,
     FINISH,
     FRAMES,
+    RETURN,
     FrameReader,
     FrameShape,
     FrameWriter,
@@ -159,6 +161,64 @@ def test_frames_do_not_depend_on_how_the_bytes_were_cut(cuts: set[int]) -> None:
     assert pieces == whole
 
 
+def read(pieces: list[bytes]) -> tuple[list[Places], bool]:
+    """The frames of pieces that come one after the other, and whether one was malformed."""
+    reader, frames = FrameReader(Role.CONTROLLER), list[Places]()
+    try:
+        for piece in pieces:
+            for frame in reader.receive_untrusted(piece):
+                frames.append(frame)
+    except MalformedFrame:
+        return frames, True
+    return frames, False
+
+
+NUMBERS = st.sampled_from([0, 1, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**63])
+# The number also in more bytes than it needs: MessagePack allows that, and so does this reader.
+WIDTHS = st.sampled_from([None, ">BB", ">BH", ">BI", ">BQ"])
+MARKS = {">BB": 0xCC, ">BH": 0xCD, ">BI": 0xCE, ">BQ": 0xCF}
+ANSWERS = st.sampled_from([None, None, None, True, 7, "x", [], ["x"], {"k": 1}])
+
+
+def answer(number: int, width: str | None, status: int, payload: object) -> bytes:
+    """One RETURN with its length, its number written in a form of the test's own choice."""
+    packed: bytes = msgpack.packb(number)
+    if width is not None and number < 1 << 8 * (struct.calcsize(width) - 1):
+        packed = struct.pack(width, MARKS[width], number)
+    body = b"\x94" + bytes([RETURN]) + packed + bytes([status]) + msgpack.packb(payload)
+    framed: bytes = struct.pack(">I", len(body)) + body
+    return framed
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *(NUMBERS, WIDTHS, st.sampled_from([0, 0, 0, 1, 9]), ANSWERS),
+            *(st.integers(1, 5), st.integers(-1, 1)),
+        ),
+        max_size=8,
+    )
+)
+def test_frames_that_repeat_are_read_as_each_is_alone(
+    runs: list[tuple[int, str | None, int, object, int, int]],
+) -> None:
+    frames = [
+        answer(max(number + step * at, 0), width, status, payload)
+        for number, width, status, payload, times, step in runs
+        for at in range(times)
+    ]
+    assert read([b"".join(frames)]) == read(frames)
+
+
+def test_a_run_is_read_with_each_number_it_brings() -> None:
+    numbers = [300, 301, 7_000, 65_535, 65_536, 65_537, 2**32 - 1]
+    run = b"".join(answer(number, None, 0, None) for number in numbers)
+
+    read = list(FrameReader(Role.CONTROLLER).receive_untrusted(run))
+
+    assert read == [[RETURN, number, 0, None] for number in numbers]
+
+
 def chunks() -> bytes:
     """Chunks of all sizes: read through the decoder, and cut out past it."""
     writer = FrameWriter()
@@ -199,16 +259,6 @@ def test_arguments_arrive_as_they_left(arguments: list[object], path: list[str |
 def test_any_stream_is_frames_until_it_is_malformed_however_cut(
     data: bytes, cuts: set[int]
 ) -> None:
-    def read(pieces: list[bytes]) -> tuple[list[Places], bool]:
-        reader, frames = FrameReader(Role.CONTROLLER), list[Places]()
-        try:
-            for piece in pieces:
-                for frame in reader.receive_untrusted(piece):
-                    frames.append(frame)
-        except MalformedFrame:
-            return frames, True
-        return frames, False
-
     places = sorted({0, len(data)} | {cut for cut in cuts if cut < len(data)})
     assert read([data]) == read([data[start:end] for start, end in pairwise(places)])
 
