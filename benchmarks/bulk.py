@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Final, NamedTuple
 
-from benchmarks._contest import Contestant, Duel, Spread, Task, alternate, hall
+from benchmarks._contest import CIPHER, Contestant, Duel, Spread, Task, alternate, hall
 from benchmarks._report import Bar, Report
 from benchmarks._versions import in_force
 from benchmarks.peers import bulk_flight, bulk_grpc
@@ -71,6 +71,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
         _measure_query(ours, peers["flight"], effort, report)
         _measure_stream(ours, effort, report)
         report.limits["effort"] = effort._asdict()
+    report.limits["cipher"] = CIPHER
     report.limits["batch_bytes"] = {
         "flight": bulk_flight.BATCH_BYTES,
         "grpc": bulk_grpc.MESSAGE_BYTES,

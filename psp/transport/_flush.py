@@ -90,8 +90,16 @@ class Flusher(trio.abc.Instrument):
             self._epoll = None
             trio.lowlevel.remove_instrument(self)
 
+    def look_for_room(self, fd: int, is_wanted: bool) -> None:
+        """Look also, or no longer, whether this socket takes more: who waits for that would
+        otherwise wait out every look for something to read."""
+        assert self._epoll is not None
+        events = select.EPOLLIN | select.EPOLLOUT if is_wanted else select.EPOLLIN
+        with suppress(OSError, ValueError):  # Closed meanwhile, which its users notice.
+            self._epoll.modify(fd, events)
+
     def _look(self, until_s: float) -> None:
-        """Look for something to read, without sleeping. In vain: do so half as often."""
+        """Look for something to do, without sleeping. In vain: do so half as often."""
         assert self._epoll is not None
         while not self._epoll.poll(0):
             if self._clock() >= until_s:

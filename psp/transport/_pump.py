@@ -265,11 +265,14 @@ class Sender:
 
     async def _wait_for_kernel(self) -> None:
         self._bulk_bytes = 0
+        fd = self._stream.fileno()
+        self._flusher.look_for_room(fd, True)
         with trio.move_on_after(UNREAD_S_MAX) as scope:
             try:
                 await self._stream.wait_writable()
             except trio.ClosedResourceError:
                 self._give_up()
+        self._flusher.look_for_room(fd, False)
         if scope.cancelled_caught:
             self._give_up()
 

@@ -75,6 +75,37 @@ async def test_a_loop_whose_waits_are_short_looks_and_finds(
     assert flush._short_waits > SHORT_WAITS_MIN
 
 
+async def test_who_waits_for_room_is_looked_for_too(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    clock = Clock()
+    clock.step_s = LOOK_S_MAX / 100  # So a look in vain is a hundred looks at the clock.
+    flush = Flusher(clock=clock)
+    fd = ends[0].fileno()  # It has room, and nothing to read.
+    flush.join(fd)
+    flush.look_for_room(fd, True)
+    wait_often(flush, clock, SHORT_WAITS_MIN + 20, apart_s=SHORT_WAIT_S / 4)
+    found = clock.looks
+    flush.look_for_room(fd, False)
+    wait_often(flush, clock, SHORT_WAITS_MIN, apart_s=SHORT_WAIT_S / 4)
+    flush.leave(fd)
+    assert found == SHORT_WAITS_MIN + 20
+    assert clock.looks > found + 100
+
+
+async def test_a_socket_that_was_closed_is_not_looked_for(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    flush = Flusher()
+    fd = ends[0].fileno()
+    flush.join(fd)
+    ends[0].close()
+    flush.look_for_room(fd, True)
+    flush.look_for_room(-1, True)
+    flush.leave(fd)
+    assert flush.turn == 0
+
+
 async def test_each_look_in_vain_makes_the_next_one_half_as_likely(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
