@@ -18,7 +18,7 @@ from psp.errors import ArchiveError
 from psp.ledger import Ledger
 
 from ._assets import write_durably
-from ._entries import STATE, encode_entry
+from ._entries import STATE, asked_facts, encode_entry
 from ._ingest import disk_errors
 from ._manifest import Manifest, State
 from ._manifest_file import write_manifest
@@ -35,9 +35,20 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
 
 
 def change_state_untrusted(
-    archive: Archive, statement: bytes, *, operator: str, now: datetime
+    archive: Archive,
+    statement: bytes,
+    *,
+    operator: str,
+    now: datetime,
+    allowed: frozenset[bytes] | None = None,
+    asked: Mapping[str, str] | None = None,
 ) -> int:
     """Follow a signed transition; return the place of its entry.
+
+    Args:
+        allowed: The public keys that may have signed it; by default the owner's root keys and
+            those of machines that are paired as ADMIN.
+        asked: The call under a grant that brings it, for the entry.
 
     Raises:
         CapabilityError: Nobody signed it who may, or it is not the next one.
@@ -51,7 +62,7 @@ def change_state_untrusted(
         archive_id=manifest.archive_id,
         number=manifest.transitions,
         before=manifest.state.value,
-        allowed=_administrators(archive),
+        allowed=_administrators(archive) if allowed is None else allowed,
     )
     following = {state.value: state for state in TRANSITIONS[manifest.state]}
     if said.after not in following:
@@ -66,6 +77,7 @@ def change_state_untrusted(
         "number": said.number,
         "signer": said.signer.hex(),
         "statement": statement.hex(),
+        **asked_facts(asked),
     }
     with disk_errors(f"the archive {manifest.name!r} was not changed", ArchiveError):
         place = archive.record(encode_entry(STATE, now, facts))
