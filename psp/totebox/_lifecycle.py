@@ -6,6 +6,7 @@ undone. It can only be the last entry: an archive whose manifest could not follo
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -70,6 +71,7 @@ def change_state_untrusted(
             f"the archive {manifest.name!r} is {manifest.state.value}, and cannot become"
             f" {said.after!r}; it can become {' or '.join(following) or 'nothing else'}."
         )
+    after = replace(manifest, state=following[said.after], transitions=said.number)
     facts = {
         "operator": operator,
         "before": said.before,
@@ -77,11 +79,11 @@ def change_state_untrusted(
         "number": said.number,
         "signer": said.signer.hex(),
         "statement": statement.hex(),
+        "manifest": hashlib.sha256(write_manifest(after).encode()).hexdigest(),
         **asked_facts(asked),
     }
     with disk_errors(f"the archive {manifest.name!r} was not changed", ArchiveError):
         place = archive.record(encode_entry(STATE, now, facts))
-    after = replace(manifest, state=following[said.after], transitions=said.number)
     archive.manifest = after  # Before the disk is asked: it holds from its entry on.
     try:
         _write(archive.directory, after)
