@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -40,6 +41,15 @@ _STYLES: Final = {
     Became.UNREACHABLE: "bold red",
     Became.LATE: "bold yellow",
 }
+_WORDS: Final = {
+    "state": "{after}, was {before}",
+    "unchanged": "nothing to do",
+    "audited": "{worst}: {assets_read} of {assets_sealed} originals, {tree_size} entries",
+    "ingested": "{rows} rows into {table}",
+    "document": "{bytes} bytes sealed",
+}
+"""How each kind of entry is told; what is not in it stands as a question mark."""
+
 _WORDS_CHARACTERS_MAX: Final = 300
 
 
@@ -185,18 +195,15 @@ def _give(seen: CommandReport, telling: Telling) -> None:
 
 def _show_preview(seen: CommandReport, say: Any) -> None:
     say(f"{seen.command.name} · {_members(len(seen.outcomes))} · key {seen.key}", soft_wrap=True)
-    rows = [
-        (one, one.foreseen.would, one.foreseen.right) if one.foreseen else (one, one.cause, "")
-        for one in seen.outcomes
-    ]
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     for heading in ("member", "would", "by the right to"):
         grid.add_column(heading, overflow="fold")
-    for one, would, right in rows:
+    for one in seen.outcomes:
+        would = one.foreseen.would if one.foreseen else f"{one.became.value}: {one.cause}"
         grid.add_row(
             neutral(one.member),
             Text(neutral(would, _WORDS_CHARACTERS_MAX), style=_STYLES[one.became]),
-            neutral(right, _WORDS_CHARACTERS_MAX),
+            neutral(one.foreseen.right, _WORDS_CHARACTERS_MAX) if one.foreseen else "",
         )
     say(grid)
 
@@ -211,8 +218,8 @@ def _show_done(report: CommandReport) -> None:
         grid.add_row(neutral(one.member), became, neutral(words, _WORDS_CHARACTERS_MAX))
     out().print(grid)
     well = sum(one.is_done for one in report.outcomes)
-    out().print(Text(f"{well} of {_members(len(report.outcomes))} have done it", style="bold"))
-    if not report.is_done:
+    out().print(Text(f"{well} of {len(report.outcomes)} done", style="bold"))
+    if any(one.became in (Became.UNREACHABLE, Became.LATE) for one in report.outcomes):
         out().print(
             f"Try again within a day, with the same words and --key {report.key}: nothing is done"
             " twice",
@@ -222,14 +229,13 @@ def _show_done(report: CommandReport) -> None:
 
 def _what(one: CommandOutcome) -> str:
     assert one.done is not None
-    told = (f"{name.replace('_', ' ')} {_fact(value)}" for name, value in one.done.facts.items())
-    return f"entry {one.done.entry}: {', '.join(told)}"
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{part}: {found}" for part, found in value.items()) or "none"
-    return str(value)
+    facts = defaultdict(lambda: "?", one.done.facts)
+    words = _WORDS.get(one.done.kind, "done").format_map(facts)
+    parts = facts["findings_by_part"]
+    found = parts.items() if isinstance(parts, dict) else ()
+    return "; ".join(
+        [f"{words}, entry {one.done.entry}", *(f"{part}: {grave}" for part, grave in found)]
+    )
 
 
 def _count(seen: CommandReport) -> str:
