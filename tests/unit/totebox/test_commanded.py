@@ -368,6 +368,14 @@ async def test_a_key_that_may_be_forgotten_is_refused_for_ever(box: Path) -> Non
     assert len(served.logged) == 0
 
 
+async def test_an_old_key_is_refused_also_where_nothing_was_done_under_it(served: Served) -> None:
+    for preview in (True, False):
+        with pytest.raises(Invalid, match="made over 24 hours ago"):
+            await served.grant().do("audit", {}, key(START_S - COMMAND_KEPT_S), preview)
+    done = await served.grant().do("audit", {}, key(START_S - COMMAND_KEPT_S + 1))
+    assert done["repeated"] is False
+
+
 async def test_a_key_of_the_future_is_refused(served: Served) -> None:
     with pytest.raises(Invalid, match="of the future: 31 seconds"):
         await served.grant().do("audit", {}, key(START_S + 31))
