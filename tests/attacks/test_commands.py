@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ import trio
 
 from psp.aggregator import CommandReport, FleetCommand, open_fleet
 from psp.capability import CommandKey, Scope, issue, sign_transition
-from psp.endpoint import Address, connect
+from psp.endpoint import Address, Promise, Reference, connect
 from psp.errors import CallFailed, Denied, Expired, Invalid
 from psp.estate import ADMINISTRATOR, OWNER, Estate, create_estate, draft_estate
 from psp.totebox import Archive, State, manifest_of, serve_archive
 from psp.totebox._clocks import Clocks, read_clocks
 from psp.totebox._service import Desk
 from psp.transport import MachineKey
+from psp.values import Value
 
 WINDOW_S = 15 * 60
 
@@ -94,9 +95,9 @@ class House:
             yield
             nursery.cancel_scope.cancel()
 
-    async def tell(self, command: FleetCommand) -> CommandReport:
+    async def tell(self, command: FleetCommand, *, key: CommandKey | None = None) -> CommandReport:
         async with open_fleet(self.estate.roster, tenant="admin") as fleet:
-            return await fleet.do(command)
+            return await fleet.do(command, key=key or fresh())
 
     async def replay(
         self,
@@ -188,6 +189,36 @@ async def test_a_command_that_was_carried_is_worth_nothing_when_the_grant_has_en
             assert isinstance(refused.value, Denied)
     assert house.commanded() == [("suspend", str(told.key))]
     assert manifest_of(house.box).state is State.SUSPENDED
+
+
+async def test_a_command_whose_connection_ends_before_its_answer_is_done_once(
+    house: House, tmp_path: Path
+) -> None:
+    """Cut after any number of the caller's steps; the fleet then asks with the same key."""
+    keys = [fresh() for _ in range(6)]
+    async with house.served():
+        for steps, key in enumerate(keys):
+            rent = tmp_path / "more.csv"
+            rent.write_text(f"id,rent\n{100 + steps},5\n")
+            command = FleetCommand.append(rent, table="flats")
+            async with connect(house.address, key=house.machine()) as connection:
+                grant = connection.present(house.token())
+                arguments = dict(command.arguments)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_wait_in_vain, grant, arguments, key)
+                    for _ in range(4**steps):
+                        await trio.lowlevel.checkpoint()
+                    nursery.cancel_scope.cancel()
+            told = await house.tell(command, key=key)
+            assert told.outcomes[0].is_done, told.outcomes[0].cause
+    assert house.commanded() == [("append", str(key)) for key in keys]
+
+
+async def _wait_in_vain(
+    grant: Promise[Reference], arguments: dict[str, Value], key: CommandKey
+) -> None:
+    with suppress(CallFailed):
+        await grant.call("do", "append", arguments, key.to_bytes(), False, b"")
 
 
 async def test_a_captured_archive_gets_a_signature_for_itself_alone(house: House) -> None:

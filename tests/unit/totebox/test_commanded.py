@@ -215,6 +215,19 @@ async def test_the_same_key_gives_the_same_outcome_and_has_no_second_effect(
     assert again["repeated"] is late["repeated"] is True
 
 
+async def test_of_attempts_side_by_side_one_does_it(served: Served) -> None:
+    used, told = key(), list[dict[str, Any]]()
+
+    async def attempt() -> None:
+        told.append(await command(served.grant(), "append", rows_file(), used))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(attempt)
+    assert sorted(one["repeated"] for one in told) == [False, True, True, True, True]
+    assert len({one["entry"] for one in told}) == len(served.commanded()) == 1
+
+
 async def test_a_key_is_remembered_by_the_ledger_where_the_file_has_forgotten_it(
     box: Path,
 ) -> None:
