@@ -14,8 +14,9 @@ from psp.endpoint import Portal
 
 from ._answer import Answer
 from ._coming import AsyncioComing, BlockingComing, Coming
+from ._command import CommandReport, FleetCommand
 from ._doctor import Diagnosis
-from ._fleet import AskOptions, TrioFleet, open_fleet
+from ._fleet import AskOptions, CommandOptions, TrioFleet, open_fleet
 from ._limits import DEADLINE_S
 from ._reconcile import Reconciled, Reconciliation
 from ._roster import Roster
@@ -113,6 +114,14 @@ class BlockingFleet:
         status = partial(self._fleet.status, deadline_s=deadline_s, members=members)
         return self._portal.run(status)
 
+    def foresee(self, command: FleetCommand, **options: Unpack[CommandOptions]) -> CommandReport:
+        """Ask what a command would do; as `TrioFleet.foresee`."""
+        return self._portal.run(partial(self._fleet.foresee, command, **options))
+
+    def do(self, command: FleetCommand, **options: Unpack[CommandOptions]) -> CommandReport:
+        """Have members do something, each once for its key; as `TrioFleet.do`."""
+        return self._portal.run(partial(self._fleet.do, command, **options))
+
     def examine(self, *, deadline_s: float = DEADLINE_S, members: str = "") -> list[Diagnosis]:
         """Try each step that a question needs; as `TrioFleet.examine`."""
         return self._portal.run(
@@ -154,6 +163,18 @@ class AsyncFleet:
         """Ask members how they are; as `TrioFleet.status`."""
         status = partial(self._fleet.status, deadline_s=deadline_s, members=members)
         return await (self._portal.arun(status) if self._portal else status())
+
+    async def foresee(
+        self, command: FleetCommand, **options: Unpack[CommandOptions]
+    ) -> CommandReport:
+        """Ask what a command would do; as `TrioFleet.foresee`."""
+        foresee = partial(self._fleet.foresee, command, **options)
+        return await (self._portal.arun(foresee) if self._portal else foresee())
+
+    async def do(self, command: FleetCommand, **options: Unpack[CommandOptions]) -> CommandReport:
+        """Have members do something, each once for its key; as `TrioFleet.do`."""
+        do = partial(self._fleet.do, command, **options)
+        return await (self._portal.arun(do) if self._portal else do())
 
     async def examine(
         self, *, deadline_s: float = DEADLINE_S, members: str = ""

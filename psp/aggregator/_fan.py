@@ -49,7 +49,7 @@ class Fan:
         """Ask every line, and give one outcome for each, in their order.
 
         Args:
-            ask: Only reads: it may be repeated.
+            ask: May be repeated: it only reads, or it carries a command's key.
             deadline_s: Each member's, from now on.
             on_outcome: Called with each outcome as it comes.
         """

@@ -7,15 +7,18 @@ key of an archive.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import trio
 
+from psp.capability import CommandKey
 from psp.endpoint import Statistics, connect
 from psp.errors import CallFailed, Invalid, QuestionError, TooFewAnswered
 from psp.plan import Question, plan_from_sql
@@ -23,9 +26,10 @@ from psp.transport import MachineKey
 
 from ._answer import Answer
 from ._coming import Coming, coming
+from ._command import CommandReport, FleetCommand, Order, outcome_of
 from ._doctor import Diagnosis, examine
 from ._fan import Fan
-from ._limits import DEADLINE_S, TREE_DEPTH_MAX
+from ._limits import COMMAND_S, DEADLINE_S, TREE_DEPTH_MAX
 from ._line import Dial, Line
 from ._outcome import SAID, Outcome
 from ._query import Query
@@ -58,6 +62,20 @@ class AskOptions(TypedDict, total=False):
     members: str
     require: str
     terms: Terms
+
+
+class CommandOptions(TypedDict, total=False):
+    """How members are told to do something, the same through every door.
+
+    Attributes:
+        members: Whom to tell, as `Selection.parse` reads it; everybody by default.
+        key: Of an earlier report, to try again; a fresh one by default. It lasts for a day.
+        deadline_s: Seconds after which a member counts as late; `COMMAND_S` by default.
+    """
+
+    members: str
+    key: CommandKey
+    deadline_s: float
 
 
 @dataclass(slots=True)
@@ -162,6 +180,53 @@ class TrioFleet:
     async def reconcile(self, asked: Reconciliation) -> Reconciled:
         """Compare two members' tables without their rows; as `psp.aggregator.reconcile`."""
         return await reconcile(asked, self.lines)
+
+    async def foresee(
+        self, command: FleetCommand, **options: Unpack[CommandOptions]
+    ) -> CommandReport:
+        """Ask members what a command would do, and by which right; nothing is changed.
+
+        Args:
+            options: See `CommandOptions`.
+
+        Raises:
+            EstateError: The members chosen are not there.
+        """
+        return await self._order(command, options, is_preview=True)
+
+    async def do(self, command: FleetCommand, **options: Unpack[CommandOptions]) -> CommandReport:
+        """Have members do something, each once, however often it is tried under one key.
+
+        Nobody is waited for beyond the deadline, and one that fails keeps nobody else back. Whoever
+        did not answer may have done it: call again with the report's key, which is safe.
+
+        Args:
+            options: See `CommandOptions`.
+
+        Raises:
+            EstateError: The members chosen are not there.
+        """
+        return await self._order(command, options, is_preview=False)
+
+    async def _order(
+        self, command: FleetCommand, options: CommandOptions, *, is_preview: bool
+    ) -> CommandReport:
+        order = Order(
+            command=command,
+            key=options.get("key") or CommandKey(int(time.time()), secrets.token_bytes(16)),
+            deadline_s=options.get("deadline_s", COMMAND_S),
+        )
+        ask: Callable[[Line], Awaitable[Any]] = order.foresee if is_preview else order.do
+        outcomes = await self.fan.out(
+            self._chosen(options.get("members", "")),
+            ask,
+            deadline_s=order.deadline_s,
+            require=Require(),
+            on_outcome=lambda outcome: None,
+        )
+        return CommandReport(
+            command=command, key=order.key, outcomes=tuple(map(outcome_of, outcomes))
+        )
 
     def coming(
         self, sql: str, **options: Unpack[AskOptions]

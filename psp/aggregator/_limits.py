@@ -108,3 +108,13 @@ CLOCK_APART_S_MAX: Final = 30.0
 
 LISTED_MAX: Final = 2_000
 """Differences of a side that are asked for row by row; a person reads the first hundred."""
+
+APPEND_BYTES_MAX: Final = 192 * 1024
+"""Bytes of a file that a command brings: an archive takes no more in one call."""
+
+WORDS_CHARACTERS_MAX: Final = 400
+"""Characters of what an archive says about a command: some lines of a terminal."""
+
+COMMAND_S: Final = 60.0
+"""How long a member may take for a command before it counts as late: an audit of a gigabyte of
+originals takes some seconds. What is late may be done all the same, and its key tells."""

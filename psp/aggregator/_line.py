@@ -62,8 +62,9 @@ class Line:
     async def ask(self, question: Callable[[Promise[Reference]], Awaitable[T]]) -> T:
         """Run one question on this member's grant.
 
-        Questions only read, so each is safe to repeat: once more on a fresh connection if an old
-        one turned out to be dead, once more with a fresh token if the operator renewed it.
+        Questions only read and commands carry a key, so each is safe to repeat: once more on a
+        fresh connection if an old one turned out to be dead, once more with a fresh token if the
+        operator renewed it.
 
         Raises:
             PSPError: Whatever the member or the way to it did.

@@ -10,6 +10,8 @@ from ._anchor import rotations_in_untrusted as rotations_in_untrusted
 from ._anchor import sign_anchor as sign_anchor
 from ._anchor import verify_anchor_untrusted as verify_anchor_untrusted
 from ._anchor import verify_next_anchor_untrusted as verify_next_anchor_untrusted
+from ._ceiling import ARCHIVE_METHODS as ARCHIVE_METHODS
+from ._ceiling import ARCHIVE_OBJECT as ARCHIVE_OBJECT
 from ._ceiling import CEILING_OPERATIONS as CEILING_OPERATIONS
 from ._ceiling import Pairing as Pairing
 from ._ceiling import ceiling as ceiling
@@ -17,6 +19,7 @@ from ._ceremony import PAIRING_NONCE_BYTES as PAIRING_NONCE_BYTES
 from ._ceremony import Ceremony as Ceremony
 from ._ceremony import Introduction as Introduction
 from ._ceremony import Role as Role
+from ._command_key import CommandKey as CommandKey
 from ._describe import describe as describe
 from ._domain import NOTHING as NOTHING
 from ._domain import Between as Between

@@ -46,8 +46,13 @@ CEILING_OPERATIONS: Final[Mapping[Pairing, frozenset[Operation]]] = {
 _ROWS_MAX: Final = 1000
 """Records per call under any pairing, ADMIN included: no pairing is a bulk export."""
 
+ARCHIVE_OBJECT: Final = "archive"
+ARCHIVE_METHODS: Final = frozenset({"audit", "resume", "suspend"})
+"""What changes an archive itself and no table of it: only ADMIN may be granted it."""
+
 _OBJECTS: Final = {"ledger": frozenset({"prove"})}
 """Proving that an answer is in the ledger reveals nothing that the answer did not."""
+_ADMIN_OBJECTS: Final = {**_OBJECTS, ARCHIVE_OBJECT: ARCHIVE_METHODS}
 
 
 def ceiling(pairing: Pairing | str, tables: Mapping[str, Iterable[str]], floor: int) -> Scope:
@@ -61,7 +66,10 @@ def ceiling(pairing: Pairing | str, tables: Mapping[str, Iterable[str]], floor: 
         ValueError: There is no pairing of that name.
     """
     kind = Pairing(pairing)
-    return Scope({name: _rule(kind, columns, floor) for name, columns in tables.items()}, _OBJECTS)
+    return Scope(
+        {name: _rule(kind, columns, floor) for name, columns in tables.items()},
+        _ADMIN_OBJECTS if kind is Pairing.ADMIN else _OBJECTS,
+    )
 
 
 def _rule(kind: Pairing, columns: Iterable[str], floor: int) -> TableRule:

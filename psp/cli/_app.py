@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "doctor": "_doctor:doctor",
     "epoch": "_owner:epoch",
     "estate new": "_estate:new",
+    "fleet": "_fleet:fleet",
     "grant issue": "_grant_sign:issue_grant",
     "grant narrow": "_grant_sign:narrow_grant",
     "grant revoke": "_owner:revoke",

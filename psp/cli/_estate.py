@@ -13,7 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from psp.console import neutral
 from psp.errors import EstateError
-from psp.estate import Draft, Estate, create_estate, draft_estate
+from psp.estate import (
+    ADMINISTRATOR,
+    OWNER,
+    Draft,
+    Estate,
+    TenantPolicy,
+    create_estate,
+    draft_estate,
+)
 from psp.totebox import Readiness
 from psp.transport import Passphrase
 
@@ -32,6 +40,7 @@ def new(
     null: str = "",
     accept_partial: Annotated[bool, Parameter(negative=())] = False,
     encrypt_keys: Annotated[bool, Parameter(negative=())] = False,
+    administrator: Annotated[bool, Parameter(negative=())] = False,
     passphrase_fd: int | None = None,
     engine: Literal["sqlite", "duckdb"] = "sqlite",
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
@@ -58,6 +67,8 @@ def new(
     encrypt_keys
         Seal the owner's keys (root, anchor, operator) with a passphrase, which `psp up` then asks
         for. The keys of machines, which start by themselves, stay as they are.
+    administrator
+        Also make the tenant admin, whose machine is paired as ADMIN: for `psp fleet do`.
     passphrase_fd
         Read the passphrase from this file descriptor instead of asking.
     engine
@@ -67,17 +78,14 @@ def new(
     json
         Print the result as one JSON object.
     """
+    named = _pairs(currency or [])
     draft = draft_estate(
-        Path(name),
-        from_,
-        table=table,
-        currencies=_pairs(currency or []),
-        null=null,
-        text=text or [],
+        Path(name), from_, table=table, currencies=named, null=null, text=text or []
     )
     passphrase = Passphrases(passphrase_fd).choose() if encrypt_keys else None
     draft = replace(draft, accept_partial=accept_partial, engine=engine)
-    _make(draft, passphrase, ask=not yes, json=json)
+    tenants = (OWNER, ADMINISTRATOR) if administrator else (OWNER,)
+    _make(draft, passphrase, tenants, ask=not yes, json=json)
 
 
 def up(
@@ -129,7 +137,14 @@ def _say_log(member: str, text: str) -> None:
     err().print(f"{member}: {neutral(text)}")
 
 
-def _make(draft: Draft, passphrase: Passphrase | None, *, ask: bool, json: bool) -> None:
+def _make(
+    draft: Draft,
+    passphrase: Passphrase | None,
+    tenants: Sequence[TenantPolicy],
+    *,
+    ask: bool,
+    json: bool,
+) -> None:
     if ask:
         count = len(draft.files)
         show_table(draft.table, f"table {draft.table.name!r}, proposed from {count} files")
@@ -139,7 +154,10 @@ def _make(draft: Draft, passphrase: Passphrase | None, *, ask: bool, json: bool)
     with _progress(json) as bar:
         task = bar.add_task("sealing archives", total=len(draft.files))
         estate = create_estate(
-            draft, on_member=lambda member: bar.advance(task), passphrase=passphrase
+            draft,
+            tenants=tenants,
+            on_member=lambda member: bar.advance(task),
+            passphrase=passphrase,
         )
     summary = {
         "estate": str(draft.root),

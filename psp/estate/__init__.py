@@ -4,6 +4,7 @@ from ._draft import Draft as Draft
 from ._draft import draft_estate as draft_estate
 from ._estate import Estate as Estate
 from ._estate import create_estate as create_estate
+from ._policy import ADMINISTRATOR as ADMINISTRATOR
 from ._policy import OWNER as OWNER
 from ._policy import TenantPolicy as TenantPolicy
 from ._servers import Servers as Servers

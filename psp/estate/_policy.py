@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from psp.capability import ARCHIVE_METHODS, ARCHIVE_OBJECT
+
 AGGREGATES: Final = (
     *("meta", "exists", "count", "sum", "mean", "min", "max"),
     *("variance", "distinct", "histogram"),
@@ -73,3 +75,12 @@ OWNER: Final = TenantPolicy(
     objects={"ledger": ("prove",)},
 )
 """The one tenant of a new estate."""
+
+ADMINISTRATOR: Final = TenantPolicy(
+    name="admin",
+    sentence="The administrator: audits, suspends, resumes and appends; is shown no figure.",
+    pairing="ADMIN",
+    operations=("append",),
+    objects={ARCHIVE_OBJECT: tuple(sorted(ARCHIVE_METHODS))},
+)
+"""A second tenant for whoever tells archives to do something (docs/fleet.md, "Commands")."""

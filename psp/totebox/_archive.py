@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -258,6 +259,8 @@ class Archive:
         null: str = "",
         sheet: str = "",
         progress: Progress | None = None,
+        asked: Mapping[str, str] | None = None,
+        rows_max: int | None = None,
     ) -> Ingested:
         """Seal a file and put its rows into a table: all of it, or nothing.
 
@@ -266,6 +269,8 @@ class Archive:
                 sealed whole; the refused rows stay out of the table.
             null: The text that stands for "no value" in a CSV.
             sheet: Which sheet of a workbook that has several.
+            asked: The call under a grant that brings it, for the entry.
+            rows_max: More rows than this are refused.
 
         Raises:
             IntakeRefused: The file cannot be sealed as it is; the message says which line and
@@ -282,6 +287,8 @@ class Archive:
             null=null,
             sheet=sheet,
             progress=progress,
+            asked=asked,
+            rows_max=rows_max,
         )
         with disk_errors(f"{path.name} was not sealed", IntakeRefused):
             return seal(request, self.ledger, self.assets, self.index)

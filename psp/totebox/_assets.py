@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from psp.errors import ArchiveError, IntakeRefused
 
 _COPY_BYTES: Final = 1 << 20
 _DRAFT_PREFIX: Final = ".draft-"
+INPUT_DIRECTORY: Final = "app-console-input"
+STAGED_PREFIX: Final = ".appended-"
+"""A directory there that holds what a call has brought, until it is sealed."""
 _SEALED_MODE: Final = 0o444
 _WRITTEN_DIRECTORIES: Final = (".", "assets", "keys", "keys/peers", "state")
 
@@ -134,6 +138,8 @@ def remove_drafts(archive: Path) -> None:
     for name in _WRITTEN_DIRECTORIES:
         for draft in (archive / name).glob(f"{_DRAFT_PREFIX}*"):
             draft.unlink(missing_ok=True)
+    for staged in (archive / INPUT_DIRECTORY).glob(f"{STAGED_PREFIX}*"):
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:

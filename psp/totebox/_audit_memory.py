@@ -65,6 +65,18 @@ def memory_harms(directory: Path, archive_id: bytes, anchor: Anchor, ledger: Led
             file.close()
 
 
+def open_memory_harms(file: StateFile, anchor: Anchor, ledger: Ledger) -> list[Harm]:
+    """Say what is wrong with the memory of an archive that is served, which has it open."""
+    try:
+        if (found := file.execute("PRAGMA integrity_check")) != [("ok",)]:
+            what = f"{STATE_FILE} is damaged: {found[0][0]!r}"
+            return [Harm(Severity.DAMAGE, what, _BUMP)]
+        return list(_harms(file, anchor, ledger))
+    except (apsw.Error, ValueError) as exc:
+        what = f"{STATE_FILE} holds what no archive writes ({exc}); no grant is accepted"
+        return [Harm(Severity.DAMAGE, what, _BUMP)]
+
+
 def _copy(path: Path, to: Path) -> Path:
     for suffix in ("", "-wal"):
         if (part := path.with_name(path.name + suffix)).exists():

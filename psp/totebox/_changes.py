@@ -29,7 +29,11 @@ _T = TypeVar("_T")
 
 
 class Changes:
-    """The one place where a served archive is changed."""
+    """The one place where a served archive is changed.
+
+    Attributes:
+        turn: Taken by whoever changes it, or must see it stand still.
+    """
 
     def __init__(self, desk: Shared, on_pins: Callable[[], None]) -> None:
         """Share the archive's index with readers.
@@ -40,11 +44,13 @@ class Changes:
         self._desk = desk
         self._on_pins = on_pins
         self._index = desk.archive.index.share()
-        self._turn = trio.Lock()
+        self.turn = trio.Lock()
         # What went wrong after an entry was durable; only opening the archive again repairs it.
         self._failure: str | None = None
+        desk.changes = self
 
     def close(self) -> None:
+        self._desk.changes = None
         self._index.close()
 
     async def do(self, name: str, arguments: list[Any]) -> Value:
@@ -73,23 +79,35 @@ class Changes:
 
     async def _in_turn(self, name: str, arguments: list[Any]) -> Value:
         operation = Operations.psp_methods[name]
-        async with self._turn:
-            self._check_sound()
-            archive = self._desk.archive
-            view = self._view(trio.lowlevel.current_trio_token())
-            operations = Operations(view, lambda *_: trio.from_thread.check_cancelled())
-            try:
-                result = await trio.to_thread.run_sync(operation.function, operations, *arguments)
-            except PSPError as exc:
-                if self._desk.settled not in (None, archive.ledger.checkpoint):
-                    self._failure = str(exc)
-                raise
-            finally:
-                archive.manifest = view.manifest
-                if self._failure is None:
-                    self._desk.settled = None
-                self._on_pins()
-            return cast(Value, result)
+
+        def do(archive: Archive) -> Value:
+            operations = Operations(archive, lambda *_: trio.from_thread.check_cancelled())
+            return cast(Value, operation.function(operations, *arguments))
+
+        async with self.turn:
+            return await self.run(do)
+
+    async def run(self, function: Callable[[Archive], _T]) -> _T:
+        """Do something with the archive in a worker thread; for whoever has the `turn`.
+
+        Raises:
+            ArchiveError: A change before this one could not be finished.
+            PSPError: As the function says.
+        """
+        self._check_sound()
+        archive = self._desk.archive
+        view = self._view(trio.lowlevel.current_trio_token())
+        try:
+            return await trio.to_thread.run_sync(function, view)
+        except PSPError as exc:
+            if self._desk.settled not in (None, archive.ledger.checkpoint):
+                self._failure = str(exc)
+            raise
+        finally:
+            archive.manifest = view.manifest
+            if self._failure is None:
+                self._desk.settled = None
+            self._on_pins()
 
     def _check_sound(self) -> None:
         if self._failure is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,6 +63,7 @@ def seal_document(
     kind: str = "",
     date: str = "",
     counterparty: str = "",
+    asked: Mapping[str, str] | None = None,
 ) -> SealedDocument:
     """Seal any file, whole or not at all. The first one brings the table `documents`.
 
@@ -70,6 +71,7 @@ def seal_document(
         kind: What it is, as in invoice; empty if nobody says. So are the next two.
         date: Its own date, as in 2026-05-02.
         counterparty: Whom it is from or to.
+        asked: The call under a grant that brings it, for the entry.
 
     Raises:
         IntakeRefused: It cannot be read, what is said about it does not fit, or the archive takes
@@ -93,6 +95,7 @@ def seal_document(
                 file=path.name,
                 size_bytes=draft.size_bytes,
                 row=tuple(facts[name] for name in DOCUMENTS.column_names),
+                asked=asked,
             )
             appended = _commit_document(archive, draft, entry)
         finally:

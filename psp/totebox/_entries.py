@@ -28,6 +28,11 @@ CLOCK: Final = "clock"
 REASSERTED: Final = "reasserted"
 ANCHORED: Final = "anchored"
 STATE: Final = "state"
+AUDITED: Final = "audited"
+UNCHANGED: Final = "unchanged"
+
+ASKED: Final = "asked"
+"""The field that tells of a call under a grant: who asked, and with which key."""
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -41,6 +46,7 @@ class IngestEntry:
         table: As it was when the file was read; a later manifest may differ in what it lists.
         null: The text that stood for "no value".
         sheet: The sheet of a workbook that was named; empty if none was.
+        asked: The call under a grant that brought it; None if its operator did.
     """
 
     operator: str
@@ -53,6 +59,7 @@ class IngestEntry:
     rows: int
     refused: int
     sheet: str = ""
+    asked: Mapping[str, str] | None = None
 
     def encode(self) -> bytes:
         return encode_entry(
@@ -69,6 +76,7 @@ class IngestEntry:
                 "rows": self.rows,
                 "refused": self.refused,
                 **({"sheet": self.sheet} if self.sheet else {}),
+                **asked_facts(self.asked),
             },
         )
 
@@ -80,6 +88,7 @@ class DocumentEntry:
     Attributes:
         asset: SHA-256 of the original.
         row: Its row in the table of documents, as stored.
+        asked: As for `IngestEntry`.
     """
 
     operator: str
@@ -88,6 +97,7 @@ class DocumentEntry:
     file: str
     size_bytes: int
     row: tuple[Stored, ...]
+    asked: Mapping[str, str] | None = None
 
     def encode(self) -> bytes:
         facts = {
@@ -96,6 +106,7 @@ class DocumentEntry:
             "file": self.file,
             "bytes": self.size_bytes,
             "row": list(self.row),
+            **asked_facts(self.asked),
         }
         return encode_entry(DOCUMENT, self.time, facts)
 
@@ -152,6 +163,11 @@ class TableEntry:
 Entry: TypeAlias = IngestEntry | DocumentEntry | RetractEntry | TableEntry
 
 
+def asked_facts(asked: Mapping[str, str] | None) -> dict[str, object]:
+    """Give the field that tells of a call under a grant, if there was one."""
+    return {} if asked is None else {ASKED: dict(asked)}
+
+
 def encode_entry(kind: str, time: datetime, facts: Mapping[str, object]) -> bytes:
     """Write one entry."""
     when = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -188,6 +204,7 @@ def _decode_ingest(document: dict[str, Any]) -> IngestEntry:
         rows=int(document["rows"]),
         refused=int(document["refused"]),
         sheet=str(document.get("sheet", "")),
+        asked=document.get(ASKED),
     )
 
 
@@ -199,6 +216,7 @@ def _decode_document(document: dict[str, Any]) -> DocumentEntry:
         file=str(document["file"]),
         size_bytes=int(document["bytes"]),
         row=tuple(document["row"]),
+        asked=document.get(ASKED),
     )
 
 

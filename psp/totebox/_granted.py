@@ -26,6 +26,7 @@ from ._memory import GrantMemory
 from ._read_audit import ReadAudit
 
 if TYPE_CHECKING:
+    from ._changes import Changes
     from ._history import TableHistory
 
 Log: TypeAlias = Callable[[str], None]
@@ -52,6 +53,7 @@ class Shared:
         hand_over: Passes results to readers on this machine; None if there is no place for that.
         sealing: What such results hold until they were taken.
         settled: The state that answers stay at while a change is ahead of it in the ledger.
+        changes: Where it is changed; None where nobody takes commands.
     """
 
     archive: Archive
@@ -65,6 +67,7 @@ class Shared:
     objects: Mapping[str, Exposed] = field(default_factory=dict)
     confinement: str = "not confined (embedded in a program)"
     settled: Checkpoint | None = field(init=False, default=None)
+    changes: Changes | None = field(init=False, default=None)
     _histories: dict[str, TableHistory] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:

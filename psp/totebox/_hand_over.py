@@ -17,9 +17,8 @@ from typing import Final
 
 from psp.errors import IntakeRefused
 
-from ._assets import open_input
+from ._assets import INPUT_DIRECTORY, open_input
 
-INPUT_DIRECTORY: Final = "app-console-input"
 _PREFIX: Final = ".handed-"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +57,8 @@ class Request:
     null: str
     sheet: str
     progress: Progress | None
+    asked: Mapping[str, str] | None = None
+    rows_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,11 +256,16 @@ def _read_into(
 
 def _decide(request: Request, rows: int, quarantine: Quarantine) -> None:
     if quarantine.count and not request.accept_partial:
-        raise quarantine.refused(request.path.name)
+        raise quarantine.refused(request.path.name, is_of_a_stranger=request.asked is not None)
     if quarantine.unwritable is not None:
         raise IntakeRefused(
             f"{request.path.name}: {quarantine.count:,} rows would be refused, and they cannot be"
             f" listed in {quarantine.path} ({quarantine.unwritable}). Make that directory writable."
+        )
+    if request.rows_max is not None and rows > request.rows_max:
+        raise IntakeRefused(
+            f"{request.path.name} has {rows:,} rows, and the grant lets {request.rows_max:,} be"
+            " appended at a time; nothing was sealed. Split the file."
         )
     if not rows:
         raise IntakeRefused(
@@ -279,6 +286,7 @@ def _entry(request: Request, draft: DraftAsset, rows: int, refused: int) -> byte
         rows=rows,
         refused=refused,
         sheet=request.sheet,
+        asked=request.asked,
     ).encode()
 
 

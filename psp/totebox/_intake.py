@@ -169,14 +169,23 @@ class Quarantine:
             self._draft.unlink(missing_ok=True)
             self._file = None
 
-    def refused(self, name: str) -> IntakeRefused:
-        """Make the error for a file with refused rows, of which nothing was sealed."""
+    def refused(self, name: str, *, is_of_a_stranger: bool = False) -> IntakeRefused:
+        """Make the error for a file with refused rows, of which nothing was sealed.
+
+        Args:
+            is_of_a_stranger: Whoever sent it sees neither the list of them nor our options.
+        """
         more = self.count - len(self.first)
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        remedy = (
+            "Correct the file"
+            if is_of_a_stranger
+            else f"{self._listing()} Correct the file, or accept the other rows without these"
+            " (--accept-partial)"
+        )
         return IntakeRefused(
             f"{name}: {rows} refused, nothing sealed. {'; '.join(map(str, self.first))}"
-            f"{f'; and {more:,} more' if more else ''}. {self._listing()}"
-            " Correct the file, or accept the other rows without these (--accept-partial)."
+            f"{f'; and {more:,} more' if more else ''}. {remedy}."
         )
 
     def _listing(self) -> str:

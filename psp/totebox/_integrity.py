@@ -11,11 +11,12 @@ import hashlib
 import json
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import apsw
 
@@ -25,7 +26,7 @@ from psp.ledger import Checkpoint, Ledger, check_ledger, verify_consistency
 from psp.transport import MachineKey
 
 from ._assets import Assets, write_durably
-from ._audit_memory import memory_harms
+from ._audit_memory import Harm, memory_harms, open_memory_harms
 from ._engines import index_file, is_sound, open_index, read_tables
 from ._entries import PAIRED, UNPAIRED, decode_change
 from ._index import Built
@@ -39,7 +40,11 @@ from ._replay import replay
 from ._report import Finding, Report, Severity
 from ._rounds import ROUND_FILE, draw, read_round
 
+if TYPE_CHECKING:
+    from ._archive import Archive
+
 _ENTRIES_AT_A_TIME: Final = 1_024
+_Memory: TypeAlias = Callable[[bytes, Anchor, Ledger], Sequence[Harm]]
 
 
 def audit_archive(directory: Path, *, sample: int | None = None) -> Report:
@@ -56,7 +61,25 @@ def audit_archive(directory: Path, *, sample: int | None = None) -> Report:
         raise ArchiveError(f"a sample of {sample} originals says nothing; take 1 or more.")
     with DirectoryLock(directory, shared=True, doing="auditing it"):
         audit = _Audit(Report(directory), directory)
-        audit.look(sample)
+        audit.look(sample, memory=partial(memory_harms, directory), compare=sample is None)
+    return audit.report
+
+
+def audit_open(archive: Archive, *, sample: int | None = None) -> Report:
+    """Look at an archive that this process has open, and that nobody changes meanwhile.
+
+    Each part from its files, as `audit_archive` does, but for two: what it remembers about grants
+    is open already, and the index is left to an audit of the stopped archive.
+
+    Args:
+        sample: As for `audit_archive`.
+    """
+
+    def remembered(_id: bytes, anchor: Anchor, ledger: Ledger) -> list[Harm]:
+        return open_memory_harms(archive.memory.state(), anchor, ledger)
+
+    audit = _Audit(Report(archive.directory), archive.directory)
+    audit.look(sample, memory=remembered, compare=False)
     return audit.report
 
 
@@ -65,7 +88,7 @@ class _Audit:
     report: Report
     directory: Path
 
-    def look(self, sample: int | None) -> None:
+    def look(self, sample: int | None, *, memory: _Memory, compare: bool) -> None:
         manifest, anchor = self._manifest_and_anchor()
         self._keys(anchor)
         if manifest is None or anchor is None:
@@ -79,10 +102,10 @@ class _Audit:
         self._reads(ledger, anchor)
         self._assets(facts, sample)
         self._pins(facts)
-        for harm in memory_harms(self.directory, manifest.archive_id, anchor, ledger):
+        for harm in memory(manifest.archive_id, anchor, ledger):
             next_ = harm.next_.replace("DIR", shlex.quote(str(self.directory)))
             self.say("state", harm.severity, harm.what, next_)
-        self._index(manifest, ledger, compare=sample is None)
+        self._index(manifest, ledger, compare=compare)
 
     def say(
         self, part: str, severity: Severity, what: str, next_: str, since: str | None = None

@@ -6,6 +6,7 @@ undone. It can only be the last entry: an archive whose manifest could not follo
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +19,7 @@ from psp.errors import ArchiveError
 from psp.ledger import Ledger
 
 from ._assets import write_durably
-from ._entries import STATE, encode_entry
+from ._entries import STATE, asked_facts, encode_entry
 from ._ingest import disk_errors
 from ._manifest import Manifest, State
 from ._manifest_file import write_manifest
@@ -35,9 +36,20 @@ TRANSITIONS: Final[Mapping[State, tuple[State, ...]]] = {
 
 
 def change_state_untrusted(
-    archive: Archive, statement: bytes, *, operator: str, now: datetime
+    archive: Archive,
+    statement: bytes,
+    *,
+    operator: str,
+    now: datetime,
+    allowed: frozenset[bytes] | None = None,
+    asked: Mapping[str, str] | None = None,
 ) -> int:
     """Follow a signed transition; return the place of its entry.
+
+    Args:
+        allowed: The public keys that may have signed it; by default the owner's root keys and
+            those of machines that are paired as ADMIN.
+        asked: The call under a grant that brings it, for the entry.
 
     Raises:
         CapabilityError: Nobody signed it who may, or it is not the next one.
@@ -51,7 +63,7 @@ def change_state_untrusted(
         archive_id=manifest.archive_id,
         number=manifest.transitions,
         before=manifest.state.value,
-        allowed=_administrators(archive),
+        allowed=_administrators(archive) if allowed is None else allowed,
     )
     following = {state.value: state for state in TRANSITIONS[manifest.state]}
     if said.after not in following:
@@ -59,6 +71,7 @@ def change_state_untrusted(
             f"the archive {manifest.name!r} is {manifest.state.value}, and cannot become"
             f" {said.after!r}; it can become {' or '.join(following) or 'nothing else'}."
         )
+    after = replace(manifest, state=following[said.after], transitions=said.number)
     facts = {
         "operator": operator,
         "before": said.before,
@@ -66,10 +79,11 @@ def change_state_untrusted(
         "number": said.number,
         "signer": said.signer.hex(),
         "statement": statement.hex(),
+        "manifest": hashlib.sha256(write_manifest(after).encode()).hexdigest(),
+        **asked_facts(asked),
     }
     with disk_errors(f"the archive {manifest.name!r} was not changed", ArchiveError):
         place = archive.record(encode_entry(STATE, now, facts))
-    after = replace(manifest, state=following[said.after], transitions=said.number)
     archive.manifest = after  # Before the disk is asked: it holds from its entry on.
     try:
         _write(archive.directory, after)

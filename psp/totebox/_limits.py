@@ -130,3 +130,32 @@ record of reads has the hash of what was shown."""
 
 TAGS_MAX: Final = 4_096
 """Rows that one comparison may ask for by their tags: more differences are a table, not a list."""
+
+COMMAND_KEPT_S: Final = 24 * 3600
+"""How long a command may be tried again under its key: a day, as long as the grant under which it
+was first tried. Afterwards the key is refused, so what is forgotten is not done twice."""
+
+COMMAND_AHEAD_S: Final = 30
+"""How far the clock of whoever commands may run ahead: as for the start of a grant."""
+
+COMMANDS_REMEMBERED_MAX: Final = 4_096
+"""Commands of one holder that are remembered at a time: one in 21 seconds, all day long."""
+
+COMMANDS_SCANNED_AT_A_TIME: Final = 1_024
+"""Entries of the ledger that are read at once to find commands among them: 4 MiB of short ones."""
+
+APPEND_BYTES_MAX: Final = 192 * 1024
+"""Bytes of a file that a call brings: with its names around it, it fits one CALL. A larger one is
+sealed where the archive is, by `psp archive`."""
+
+NAME_OF_FILE_BYTES_MAX: Final = 200
+"""Bytes of such a file's name: what a directory takes, less what is put before and behind it."""
+
+FINDINGS_RECORDED_MAX: Final = 32
+"""Findings of an audit that stand in its entry; an archive with more is damaged as a whole."""
+
+FINDING_CHARACTERS_MAX: Final = 300
+"""Of each such finding. 32 of them make 40 KB at most, and an entry holds 65,535 bytes."""
+
+REFUSAL_CHARACTERS_MAX: Final = 600
+"""Of why a command was refused: a file's first refused rows, and what to do."""

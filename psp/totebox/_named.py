@@ -6,14 +6,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from psp.capability import Scope, ceiling
+from psp.capability import ARCHIVE_OBJECT, Scope, ceiling
 from psp.endpoint import Exposed
+from psp.errors import ArchiveError
 from psp.rpc import CallReady
 
 from ._granted import Granted, Shared, refuse_signed
 from ._live import LiveGrant
 from ._manifest import Manifest
 from ._pairing import Pairing
+
+_OWN_NAMES: Final = frozenset({ARCHIVE_OBJECT, "ledger"})
+"""Objects of the archive's own. A program's under such a name would lend them its ceiling."""
 
 _OBJECTS_NEED: Final = frozenset({"USER", "INPUT", "ADMIN"})
 """An INTERFACE sees aggregates, and what a program's own methods tell is anything."""
@@ -41,6 +45,19 @@ class NamedObject(Granted):
         self.check_open()
         refuse_signed(call)
         self._target.check(call)
+
+
+def check_names(objects: Collection[str]) -> None:
+    """Look at the names of what a program exposes beside its archive.
+
+    Raises:
+        ArchiveError: One is a name of the archive's own.
+    """
+    if taken := sorted(_OWN_NAMES.intersection(objects)):
+        raise ArchiveError(
+            f"an object was to be exposed as {taken[0]!r}, which is a name of the archive's own."
+            " Choose another name."
+        )
 
 
 def ceilings_of(

@@ -3,6 +3,7 @@
     Bootstrap ── health, describe           follows from the pairing alone
     GrantObject ── describe, table, run     what one verified grant shows
       │            reads, receipt           what it has read, and the proof that it is on record
+      │            do                       commands, each once for its key (_commanded.py)
       TableObject ── describe, query, rows, row, sketch, behind, asset
         AssetObject ── range, stream        needs `asset`
         RowObject ── values, original       needs `read`
@@ -47,15 +48,16 @@ from ._bootstrap import Bootstrap
 from ._budgets import Spend
 from ._bulk_table import BulkTable
 from ._clocks import Clocks, instant
+from ._commanded import Commanded
 from ._commands import commands_of, read_commands_untrusted, run_commands
 from ._described import describe_table, describe_tables
 from ._engine import Engine
-from ._granted import Granted, Shared
+from ._granted import Shared
 from ._invocations import Invocations
 from ._limits import TABLES_OPEN_MAX
 from ._live import LiveGrant
 from ._manifest import Table
-from ._named import NamedObject, ceilings_of
+from ._named import NamedObject, ceilings_of, check_names
 from ._pairing import Pairing
 from ._read_audit import Reader
 from ._reconciled import Reconciled
@@ -65,7 +67,8 @@ from ._shown import Shown
 _PROVE: Final = ("ledger", "prove")
 
 _PROOFS: Final = frozenset({"reads", "receipt"})
-_SIGNED_METHODS: Final = frozenset({"describe", "run", "reads", "receipt"})
+_ANY_STATE: Final = _PROOFS | {"do"}  # Whether a command may be done, its own check decides.
+_SIGNED_METHODS: Final = frozenset({"describe", "run", "reads", "receipt", "do"})
 """What may be called on an interactive grant: what gives a value. All else goes through `run`."""
 
 
@@ -86,6 +89,7 @@ class Desk(Shared):
     )
 
     def __post_init__(self) -> None:
+        check_names(self.objects)
         super(Desk, self).__post_init__()
         self.shown = Shown(self.archive, self.memory)
         self._invocations = Invocations(self.archive.manifest.archive_id, int(self.clocks().wall_s))
@@ -134,7 +138,7 @@ class Desk(Shared):
             if exc.step == ROLLBACK:
                 self._stop_grants(str(exc))
             raise Denied from None
-        return GrantObject(self, known.grant, known.live, self._open[peer.spki_hash])
+        return GrantObject(self, known.grant, known.live, self._open[peer.spki_hash], peer.name)
 
     def _stop_grants(self, why: str) -> None:
         """Accept no grant any more: the owner's own people have seen a newer copy of this."""
@@ -160,25 +164,27 @@ class Desk(Shared):
             raise Denied from None
 
 
-class GrantObject(Granted):
+class GrantObject(Commanded):
     """What one grant shows. Each table's engine is made once, at the first call for it."""
 
     _desk: Desk
 
     def __init__(
-        self, desk: Desk, grant: Grant, time: LiveGrant, peers_open: WeakSet[TableObject]
+        self,
+        desk: Desk,
+        grant: Grant,
+        time: LiveGrant,
+        peers_open: WeakSet[TableObject],
+        peer_name: str,
     ) -> None:
-        super().__init__(desk, time)
+        super().__init__(desk, time, grant, Reader(desk.reads, grant, desk.clocks), peer_name)
         self._peers_open = peers_open
-        self._grant = grant
         self._is_interactive = grant.is_interactive
-        self._scope = grant.scope
-        self._reader = Reader(desk.reads, grant, desk.clocks)
         self._tables: dict[str, TableObject] = {}
 
     def check(self, call: CallReady) -> None:
         # Whatever its state, an archive proves what it has answered.
-        (self.check_time if call.method in _PROOFS else self.check_open)()
+        (self.check_time if call.method in _ANY_STATE else self.check_open)()
         if self._is_interactive and call.method not in _SIGNED_METHODS:
             raise Invalid(
                 f"{call.method[:40]!r} cannot be called here: under a grant whose calls are signed"

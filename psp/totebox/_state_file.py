@@ -44,12 +44,16 @@ CREATE TABLE spent (
 ) STRICT, WITHOUT ROWID;
 """
 
-# Apart: the files of earlier archives get it when they are opened. They have answered before it,
-# and nobody can say what any more.
-_ANSWERED_SQL: Final = """
+# Apart: the files of earlier archives get them when they are opened. They have answered before the
+# first, and nobody can say what any more. The second can be read from the ledger again.
+_LATER_SQL: Final = """
 CREATE TABLE IF NOT EXISTS answered (
     number INTEGER PRIMARY KEY, of_table TEXT NOT NULL, question BLOB NOT NULL, folded BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS commanded (
+    principal BLOB NOT NULL, key BLOB NOT NULL, made_s INTEGER NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY (principal, key)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -72,7 +76,7 @@ class StateFile:
                 raise ValueError(f"its layout is {layout!r}, and this release knows {_LAYOUT}")
             if facts.get("archive") != archive_id:
                 raise ValueError("it is another archive's")
-            self.execute(_ANSWERED_SQL)
+            self.execute(_LATER_SQL)
         except BaseException:
             self._connection.close()
             raise
@@ -156,6 +160,6 @@ def _connect(path: Path, *, is_new: bool = False) -> apsw.Connection:
 
 def _lay_out(connection: apsw.Connection, archive_id: bytes, facts: Mapping[str, Stored]) -> None:
     with connection:
-        connection.execute(_LAYOUT_SQL + _ANSWERED_SQL)
+        connection.execute(_LAYOUT_SQL + _LATER_SQL)
         for name, value in {"layout": _LAYOUT, "archive": archive_id, **facts}.items():
             connection.execute("INSERT INTO fact VALUES (?, ?)", (name, value))

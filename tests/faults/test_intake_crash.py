@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,12 @@ def ingest_and_die_at(directory: Path, file: Path, step: int) -> bool:
     return die_at(directory, lambda archive: ingest(archive, file), step)
 
 
-def die_at(directory: Path, change: Callable[[Archive], object], step: int) -> bool:
+def die_at(
+    directory: Path,
+    change: Callable[[Archive], object],
+    step: int,
+    steps: Collection[str] = STEPS,
+) -> bool:
     """Change an archive in a child that is killed at one step; say whether it lived to the end."""
     pid = os.fork()
     if not pid:
@@ -49,13 +55,14 @@ def die_at(directory: Path, change: Callable[[Archive], object], step: int) -> b
 
         def count(_frame: object, event: str, argument: object) -> None:
             nonlocal left
-            if event == "c_call" and getattr(argument, "__name__", "") in STEPS:
+            if event == "c_call" and getattr(argument, "__name__", "") in steps:
                 left -= 1
                 if left < 0:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         try:
             archive = Archive.open(directory)
+            threading.setprofile(count)  # A served archive is changed in threads.
             sys.setprofile(count)
             change(archive)
             sys.setprofile(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from psp.capability import sign_transition
 from psp.errors import ArchiveError, CapabilityError, IntakeRefused
-from psp.totebox import Archive, State
+from psp.totebox import Archive, State, audit_archive
 from psp.totebox._lifecycle import change_state_untrusted
 from psp.transport import MachineKey
 
@@ -35,6 +36,7 @@ def change(archive: Archive, after: State | str, signer: MachineKey = OWNER.root
 def test_each_transition_is_on_record_with_who_signed_it(archive: Archive) -> None:
     statement = signed(archive, State.SUSPENDED)
     place = change_state_untrusted(archive, statement, operator="jane", now=NOW)
+    manifest = (archive.directory / "manifest.toml").read_bytes()
     change(archive, State.ACTIVE)
 
     (entry,) = archive.ledger.entries(place, place + 1)
@@ -47,11 +49,24 @@ def test_each_transition_is_on_record_with_who_signed_it(archive: Archive) -> No
         "number": 1,
         "signer": OWNER.root.public_bytes.hex(),
         "statement": statement.hex(),
+        "manifest": hashlib.sha256(manifest).hexdigest(),
     }
     assert (archive.manifest.state, archive.manifest.transitions) == (State.ACTIVE, 2)
     archive.close()
     with Archive.open(archive.directory) as again:
         assert again.manifest == archive.manifest
+
+
+@pytest.mark.parametrize("after", [State.SUSPENDED, State.ARCHIVED])
+def test_an_audit_finds_nothing_wrong_with_an_archive_whose_state_was_changed(
+    archive: Archive, after: State
+) -> None:
+    change(archive, after)
+    archive.close()
+    assert audit_archive(archive.directory).findings == []
+    manifest = archive.directory / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace(after, "active"))
+    assert {it.part for it in audit_archive(archive.directory).findings} == {"manifest"}
 
 
 def test_an_administrators_machine_may_and_no_other(archive: Archive) -> None:

@@ -69,12 +69,12 @@ async def test_what_is_taken_back_counts_before_the_change_ahead_of_it_is_finish
         grant, size = show(desk), entries(desk)
         statement = revocation(Revokes.GRANT, grant._grant.grant_id)
         async with trio.open_nursery() as nursery:
-            await changes._turn.acquire()  # As if a large file were being sealed.
+            await changes.turn.acquire()  # As if a large file were being sealed.
             nursery.start_soon(changes.do, "hear", ["revoked", statement])
             await trio.testing.wait_all_tasks_blocked()
             assert not is_live(grant)
             assert entries(desk) == size
-            changes._turn.release()
+            changes.turn.release()
         assert entries(desk) == size + 1
         assert desk.memory.owed() == []
     assert revoked(house.directory) == [grant._grant.grant_id]
@@ -87,11 +87,11 @@ async def test_what_was_taken_back_is_recorded_although_its_caller_has_gone(hous
     ):
         size = entries(desk)
         async with trio.open_nursery() as nursery:
-            await changes._turn.acquire()
+            await changes.turn.acquire()
             nursery.start_soon(changes.do, "hear", ["epoch", epoch_statement(2)])
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-            changes._turn.release()
+            changes.turn.release()
         assert (entries(desk), desk.memory.owed()) == (size + 1, [])
 
 
