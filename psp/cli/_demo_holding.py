@@ -36,7 +36,7 @@ def holding(
     """
     with Bars(quiet=json) as bars:
         view = HoldingView(run_holding(keep=keep, reporter=bars))
-    _say(view.to_dict() if json else view.page(), page, json=json)
+    show(view.to_dict() if json else view.page(), page, json=json)
     if keep and not json:
         out().print(f"The estate: {keep}   Next: psp up --estate {keep}")
 
@@ -57,10 +57,11 @@ def sources(
     """
     with Bars(quiet=json) as bars:
         found = run_sources(reporter=bars)
-    _say(found.to_dict() if json else sources_page(found), page, json=json)
+    show(found.to_dict() if json else sources_page(found), page, json=json)
 
 
-def _say(document: dict[str, Any], page: Path, *, json: bool) -> None:
+def show(document: dict[str, Any], page: Path, *, json: bool) -> None:
+    """Print what a demo found, and write its page."""
     if json:
         print_json(document)
         return
