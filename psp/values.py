@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from typing import Final, TypeAlias
+from math import isfinite
+from typing import Any, Final, TypeAlias
 
 import msgpack
 
@@ -93,6 +94,21 @@ def to_text(value: Value) -> str:
         case bytes():
             return value.hex()
     return str(value)
+
+
+def plain(value: Value) -> Any:
+    """The JSON form of one value: exact numbers as text, so that no reader rounds them.
+
+    A histogram is a list of its bins' counts; null is a hidden bin, and the last number counts what
+    is in hidden ones.
+
+    A float sum beyond all floats is text too: JSON has no infinity.
+    """
+    if isinstance(value, float) and not isfinite(value):
+        return to_text(value)
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else to_text(value)
 
 
 def pack_ordered(value: Value) -> bytes:

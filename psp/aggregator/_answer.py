@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from math import isfinite
 from typing import Any, Final
 
 from psp.capability import Operation
 from psp.endpoint import printable
 from psp.errors import QuestionError
-from psp.plan import Figure, Question, combine_all
+from psp.plan import Figure, Question, combine_all, in_key_order
 from psp.values import Value, to_text
+from psp.values import plain as plain
 
 from ._outcome import Outcome, absent_among, absent_to_dict, count_states
 from ._reply import Key, Part, Reply, Withheld, leaves_of
@@ -63,7 +63,7 @@ class Answer:
                 member = part.member if self.question.by_member else None
                 groups.setdefault((member, part.key), []).append(part)
         rows = [self._row(member, key, parts) for (member, key), parts in groups.items()]
-        return self.question.arrange(_in_key_order(rows) if not self.question.order else rows)
+        return self.question.arrange(in_key_order(rows) if not self.question.order else rows)
 
     @cached_property
     def other(self) -> Sequence[Value] | None:
@@ -183,25 +183,3 @@ class Answer:
             raise QuestionError(
                 f"the members' figures cannot be combined: {exc}. See each alone: group by member"
             ) from None
-
-
-def plain(value: Value) -> Any:
-    """The JSON form of one value: exact numbers as text, so that no reader rounds them.
-
-    A histogram is a list of its bins' counts; null is a hidden bin, and the last number counts what
-    is in hidden ones.
-
-    A float sum beyond all floats is text too: JSON has no infinity.
-    """
-    if isinstance(value, float) and not isfinite(value):
-        return to_text(value)
-    if isinstance(value, list):
-        return [plain(each) for each in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else to_text(value)
-
-
-def _in_key_order(rows: list[list[Value]]) -> list[list[Value]]:
-    try:
-        return sorted(rows, key=lambda row: [(value is None, value) for value in row])
-    except TypeError:
-        return rows  # Values of kinds that have no common order keep the members' order.

@@ -15,10 +15,6 @@ CONNECTING_MAX: Final = 256
 """Members towards which a connection is being made at once. More would cost files (a process often
 has 1,024); far fewer would let some members that swallow packets spend the time of the others."""
 
-CELLS_MAX: Final = 100_000
-"""Cells of one member's answer. An archive's own limit on groups is lower; this one protects us
-from an archive that has none."""
-
 ATTEMPTS_MAX: Final = 3
 """Times that one member is tried for one question. What fails three times within a second is not
 a hiccup."""

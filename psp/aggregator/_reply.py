@@ -2,66 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any, Final, NoReturn, TypeGuard
+from datetime import datetime
+from typing import Final
 
-from psp.capability import Operation
-from psp.errors import InclusionProofInvalid, RemoteProtocolError
+from psp.errors import InclusionProofInvalid
 from psp.ledger import ProofFile, decode_proof_file_untrusted
-from psp.plan import Figure, Measure, Plan
+from psp.plan import (
+    ANSWER_CELLS_MAX,
+    RULE_WORDS,
+    Plan,
+    key_of_untrusted,
+    read_cells_untrusted,
+    read_parts_untrusted,
+    refuse_answer,
+)
+from psp.plan import Key as Key
+from psp.plan import Part as Part
+from psp.plan import Withheld as Withheld
 from psp.values import Value
 
-from ._limits import CELLS_MAX, LEAVES_MAX, NAME_CHARACTERS_MAX
+from ._limits import LEAVES_MAX, NAME_CHARACTERS_MAX
 from ._outcome import MemberState, Outcome, state_over
 
-Key = tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One cell of one member.
-
-    Attributes:
-        key: The group's values; None for the cell that holds what is hidden one by one.
-    """
-
-    member: str
-    key: Key | None
-    figures: Sequence[Figure]
-
-
-@dataclass(frozen=True, slots=True)
-class Withheld:
-    """What one member hid, and by which rule.
-
-    Attributes:
-        key: Which cell, where the archive's owner lists that domain in full; else None.
-        cells: How many cells this stands for.
-    """
-
-    member: str
-    key: Key | None
-    cells: int
-    rule: str
-    floor: int
-
-    def words_for(self, subjects: str = "subjects") -> str:
-        """The reason in words for people, who know what the subjects are called."""
-        return _RULE_WORDS[self.rule].format(floor=self.floor, subjects=subjects)
-
-
 _STATES: Final = frozenset(state.value for state in MemberState)
-
-# The rules of docs/answers.md, in words for people.
-_RULE_WORDS: Final = {
-    "floor": "hidden: fewer than {floor} {subjects}",
-    "complement": "hidden: or the cells beside it could be found by subtraction",
-    "dominance": "hidden: nearly all of it is one of the {subjects}",
-    "history": "hidden: with earlier answers it would tell of fewer than {floor} {subjects}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,37 +74,8 @@ def read_reply_untrusted(member: str, plan: Plan, answer: object) -> Reply:
     Raises:
         RemoteProtocolError: It is not one. Nothing else is raised.
     """
-    if not isinstance(answer, Mapping):
-        _refuse(member, f"a {type(answer).__name__} where a table was due")
-    cells, other = answer.get("cells"), answer.get("other")
-    hidden, hidden_count = answer.get("hidden"), answer.get("hidden_count")
-    as_of, floor = answer.get("as_of"), answer.get("floor")
-    if not _is_list(cells) or not _is_list(hidden) or len(cells) + len(hidden) > CELLS_MAX:
-        _refuse(member, "its cells are not a list of a size that can be")
-    if not (_is_count(as_of) and _is_count(floor) and _is_count(hidden_count)):
-        _refuse(member, "a count in it is not a count")
-    parts = read_parts_untrusted(member, plan, cells, other)
-    named = tuple(_withheld(member, plan, entry, floor) for entry in hidden)
-    unnamed = hidden_count - len(named)
-    if unnamed > 0:
-        named += (Withheld(member, None, unnamed, "floor", floor),)
-    return Reply(as_of=as_of, parts=parts, withheld=named)
-
-
-def read_parts_untrusted(
-    member: str, plan: Plan, cells: Sequence[object], other: object
-) -> tuple[Part, ...]:
-    """Read the cells of an answer; the last part is what is hidden cell by cell, if anything is.
-
-    Raises:
-        RemoteProtocolError: They are not the cells of an answer to this plan.
-    """
-    parts = [_part(member, plan, cell) for cell in cells]
-    if other is not None:
-        parts.append(_part(member, plan, [None, other]))
-    if len({part.key for part in parts}) != len(parts):
-        _refuse(member, "one group came twice")
-    return tuple(parts)
+    found = read_cells_untrusted(member, plan, answer)
+    return Reply(as_of=found.as_of, parts=found.parts, withheld=found.withheld)
 
 
 def read_branch_untrusted(member: str, plan: Plan, answer: object) -> Reply:
@@ -149,17 +85,16 @@ def read_branch_untrusted(member: str, plan: Plan, answer: object) -> Reply:
         RemoteProtocolError: It is not one. Nothing else is raised.
     """
     match answer:
-        case {"cells": cells, "other": other, "members": leaves} if (
-            _is_list(cells)
-            and _is_list(leaves)
-            and len(cells) <= CELLS_MAX
-            and len(leaves) <= LEAVES_MAX
-        ):
+        case {
+            "cells": list() | tuple() as cells,
+            "other": other,
+            "members": list() | tuple() as leaves,
+        } if len(cells) <= ANSWER_CELLS_MAX and len(leaves) <= LEAVES_MAX:
             below = tuple(_leaf(member, plan, leaf) for leaf in leaves)
         case _:
-            _refuse(member, "it is not cells, other and members")
+            refuse_answer(member, "it is not cells, other and members")
     if len({leaf.member for leaf in below}) != len(below):
-        _refuse(member, "one of its members came twice")
+        refuse_answer(member, "one of its members came twice")
     parts = read_parts_untrusted(member, plan, cells, other)
     return Reply(as_of=0, parts=parts, withheld=(), below=below)
 
@@ -177,24 +112,24 @@ def _leaf(member: str, plan: Plan, leaf: object) -> Outcome[Reply]:
                 since=since,
                 reply=None if reply is None else _leaf_reply(path, plan, reply),
             )
-    _refuse(member, "one of its members is not name, state, cause, since and reply")
+    refuse_answer(member, "one of its members is not name, state, cause, since and reply")
 
 
 def _leaf_reply(member: str, plan: Plan, reply: object) -> Reply:
     match reply:
-        case [int(as_of), withheld, receipt] if as_of >= 0 and _is_list(withheld):
+        case [int(as_of), list() | tuple() as withheld, receipt] if as_of >= 0:
             hidden = tuple(_leaf_withheld(member, plan, entry) for entry in withheld)
             proof = None if receipt is None else _leaf_receipt(member, receipt)
             return Reply(as_of=as_of, parts=(), withheld=hidden, receipt=proof)
-    _refuse(member, "its reply is not as_of, withheld and receipt")
+    refuse_answer(member, "its reply is not as_of, withheld and receipt")
 
 
 def _leaf_withheld(member: str, plan: Plan, entry: object) -> Withheld:
     match entry:
-        case [key, int(cells), str(rule), int(floor)] if rule in _RULE_WORDS and cells > 0:
-            named = None if key is None else _key(member, plan, key)
+        case [key, int(cells), str(rule), int(floor)] if rule in RULE_WORDS and cells > 0:
+            named = None if key is None else key_of_untrusted(member, plan, key)
             return Withheld(member, named, cells, rule, floor)
-    _refuse(member, "a hidden cell of it is not key, count, rule and floor")
+    refuse_answer(member, "a hidden cell of it is not key, count, rule and floor")
 
 
 def _leaf_receipt(member: str, receipt: object) -> ReadReceipt:
@@ -202,7 +137,7 @@ def _leaf_receipt(member: str, receipt: object) -> ReadReceipt:
         case [bytes(proof), dict(answer)]:
             _check_proof(member, proof)
             return ReadReceipt(proof, answer)
-    _refuse(member, "its receipt is not a proof and the answer that it proves")
+    refuse_answer(member, "its receipt is not a proof and the answer that it proves")
 
 
 def leaves_of(outcomes: Iterable[Outcome[Reply]]) -> Iterator[Outcome[Reply]]:
@@ -229,7 +164,7 @@ def read_receipt_untrusted(member: str, answer: Mapping[str, Value], wire: objec
         } if all(type(one) is bytes for one in hashes):
             proof = ProofFile(index=index, hashes=hashes, note=note, entry=entry).encode()
         case _:
-            _refuse(member, "its receipt is not index, hashes, checkpoint and entry")
+            refuse_answer(member, "its receipt is not index, hashes, checkpoint and entry")
     _check_proof(member, proof)
     return ReadReceipt(proof, answer)
 
@@ -238,95 +173,4 @@ def _check_proof(member: str, proof: bytes) -> None:
     try:
         decode_proof_file_untrusted(proof)
     except InclusionProofInvalid as exc:
-        _refuse(member, f"its receipt is no proof ({exc})")
-
-
-def _part(member: str, plan: Plan, cell: object) -> Part:
-    if not _is_list(cell) or len(cell) != 2:
-        _refuse(member, "a cell is not a key and its figures")
-    key, figures = cell
-    if not _is_list(figures) or len(figures) != len(plan.measures):
-        _refuse(member, f"a cell has not the {len(plan.measures)} figures that were asked for")
-    for measure, figure in zip(plan.measures, figures, strict=True):
-        if not _FIGURE_IS[measure.operation](figure, measure):
-            _refuse(member, f"{measure.name} came as a {type(figure).__name__}")
-    return Part(member, None if key is None else _key(member, plan, key), figures)
-
-
-def _key(member: str, plan: Plan, key: object) -> Key:
-    if not _is_list(key) or len(key) != len(plan.group) or not all(map(_is_scalar, key)):
-        _refuse(member, f"a group is not named by {len(plan.group)} plain values")
-    return tuple(key)
-
-
-def _withheld(member: str, plan: Plan, entry: object, floor: int) -> Withheld:
-    if not _is_list(entry) or not entry:
-        _refuse(member, "a hidden cell has no rule")
-    *key, rule = entry
-    if not isinstance(rule, str) or rule not in _RULE_WORDS:
-        _refuse(member, "a hidden cell has no rule that we know")
-    return Withheld(member, _key(member, plan, key), 1, rule, floor)
-
-
-def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, list | tuple)
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return type(value) is int and value >= 0
-
-
-def _is_sum(value: object) -> bool:
-    return value is None or type(value) in (int, float, Decimal)
-
-
-def _is_mean(value: object) -> bool:
-    return value is None or (
-        _is_list(value) and len(value) == 2 and _is_sum(value[0]) and _is_count(value[1])
-    )
-
-
-def _is_variance(value: object) -> bool:
-    return (
-        _is_list(value) and len(value) == 3 and _is_count(value[0]) and all(map(_is_sum, value[1:]))
-    )
-
-
-def _is_histogram(value: object, bins: int) -> bool:
-    # A bin is null where it is hidden; behind the bins stands what is hidden, as one count.
-    return (
-        _is_list(value)
-        and len(value) == bins + 1
-        and all(count is None or _is_count(count) for count in value[:-1])
-        and _is_count(value[-1])
-    )
-
-
-def _is_scalar(value: object) -> bool:
-    # No column holds an instant, which Python takes for a date and cannot compare with one.
-    return value is None or type(value) in (bool, int, float, str, Decimal, date)
-
-
-def _is_extreme(value: object) -> bool:
-    return _is_scalar(value) and type(value) is not bool
-
-
-_FIGURE_IS: Final[Mapping[Operation, Callable[[object, Measure], bool]]] = {
-    Operation.COUNT: lambda value, _: _is_count(value),
-    Operation.SUM: lambda value, _: _is_sum(value),
-    Operation.MEAN: lambda value, _: _is_mean(value),
-    Operation.MIN: lambda value, _: _is_extreme(value),
-    Operation.MAX: lambda value, _: _is_extreme(value),
-    Operation.VARIANCE: lambda value, _: _is_variance(value),
-    # Null in the cell of what is hidden: its parts' numbers cannot be added.
-    Operation.DISTINCT: lambda value, _: value is None or _is_count(value),
-    Operation.HISTOGRAM: lambda value, asked: _is_histogram(value, len(asked.edges) + 1),
-    Operation.EXISTS: lambda value, _: type(value) is bool,
-}
-
-
-def _refuse(member: str, what: str) -> NoReturn:
-    raise RemoteProtocolError(
-        f"member {member!r} sent an answer that is not one: {what}. It was left out; ask its"
-        " operator which release it runs"
-    )
+        refuse_answer(member, f"its receipt is no proof ({exc})")

@@ -10,6 +10,8 @@ from cyclopts import App
 
 from psp._version import __version__
 
+from ._apart import HAS_AGGREGATOR, OF_THE_AGGREGATOR, without_aggregator
+
 GROUPS: Final = {
     "estate": "Make an estate from files of your own.",
     "grant": "Read, check, narrow, issue and take back grants.",
@@ -24,6 +26,7 @@ COMMANDS: Final = {
     "attack": "_attack:attack",
     "decode": "_decode:decode",
     "demo": "_demo:demo",
+    "direct": "_direct:direct",
     "doctor": "_doctor:doctor",
     "epoch": "_owner:epoch",
     "estate new": "_estate:new",
@@ -70,7 +73,10 @@ for _group in _GROUPS.values():
     app.command(_group)
 for _words, _place in COMMANDS.items():
     _above, _, _name = _words.rpartition(" ")
-    _GROUPS.get(_above, app).command(f"psp.cli.{_place}", name=_name)
+    if HAS_AGGREGATOR or _words not in OF_THE_AGGREGATOR:
+        _GROUPS.get(_above, app).command(f"psp.cli.{_place}", name=_name)
+    else:
+        _GROUPS.get(_above, app).command(without_aggregator, name=_name, show=False)
 app.register_install_completion_command()
 
 

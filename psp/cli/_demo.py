@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Final
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -18,13 +16,19 @@ from psp.console import render_page, render_view
 from psp.demo import ESTATE, SCALE, Result, run_demo
 from psp.errors import EstateError
 
-from ._common import err, out, print_json
+from ._bars import Bars
+from ._common import out, print_json
 
 PAGE: Final = Path("psp-demo.html")
 _DURATION: Final = re.compile(r"(\d{1,4}(?:\.\d+)?)(ms|s)")
 
+demo = App(name="demo", help="Show a real estate on this machine.")
+demo.command("psp.cli._demo_holding:holding", name="holding")
+demo.command("psp.cli._demo_holding:sources", name="sources")
 
-def demo(
+
+@demo.default
+def kings(
     *,
     far: str | None = None,
     scale: Annotated[bool, Parameter(negative=())] = False,
@@ -49,7 +53,7 @@ def demo(
         Print everything as one JSON object; no page is written.
     """
     far_s = None if far is None else _seconds(far)
-    with _Bars(quiet=json) as bars:
+    with Bars(quiet=json) as bars:
         result = run_demo(SCALE if scale else ESTATE, far_s=far_s, keep=keep, reporter=bars)
     if json:
         print_json(result.to_dict())
@@ -106,39 +110,3 @@ def _seconds(text: str) -> float:
     if found is None or not float(found[1]):
         raise EstateError(f"--far {text} is not a duration. Write it as 80ms or 0.2s")
     return float(found[1]) / (1000 if found[2] == "ms" else 1)
-
-
-class _Bars:
-    """A bar per stage on standard error, gone when the stage is over."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            console=err(),
-            transient=True,
-            disable=quiet or not err().is_terminal,
-        )
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> _Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def stage(self, words: str, total: int | None = None) -> None:
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(words, total=total)
-
-    def step(self) -> None:
-        assert self._task is not None
-        self._progress.advance(self._task)

@@ -26,7 +26,6 @@ from psp.totebox import READS_DIRECTORY, Read, decode_read_untrusted
 
 from ._common import err, out, print_json
 from ._ledger import entry_facts, located, read_file, reads_key, shown
-from ._page import verify_page
 
 _ENTRIES_AT_A_TIME: Final = 1_024
 
@@ -63,6 +62,9 @@ def verify(
         Print one JSON object.
     """
     if path.suffix == ".html":
+        # A page has the answers of many, and combining them again is the aggregator's.
+        from ._page import verify_page
+
         verify_page(path, read_file(path), estate, json_wanted=json)
         return
     if path.is_dir():

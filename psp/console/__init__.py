@@ -10,6 +10,8 @@ from ._doors import render_page as render_page
 from ._doors import render_reconciliation as render_reconciliation
 from ._doors import render_report as render_report
 from ._doors import render_report_page as render_report_page
+from ._doors import render_sections as render_sections
+from ._doors import render_sections_page as render_sections_page
 from ._doors import render_status as render_status
 from ._doors import render_view as render_view
 from ._doors import render_why as render_why

@@ -1,4 +1,4 @@
-"""The four ways to draw. Each loads its library when it is used, never before.
+"""The ways to draw. Each loads its library when it is used, never before.
 
 `neutral` is wanted everywhere, also where nothing optional is installed; and altair alone takes
 half a second to import, which `psp status` must not pay.
@@ -132,6 +132,28 @@ def render_page(view: Json) -> str:
     with _needed_for("the HTML page"):
         from ._page import page
     return page(view)
+
+
+def render_sections(document: Json, console: Console) -> None:
+    """Print a headline, exceptions and tables.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("tables in the terminal"):
+        from ._sections import print_sections
+    print_sections(document, console)
+
+
+def render_sections_page(document: Json) -> str:
+    """Return a headline, exceptions and tables as one HTML file that loads and runs nothing.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+    """
+    with _needed_for("the HTML page"):
+        from ._sections import sections_page
+    return sections_page(document)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ ABSENT_SHOWN = 8
 def page(view: Json) -> str:
     """Draw the whole page. Autoescape is on: nothing from the view is ever marked safe."""
     shown = read_view(view)
-    style = _asset("page.css")
+    style = asset("page.css")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -43,7 +43,7 @@ def page(view: Json) -> str:
         count=count,
         short_money=short_money,
     )
-    return environment.from_string(_asset("page.html")).render(view=shown)
+    return environment.from_string(asset("page.html")).render(view=shown)
 
 
 def content_policy(style: str) -> str:
@@ -74,5 +74,5 @@ def member_bar(member: Member, tenant: Tenant) -> Markup:
     return bar_svg(float(volume / top))
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
     return files("psp.console").joinpath(name).read_text(encoding="utf-8")

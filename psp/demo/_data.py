@@ -47,7 +47,8 @@ class Source:
         stated = [
             metadata[field] for field in ("License-Expression", "License") if field in metadata
         ]
-        return stated[0] if stated else "none stated"
+        # Some packages put the whole text of the licence there; its first line is its name.
+        return stated[0].partition("\n")[0] if stated else "none stated"
 
     def locate(self) -> Path:
         """Find the file without importing the package (one of them no longer imports).

@@ -103,7 +103,7 @@ def run_demo(
         EstateError: The data package is missing, the directory exists, or the disk is full.
     """
     started = time.monotonic()
-    with _directory(keep) as root:
+    with passing_directory(keep) as root:
         reporter.stage(f"reading {programme.source.about}")
         files = split(programme.source, root / "files")
         reporter.stage("sealing one archive per file", len(files))
@@ -138,7 +138,7 @@ def _create(
 
 
 @contextmanager
-def _directory(keep: Path | None) -> Iterator[Path]:
+def passing_directory(keep: Path | None) -> Iterator[Path]:
     """Somewhere for what is passing: beside the estate that is kept, or a directory that goes."""
     if keep is not None and keep.exists():
         raise EstateError(f"--keep {keep}: it exists already. Choose another directory")

@@ -37,7 +37,7 @@ class _Owner:
 
 
 def build_estate(
-    draft: Draft,
+    drafts: Sequence[Draft],
     *,
     tenants: Sequence[TenantPolicy] = (OWNER,),
     labels: Mapping[str, str] | None = None,
@@ -53,15 +53,16 @@ def build_estate(
         EstateError: The directory exists, or the disk refused.
         IntakeRefused: A row of a file does not fit the schema; the message names file and line.
     """
-    making = draft.root.with_name(f".{draft.root.name}.making")
+    root = drafts[0].root
+    making = root.with_name(f".{root.name}.making")
     try:
         if making.exists():
             shutil.rmtree(making)  # Left by a process that was killed; never an estate.
-        rows = _build(Layout(making), draft, tenants, labels or {}, on_member, passphrase)
-        making.rename(draft.root)
+        rows = _build(Layout(making), drafts, tenants, labels or {}, on_member, passphrase)
+        making.rename(root)
     except OSError as exc:
         raise EstateError(
-            f"the estate {draft.root} was not made: {exc}. Nothing was left behind"
+            f"the estate {root} was not made: {exc}. Nothing was left behind"
         ) from exc
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -70,7 +71,7 @@ def build_estate(
 
 def _build(
     layout: Layout,
-    draft: Draft,
+    drafts: Sequence[Draft],
     tenants: Sequence[TenantPolicy],
     labels: Mapping[str, str],
     on_member: Callable[[str], None],
@@ -85,42 +86,59 @@ def _build(
         },
     )
     MachineKey.create(layout.operator_key, passphrase)
-    ports = free_ports(HOST, len(draft.files))
+    named: dict[str, list[Draft]] = {}
+    for draft in drafts:
+        for name in draft.files:
+            named.setdefault(name, []).append(draft)
+    ports = free_ports(HOST, len(named))
     members: list[dict[str, str]] = []
     rows = 0
-    for (name, file), port in zip(draft.files.items(), ports, strict=True):
-        label = labels.get(name, name)
-        archive, address = _make_archive(layout, draft, name, label, owner, port)
+    for (name, its_drafts), port in zip(named.items(), ports, strict=True):
+        label, kind = labels.get(name, name), its_drafts[0].kind
+        archive, address = _make_archive(layout, its_drafts, name, label, owner, port)
         with archive:
-            for tenant in tenants:
-                archive.pair(
-                    tenant.name, owner.tenants[tenant.name].certificate_pem, tenant.pairing
-                )
-            sealed = archive.ingest(
-                file,
-                draft.table.name,
-                operator="operator",
-                now=datetime.now(UTC),
-                null=draft.null,
-                accept_partial=draft.accept_partial,
-            )
-        rows += sealed.rows
+            rows += _fill(archive, name, its_drafts, tenants, owner)
         origin = reads_origin(archive.ledger.checkpoint.origin)
         members.append(
             {
                 "name": name,
                 "label": label,
+                **({"kind": kind} if kind else {}),
                 "address": address.to_text(),
                 "reads_key": VerifierKey(origin, archive.anchor.ledger_key).encode(),
             }
         )
         on_member(name)
-    layout.write_estate(draft.root.name, [_entry(member) for member in members], tenants)
+    layout.write_estate(drafts[0].root.name, [_entry(member) for member in members], tenants)
     return rows
 
 
+def _fill(
+    archive: Archive,
+    name: str,
+    drafts: Sequence[Draft],
+    tenants: Sequence[TenantPolicy],
+    owner: _Owner,
+) -> int:
+    """Pair the tenants that have something here, seal the files, and return how many rows."""
+    for tenant in tenants:
+        if tenant.covers(draft.table.name for draft in drafts):
+            archive.pair(tenant.name, owner.tenants[tenant.name].certificate_pem, tenant.pairing)
+    return sum(
+        archive.ingest(
+            draft.files[name],
+            draft.table.name,
+            operator="operator",
+            now=datetime.now(UTC),
+            null=draft.null,
+            accept_partial=draft.accept_partial,
+        ).rows
+        for draft in drafts
+    )
+
+
 def _make_archive(
-    layout: Layout, draft: Draft, name: str, label: str, owner: _Owner, port: int
+    layout: Layout, drafts: Sequence[Draft], name: str, label: str, owner: _Owner, port: int
 ) -> tuple[Archive, Address]:
     directory = layout.archive(name)
     # These two keys are the archive's own: their only files are in its directory.
@@ -142,10 +160,10 @@ def _make_archive(
             name=name,
             title=label,
             archive_id=archive_id,
-            module_id=draft.root.name,
-            tables=(draft.table,),
+            module_id=drafts[0].root.name,
+            tables=tuple(draft.table for draft in drafts),
             floor=1,
-            engine=draft.engine,
+            engine=drafts[0].engine,
         ),
         machine_key=machine,
         ledger_key=ledger,

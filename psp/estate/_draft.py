@@ -13,10 +13,11 @@ from psp.totebox import Column, ColumnType, Table, propose_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What `create_estate` will make once a person has approved it.
+    """What `create_estate` will make once a person has approved it: one table of some archives.
 
     Attributes:
         files: One source per archive, by the archive's name.
+        kind: What sort of archives they are, such as `books`; all of one kind have the same tables.
         null: The one text that stands for "no value" in a CSV file.
         accept_partial: Seal a file although some of its rows do not fit.
         engine: What keeps the archives' indexes: sqlite or duckdb.
@@ -28,6 +29,7 @@ class Draft:
     null: str
     accept_partial: bool = False
     engine: str = "sqlite"
+    kind: str = ""
 
 
 def draft_estate(

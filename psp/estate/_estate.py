@@ -52,12 +52,12 @@ class Estate:
         return cls(
             layout=layout,
             roster=roster,
-            grants=Grants.load(layout, passphrase),
+            grants=Grants.load(layout, roster, passphrase),
         )
 
     @property
     def table(self) -> str:
-        """The name of the estate's table, which every archive has."""
+        """The name of the first table; where all archives are of one kind, each of them has it."""
         return next(iter(self.grants.tables))
 
     def renew_grants(self) -> None:
@@ -69,7 +69,8 @@ class Estate:
         """
         for policy in self.layout.policies(tuple(self.roster.tenants)):
             for member in self.roster.members:
-                self.grants.write(policy, member)
+                if policy.covers(self.grants.of_kind[member.kind]):
+                    self.grants.write(policy, member)
 
     def serve(
         self,
@@ -105,8 +106,7 @@ class Estate:
 
 
 def create_estate(
-    draft: Draft,
-    *,
+    *drafts: Draft,
     tenants: Sequence[TenantPolicy] = (OWNER,),
     labels: Mapping[str, str] | None = None,
     on_member: Callable[[str], None] = lambda name: None,
@@ -115,6 +115,8 @@ def create_estate(
     """Make an estate that a person has approved, and give every tenant its first grants.
 
     Args:
+        drafts: At least one, all of one directory and engine. An archive that several of them name
+            has a table of each.
         passphrase: Seals the owner's keys: root, anchor and operator. The others belong to
             machines that start by themselves.
 
@@ -123,9 +125,9 @@ def create_estate(
         IntakeRefused: A row of a file does not fit the schema. Nothing was made.
     """
     rows = build_estate(
-        draft, tenants=tenants, labels=labels, on_member=on_member, passphrase=passphrase
+        drafts, tenants=tenants, labels=labels, on_member=on_member, passphrase=passphrase
     )
-    opened = Estate.open(draft.root, None if passphrase is None else lambda path: passphrase)
+    opened = Estate.open(drafts[0].root, None if passphrase is None else lambda path: passphrase)
     opened.renew_grants()
     return Estate(
         layout=opened.layout,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from psp.aggregator import Member
+from psp.aggregator import Member, Roster
 from psp.capability import (
     UNLIMITED,
     Operation,
@@ -42,31 +42,38 @@ runs."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grants:
-    """The keys that grant, and the tables there are."""
+    """The keys that grant, and the tables there are.
+
+    Attributes:
+        of_kind: The tables of each kind of archive, by name.
+    """
 
     layout: Layout
     anchor: MachineKey
     operator: MachineKey
-    tables: Mapping[str, Table]
+    of_kind: Mapping[str, Mapping[str, Table]]
 
     @classmethod
-    def load(cls, layout: Layout, passphrase: PassphraseSource | None = None) -> Grants:
-        """Read the keys, and the tables from the first archive's manifest: all have the same.
+    def load(
+        cls, layout: Layout, roster: Roster, passphrase: PassphraseSource | None = None
+    ) -> Grants:
+        """Read the keys, and the tables from the first manifest of each kind: all have the same.
 
         Raises:
             KeyFileError: A key is missing, readable by others, or sealed otherwise.
-            EstateError: There is no archive in the estate.
+            EstateError: There is no archive in the estate, or none of some kind.
         """
-        manifests = sorted(layout.root.glob("archives/*/manifest.toml"))
-        if not manifests:
-            raise EstateError(f"{layout.root} has no archives. Were they moved? See docs/estate.md")
-        manifest = read_manifest(manifests[0].read_text("utf-8"))
         return cls(
             layout=layout,
             anchor=MachineKey.load(layout.anchor_key, passphrase),
             operator=MachineKey.load(layout.operator_key, passphrase),
-            tables={table.name: table for table in manifest.tables},
+            of_kind=_tables_of_kinds(layout, roster),
         )
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Every table of the estate by its name, whatever archives have it."""
+        return {name: table for tables in self.of_kind.values() for name, table in tables.items()}
 
     def write(self, policy: TenantPolicy, member: Member) -> None:
         """Put a fresh token of one tenant for one member in its file; readers see old or new.
@@ -87,7 +94,8 @@ class Grants:
             EstateError: The policy names a column or an operation that does not exist.
         """
         tenant = MachineKey.load(self.layout.machine_key(policy.name))
-        return self._token(member, self._scope(policy), tenant, seconds=TENANT_S)
+        scope = self._scope(policy, self.of_kind[member.kind])
+        return self._token(member, scope, tenant, seconds=TENANT_S)
 
     def one_row(
         self,
@@ -140,16 +148,14 @@ class Grants:
             nonce=secrets.token_bytes(16),
         )
 
-    def _scope(self, policy: TenantPolicy) -> Scope:
+    def _scope(self, policy: TenantPolicy, tables: Mapping[str, Table]) -> Scope:
+        self._check_names(policy)
         rules = {}
-        for name, table in self.tables.items():
+        for name, table in tables.items():
+            if not policy.covers([name]):
+                continue
             columns = set(table.column_names)
-            chosen, by = set(policy.columns or columns), set(policy.by or columns)
-            if unknown := sorted((chosen | by) - columns):
-                raise EstateError(
-                    f"the policy of {policy.name!r} names the column {unknown[0]!r}; the table"
-                    f" {name!r} has {', '.join(table.column_names)}"
-                )
+            chosen, by = (columns.intersection(it or columns) for it in (policy.columns, policy.by))
             rules[name] = TableRule(
                 operations=frozenset(_operation(word, policy) for word in policy.operations),
                 output=frozenset(chosen),
@@ -163,6 +169,42 @@ class Grants:
             tables=rules,
             objects={name: frozenset(methods) for name, methods in policy.objects.items()},
         )
+
+    def _check_names(self, policy: TenantPolicy) -> None:
+        """A name that no table has is a typing mistake, not something to be left out."""
+        tables = self.tables
+        if unknown := sorted(set(policy.tables) - tables.keys()):
+            raise EstateError(
+                f"the policy of {policy.name!r} names the table {unknown[0]!r}; the estate has"
+                f" {', '.join(tables)}"
+            )
+        covered = {name: table for name, table in tables.items() if policy.covers([name])}
+        columns = {column for table in covered.values() for column in table.column_names}
+        if unknown := sorted({*policy.columns, *policy.by} - columns):
+            (name, *others), table = covered, next(iter(covered.values()))
+            where = f"the table {name!r} has" if not others else f"{len(covered)} tables have"
+            shown = table.column_names if not others else sorted(columns)
+            raise EstateError(
+                f"the policy of {policy.name!r} names the column {unknown[0]!r}; {where}"
+                f" {', '.join(shown)}"
+            )
+
+
+def _tables_of_kinds(layout: Layout, roster: Roster) -> Mapping[str, Mapping[str, Table]]:
+    found: dict[str, Mapping[str, Table]] = {}
+    for member in roster.members:
+        file = layout.archive(member.name) / "manifest.toml"
+        if member.kind not in found and file.is_file():
+            manifest = read_manifest(file.read_text("utf-8"))
+            found[member.kind] = {table.name: table for table in manifest.tables}
+    if not found:
+        raise EstateError(f"{layout.root} has no archives. Were they moved? See docs/estate.md")
+    if missing := sorted({member.kind for member in roster.members} - found.keys()):
+        raise EstateError(
+            f"{layout.root} has no archive of the kind {missing[0]!r}, so nobody here knows its"
+            " tables. Keep one of each kind; see docs/estate.md"
+        )
+    return found
 
 
 def _operation(word: str, policy: TenantPolicy) -> Operation:

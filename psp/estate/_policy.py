@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ class TenantPolicy:
         by: What it may filter and group by; empty means every column there is.
         floor: The least number of subjects behind anything it is shown.
         objects: Methods of the archive's own objects, as `ledger: [prove]`.
+        tables: The tables it has anything of; empty means every table there is. An archive that has
+            none of them is neither paired with it nor granted.
     """
 
     name: str
@@ -37,6 +39,11 @@ class TenantPolicy:
     by: tuple[str, ...] = ()
     floor: int = 1
     objects: Mapping[str, tuple[str, ...]]
+    tables: tuple[str, ...] = ()
+
+    def covers(self, tables: Iterable[str]) -> bool:
+        """Whether it has anything of an archive with these tables."""
+        return not self.tables or not set(self.tables).isdisjoint(tables)
 
     def to_document(self) -> dict[str, Any]:
         """The form in `policy.toml`."""
@@ -48,6 +55,7 @@ class TenantPolicy:
             "by": list(self.by),
             "floor": self.floor,
             "objects": {name: list(methods) for name, methods in self.objects.items()},
+            **({"tables": list(self.tables)} if self.tables else {}),
         }
 
     @classmethod
@@ -66,6 +74,7 @@ class TenantPolicy:
             by=tuple(document["by"]),
             floor=int(document["floor"]),
             objects={key: tuple(methods) for key, methods in document["objects"].items()},
+            tables=tuple(document.get("tables", ())),
         )
 
 

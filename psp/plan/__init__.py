@@ -11,6 +11,16 @@ from ._cancelling import CancellingTable as CancellingTable
 from ._cancelling import Difference as Difference
 from ._cancelling import difference_untrusted as difference_untrusted
 from ._cancelling import tag_of as tag_of
+from ._cells import ANSWER_CELLS_MAX as ANSWER_CELLS_MAX
+from ._cells import RULE_WORDS as RULE_WORDS
+from ._cells import Cells as Cells
+from ._cells import Key as Key
+from ._cells import Part as Part
+from ._cells import Withheld as Withheld
+from ._cells import key_of_untrusted as key_of_untrusted
+from ._cells import read_cells_untrusted as read_cells_untrusted
+from ._cells import read_parts_untrusted as read_parts_untrusted
+from ._cells import refuse_answer as refuse_answer
 from ._listing import Listing as Listing
 from ._plan import MEASURE_OPERATIONS as MEASURE_OPERATIONS
 from ._plan import Bucket as Bucket
@@ -29,6 +39,7 @@ from ._question import Order as Order
 from ._question import Output as Output
 from ._question import Question as Question
 from ._question import SquareRoot as SquareRoot
+from ._question import in_key_order as in_key_order
 from ._scope_document import rows_from_sql as rows_from_sql
 from ._scope_document import scope_from_document as scope_from_document
 from ._sql import plan_from_sql as plan_from_sql

@@ -138,6 +138,14 @@ class Question:
         return arranged[: self.limit]
 
 
+def in_key_order(rows: list[list[Value]]) -> list[list[Value]]:
+    """Sort the rows of an answer by their columns, nulls last, where nobody has said how."""
+    try:
+        return sorted(rows, key=lambda row: [(value is None, value) for value in row])
+    except TypeError:
+        return rows  # Values of kinds that have no common order keep the members' order.
+
+
 def _sortable(value: Value) -> tuple[int, int]:
     """Numbers before dates before texts: one member's odd value must not cost the whole answer."""
     if isinstance(value, list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,21 @@ def test_each_state_is_answered_as_it_was_also_from_an_index_made_anew(
             assert [answered(archive, size) for size in range(1, len(states) + 1)] == states
             assert roots[-1] == archive.ledger.checkpoint.root_hash
             assert [archive.ledger.root_hash(size + 1) for size in range(len(states))] == roots
+
+
+@pytest.mark.parametrize("subject", ["id", None])
+def test_rows_of_an_earlier_state_are_counted(tmp_path: Path, subject: str | None) -> None:
+    """A count alone reads no column; the lock around the view must let it through all the same."""
+    table = replace(SALES, subject=subject)
+    counted = []
+    with OWNER.found(tmp_path / "box", table) as archive:
+        live(archive, [{"a": 1, "b": 2}, {"a"}], tmp_path)
+        for as_of in (1, 2, 3):
+            engine = Engine(archive.index_path, table, RULE, as_of=as_of)
+            counting = Plan(table="sales", measures=(Measure(Operation.COUNT),), as_of=as_of)
+            counted.append(engine.query(counting)["cells"])
+            engine.close()
+    assert counted == [[], [[[], [2]]], [[[], [1]]]]
 
 
 def test_a_state_that_never_was_is_no_question() -> None:
