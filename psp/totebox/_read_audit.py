@@ -13,6 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, NoReturn
@@ -243,7 +244,7 @@ class Reader:
     audit: ReadAudit
     grant: Grant
     clocks: ReadClocks
-    recent: list[int] = field(default_factory=list)
+    recent: deque[int] = field(default_factory=partial(deque, maxlen=RECENT_READS_MAX))
 
     def admit(self) -> None:
         """Let a read begin; see `ReadAudit.admit`."""
@@ -293,7 +294,6 @@ class Reader:
     def keep(self, place: int) -> None:
         """Tell `reads()` of one more."""
         self.recent.append(place)
-        del self.recent[:-RECENT_READS_MAX]
 
     def _entry(
         self,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from psp.capability import Command, TableRule
 from psp.endpoint import method
@@ -24,8 +23,7 @@ _VALUES: Final[Command] = ("values", [])
 _ORIGINAL: Final[Command] = ("original", [])
 
 
-@dataclass(frozen=True, slots=True)
-class RowReads:
+class RowReads(NamedTuple):
     """Puts on record what is read of one row.
 
     Attributes:

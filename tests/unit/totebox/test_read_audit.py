@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from psp.capability import Command, Scope, hash_commands, issue, narrow
 from psp.errors import ArchiveError, Denied, HandlerFailed, LedgerError, Overloaded, Suppressed
 from psp.ledger import Appended, Ledger
 from psp.totebox import Archive
+from psp.totebox._entries import encode_entry
 from psp.totebox._founding import ledger_origin
 from psp.totebox._limits import (
     FREE_BYTES_MIN,
@@ -30,6 +32,8 @@ from psp.totebox._manifest import ReadPolicy
 from psp.totebox._rates import Rates
 from psp.totebox._read_audit import READS_DIRECTORY, ReadAudit, reads_origin
 from psp.totebox._receipts import (
+    READ,
+    Read,
     decode_read_untrusted,
     hash_result,
     verify_receipt_untrusted,
@@ -402,6 +406,27 @@ async def test_a_changed_receipt_proves_nothing(bench: Bench) -> None:
 def test_an_entry_that_is_no_read_is_refused(entry: bytes) -> None:
     with pytest.raises(LedgerError, match="proves nothing"):
         decode_read_untrusted(entry)
+
+
+@pytest.mark.parametrize("result", [None, bytes(range(32))])
+def test_a_read_is_written_as_every_other_entry_is(result: bytes | None) -> None:
+    """By hand, because each answer waits for it; to the byte what the one encoder makes."""
+    when = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+    read = Read(b"g" * 32, b"c" * 32, 7, b"r" * 32, 1, 2, 300, when, result)
+    facts = {
+        "grant": read.grant_id.hex(),
+        "command": read.command.hex(),
+        "tree_size": 7,
+        "root": read.root_hash.hex(),
+        "rows": 1,
+        "groups": 2,
+        "bytes": 300,
+    }
+    if result is not None:
+        facts["result"] = result.hex()
+
+    assert read.encode() == encode_entry(READ, when, facts)
+    assert decode_read_untrusted(read.encode()) == read
 
 
 async def test_an_entry_has_one_form(bench: Bench) -> None:
