@@ -205,6 +205,11 @@ class Ledger:
         self.checkpoint, self.note = checkpoint, note
         return Appended(first_index=first_index, checkpoint=checkpoint)
 
+    @property
+    def fills_soon(self) -> bool:
+        """Whether one of the next appends finds the journal full, and has to write tiles first."""
+        return self._journal_end > JOURNAL_BYTES - JOURNAL_AHEAD_BYTES
+
     def write_tiles(self) -> None:
         """Carry every acknowledged entry into sealed tiles, and empty the journal.
 
