@@ -57,9 +57,10 @@ QUICK_WAITS_MIN: Final = 8
 """How many such waits in a row make the loop wait itself, as many as make it look before it
 sleeps."""
 
-SURPRISE_SHARE: Final = 0.01
+SURPRISE_SHARE: Final = 0.1
 """What of its time a loop may lose to waits that were longer than they should have been: after one
-of 50 ms a thread waits for the next five seconds, however quick the disk is again."""
+of 50 ms a thread waits for the next half second, however quick the disk is again. A hundredth would
+send it there for most of the time on a virtual disk that needs 2 ms once in a hundred syncs."""
 
 RESULT_BYTES_MAX: Final = BODY_BYTES_MAX
 """A result up to here fits one RETURN, and its hash goes into its entry. A longer one travels as a

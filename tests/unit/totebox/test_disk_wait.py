@@ -39,7 +39,7 @@ async def test_a_slow_disk_is_waited_for_in_a_thread() -> None:
     assert not any(disk.in_loop)
 
 
-async def test_surprises_take_a_hundredth_of_the_loops_time() -> None:
+async def test_surprises_take_a_tenth_of_the_loops_time() -> None:
     disk = Disk()
     await disk.work(times=QUICK_WAITS_MIN)
     surprise_s = 0.05
