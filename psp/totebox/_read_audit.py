@@ -225,8 +225,9 @@ class ReadAudit:
         try:
             async with self._turn:
                 batch = self._next_batch()
-                work = partial(self._append, batch)
-                await self._disk.run(work, is_long=self._ledger.fills_soon)
+                # Under `within-1s` no answer waits for it, and a batch is long.
+                is_long = self._ledger.fills_soon or self.policy is ReadPolicy.WITHIN_1S
+                await self._disk.run(partial(self._append, batch), is_long=is_long)
                 self._drop_sealed(len(batch))
         except (LedgerError, OSError) as exc:
             self._fail(exc)
