@@ -54,7 +54,7 @@ from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
 from ._sqlite_lock import authorize, refuse_with
-from ._storage import SQLValue, from_storage, quoted, to_storage
+from ._storage import SQLValue, from_storage, quoted, to_storage, travels_as_stored
 
 BUSY_MS: Final = 1_000
 """How long a read waits while the index is written; one ingest batch takes less."""
@@ -173,10 +173,10 @@ class Engine:
         rows = self._by_key(key, Operation.READ, "reading a row")
         if not rows:
             return None
-        columns = output_columns(self._table, self._rule)
+        _, *stored = rows[0]
         values = {
-            column.name: self._shown(column, from_storage(column, value))
-            for column, value in zip(columns, rows[0][1:], strict=True)
+            name: value if show is None else show(value)
+            for (name, show), value in zip(self._outputs, stored, strict=True)
         }
         return self._within_limits(0, values)
 
@@ -205,16 +205,33 @@ class Engine:
                 f"a key of {len(key)} values; {self._table.name!r} has the key"
                 f" ({', '.join(self._table.key)})."
             )
-        stored = [
-            to_storage(self._table.column(name), value)
-            for name, value in zip(self._table.key, key, strict=True)
-        ]
+        stored = [to_storage(*pair) for pair in zip(self._key_columns, key, strict=True)]
         with self._for_one_statement():
             return self._run(self._by_key_sql, stored)
+
+    # What is the same for every key of a scope.
 
     @cached_property
     def _by_key_sql(self) -> str:
         return compile_row(self._table, self._rule, self._view)
+
+    @cached_property
+    def _key_columns(self) -> list[Column]:
+        return [self._table.column(name) for name in self._table.key]
+
+    @cached_property
+    def _outputs(self) -> list[tuple[str, Callable[[SQLValue], Value] | None]]:
+        """Give each output column's name, and what shows its stored values: None if they travel as
+        they are stored."""
+        found = output_columns(self._table, self._rule)
+        return [(column.name, self._show_of(column)) for column in found]
+
+    def _show_of(self, column: Column) -> Callable[[SQLValue], Value] | None:
+        """A row is rounded as an aggregate is; its key, which the asker has named, is not."""
+        base = 1 if column.name in self._table.key else self._rule.rounding
+        if base > 1:
+            return lambda stored: round_figure(from_storage(column, stored), base)
+        return None if travels_as_stored(column) else partial(from_storage, column)
 
     def scan(self, columns: Sequence[str]) -> Iterator[Row]:
         """Give some columns of every row that the scope shows, as they are stored.
@@ -364,10 +381,6 @@ class Engine:
             "hidden_count": decision.hidden_count,
             "floor": self._floor,
         }
-
-    def _shown(self, column: Column, value: Value) -> Value:
-        """Round what a row holds as an aggregate is rounded; the asker has named the key itself."""
-        return value if column.name in self._table.key else round_figure(value, self._rule.rounding)
 
     def _within_limits(self, groups: int, answer: dict[str, Value]) -> dict[str, Value]:
         if groups > self._rule.groups_max:

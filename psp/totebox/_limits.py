@@ -49,6 +49,20 @@ UNSEALED_S_MAX: Final = 1.0
 SEAL_AFTER_S: Final = 0.5
 """When the entries of `within-1s` are written: half of the second is left for the disk."""
 
+DISK_S_MAX: Final = 0.002
+"""How long a batch of reads may take to become durable while everything else in the loop waits for
+it: twice as long as one connection may keep an archive to itself (`psp.endpoint`, INLINE_S_MAX). A
+solid-state disk syncs in 0.05 to 0.3 ms, a virtual one in 0.2 to 1 ms; one that turns takes 8."""
+
+QUICK_WAITS_MIN: Final = 8
+"""How many such waits in a row make the loop wait itself, as many as make it look before it
+sleeps."""
+
+SURPRISE_SHARE: Final = 0.1
+"""What of its time a loop may lose to waits that were longer than they should have been: after one
+of 50 ms a thread waits for the next half second, however quick the disk is again. A hundredth would
+send it there for most of the time on a virtual disk that needs 5 ms once in a hundred syncs."""
+
 RESULT_BYTES_MAX: Final = BODY_BYTES_MAX
 """A result up to here fits one RETURN, and its hash goes into its entry. A longer one travels as a
 stream, which is hashed only where that is asked for."""

@@ -59,9 +59,9 @@ from ._live import LiveGrant
 from ._manifest import Table
 from ._named import NamedObject, ceilings_of, check_names
 from ._pairing import Pairing
-from ._read_audit import Reader
+from ._reader import Reader
 from ._reconciled import Reconciled
-from ._rows import OriginalObject, RowObject, RowReads, row_object
+from ._rows import OriginalObject, RowObject, RowReads
 from ._shown import Shown
 
 _PROVE: Final = ("ledger", "prove")
@@ -322,7 +322,7 @@ class TableObject(BulkTable, Reconciled):
                 values = engine.row(key)
         if values is None:
             raise Denied
-        return row_object(self._row_reads(key), values, self.original_of)
+        return RowObject(self._row_reads(key), values, self.original_of)
 
     @method
     async def asset(self, key: list[Value]) -> AssetObject:

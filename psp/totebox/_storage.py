@@ -47,6 +47,11 @@ def nothing(name: str) -> str:
     return f"{quoted(name)} <> {quoted(name)}"
 
 
+def travels_as_stored(column: Column) -> bool:
+    """Say whether `from_storage` changes nothing of a column's values."""
+    return column.type in (ColumnType.INTEGER, ColumnType.TEXT)
+
+
 def from_storage(column: Column, stored: SQLValue) -> Value:
     """Give a column's value as it travels."""
     if stored is None:
