@@ -25,7 +25,7 @@ from ._command_acts import act, foresee, recall
 from ._granted import Granted, Log, Shared
 from ._limits import REFUSAL_CHARACTERS_MAX
 from ._live import LiveGrant
-from ._read_audit import Reader
+from ._reader import Reader
 
 
 class Commanded(Granted):
