@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._small_parts import Flags, Numbers, Weights
-from ._spool import Array, Readable, Spool, chunks
+from ._spool import Array, Readable, Spool, chunks, rising
 from ._stop import Stop
 from ._subjects import Subjects
 
@@ -92,18 +92,18 @@ class Atoms:
         """Say of each atom whether it has enough subjects; the weight decides for most."""
         is_large: Flags = self.weights > floor - 1 + _ROUNDING
         doubtful = ~is_large & (self.counts >= floor)
-        pairs = np.zeros((2, 0), np.int64)  # Of those in doubt: an atom, and a subject in it.
+        pairs = np.zeros(0, np.int64)  # Of those in doubt: an atom, and a subject in it.
         for begin, end in chunks(len(self.numbers)) if doubtful.any() else ():
             stop.check()
             here = self.numbers.read(begin, end)
             rows = np.flatnonzero(doubtful[here])
             if not len(rows):
                 continue
-            found = np.stack([here[rows].astype(np.int64), subjects.read(begin, end)[rows]])
-            pairs = np.unique(np.concatenate([pairs, found], axis=1), axis=1)
-            is_large |= np.bincount(pairs[0], minlength=len(is_large)) >= floor
+            found = here[rows].astype(np.int64) * subjects.count + subjects.read(begin, end)[rows]
+            pairs = rising(np.concatenate([pairs, found]))
+            is_large |= np.bincount(pairs // subjects.count, minlength=len(is_large)) >= floor
             doubtful &= ~is_large
-            pairs = pairs[:, doubtful[pairs[0]]]
+            pairs = pairs[doubtful[pairs // subjects.count]]
         return is_large
 
     def have_fewer(self, chosen: Numbers, subjects: Subjects, floor: int) -> bool:
@@ -114,7 +114,7 @@ class Atoms:
         for start, stop in chunks(len(self.numbers)):
             inside = is_chosen[self.numbers.read(start, stop)]
             if inside.any():
-                found = np.union1d(found, subjects.read(start, stop)[inside])
+                found = rising(np.concatenate([found, subjects.read(start, stop)[inside]]))
                 if len(found) >= floor:
                     return False
         return True
@@ -195,8 +195,8 @@ class _Codes:
             return np.flatnonzero(is_there)
         found: Numbers = np.zeros(0, np.int64)
         for start, stop in chunks(rows):
-            here = np.unique(self._read(start, stop))
-            found = here if not len(found) else np.union1d(found, here)
+            here = rising(self._read(start, stop))
+            found = here if not len(found) else rising(np.concatenate([found, here]))
             if len(found) > self._limit:
                 raise HistoryFull
         return found

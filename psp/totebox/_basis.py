@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ._small_parts import Flags, Numbers, Residues
+from ._small_parts import Flags, Numbers, Residues, Sums
 from ._stop import Stop
 
 _PIECE_BITS: Final = 11
@@ -116,7 +116,7 @@ def _minus(vectors: Residues, factors: Residues, rows: Residues, prime: int) -> 
     return changed
 
 
-def _product(left: Residues, right: Residues, prime: int) -> Numbers:
+def _product(left: Residues, right: Residues, prime: int) -> Sums:
     """Multiply in floating point, which has a fast product, and exactly.
 
     Mostly all entries are a few units, and whole sums fit 24 bits, or 53. Else the left side is
@@ -125,8 +125,9 @@ def _product(left: Residues, right: Residues, prime: int) -> Numbers:
     sizes = [max(int(side.max()), -int(side.min())) for side in (left, right)]
     bound = sizes[0] * sizes[1] * len(right)
     if bound < 2**53:
-        kind = np.float32 if bound < 2**24 else np.float64
-        product: Numbers = (left.astype(kind) @ right.astype(kind)).astype(np.int64)
+        # A residue is less than 2³⁰: what is taken from it fits 32 bits as long as it is short.
+        kind, whole = (np.float32, np.int32) if bound < 2**24 else (np.float64, np.int64)
+        product: Sums = (left.astype(kind) @ right.astype(kind)).astype(whole)
         return product
     total = np.zeros((len(left), right.shape[1]), np.int64)
     wide = right.astype(np.float64)
@@ -138,7 +139,7 @@ def _product(left: Residues, right: Residues, prime: int) -> Numbers:
     return _centred(total, prime)
 
 
-def _centred(numbers: Numbers, prime: int) -> Numbers:
+def _centred(numbers: Sums, prime: int) -> Sums:
     """Give residues around 0: what is a few units then looks like it."""
     rest = numbers % prime
     return np.where(rest > prime // 2, rest - prime, rest)

@@ -140,7 +140,10 @@ SPOOL_CHUNK_ROWS: Final = 1 << 18
 a processor's cache, and so few pieces that calling numpy costs a thousandth of it."""
 
 ROWS_READ_AT_ONCE: Final = 1 << 16
-"""Rows of an index that are Python's objects at a time: some 20 MiB."""
+"""Rows of an index that are read at a time: some MiB in columns."""
+
+OBJECTS_AT_ONCE: Final = 1 << 11
+"""Rows that are Python's objects at a time: half a MiB, which stays in a processor's cache."""
 
 WORDS_MAX: Final = 100_000
 """Different texts of a column of which each row has a number: as many as an answer may have groups.

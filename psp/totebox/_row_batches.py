@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ._limits import ROWS_READ_AT_ONCE
+from ._limits import OBJECTS_AT_ONCE, ROWS_READ_AT_ONCE
 from ._manifest import ColumnType
 from ._row_columns import Figures, Part, Words
 
@@ -45,7 +45,7 @@ class SQLiteState:
 
     def batches(self, sql: str, types: Sequence[ColumnType]) -> Iterator[Batch]:
         rows = iter(self._connection.execute(sql))
-        while found := list(islice(rows, ROWS_READ_AT_ONCE)):
+        while found := list(islice(rows, OBJECTS_AT_ONCE)):
             columns = zip(*found, strict=True)
             yield [_of_objects(*each) for each in zip(columns, types, strict=True)]
 

@@ -286,10 +286,12 @@ class TextColumn(RowColumn):
         assert isinstance(part, Words)
         if self._long is None:
             known = self._known
-            before = len(known)
-            codes = [known.setdefault(it, len(known)) for it in part.values]
-            self._bytes += sum(len(it) for it in list(known)[before:] if it) * 4
-            self._codes.append(np.array(codes, np.int32)[part.codes])
+            for it in part.values:
+                if it not in known:
+                    known[it] = len(known)
+                    self._bytes += 4 * len(it or "")
+            codes = np.array([known[it] for it in part.values], np.int32)
+            self._codes.append(codes[part.codes])
             if len(known) > WORDS_MAX or self._bytes > WORDS_BYTES_MAX:
                 self._keep_whole()
             return

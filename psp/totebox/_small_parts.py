@@ -156,8 +156,9 @@ class _Search:
 
     def __init__(self, rows: Residues, weights: Weights, floor: int, prime: int, work: int) -> None:
         # Mostly entries are a few units, and all sums of them fit 32 bits.
-        fits = int(np.abs(rows).max(initial=0)) * (len(rows) + 1) < 2**31
-        kind: type[np.signedinteger[Any]] = np.int32 if fits else np.int64
+        longest = int(np.abs(rows).max(initial=0)) * (len(rows) + 1)
+        kind: type[np.signedinteger[Any]] = np.int32 if longest < 2**31 else np.int64
+        self._are_plain = longest < prime - 1
         self._up: Sums = np.maximum(rows, 0).astype(kind)
         self._down: Sums = np.minimum(rows, 0).astype(kind)
         self._weights = weights
@@ -240,8 +241,10 @@ class _Search:
         They bound whole numbers of which only the remainder counts: where they are farther apart
         than the prime, nothing is said.
         """
-        is_plain = (high < self._prime) & (low > 1 - self._prime)
-        wrong = is_plain & ((low > 1) | (high < 0))
-        certain: Flags = is_plain & (low == 1)
+        wrong: Flags = (low > 1) | (high < 0)
+        certain: Flags = low == 1
+        if not self._are_plain:
+            is_plain = (high < self._prime) & (low > 1 - self._prime)
+            wrong, certain = wrong & is_plain, certain & is_plain
         possible: Flags = ~wrong.any(axis=-1) & (certain @ self._weights < self._most)
         return possible

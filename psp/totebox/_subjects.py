@@ -15,7 +15,7 @@ import numpy as np
 
 from ._limits import NUMBERED_AT_ONCE
 from ._row_columns import Flags, RowColumn
-from ._spool import Array, Readable, Spool, chunks
+from ._spool import Array, Readable, Spool, chunks, rising
 
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 """2⁶⁴ divided by the golden ratio: multiplied by it, neighbours are far apart (Knuth, "The Art of
@@ -101,8 +101,8 @@ class Numbering(Subjects):
         """Number one part of the rows from `first` on, by a column of whole numbers."""
         found: list[Array] = []
         for _, _, _, values in _of_part(columns, first, count, part, parts):
-            found.append(np.unique(values))
-        known = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+            found.append(rising(values))
+        known = rising(np.concatenate(found)) if found else np.zeros(0, np.int64)
         numbers = np.full(len(known), -1, np.int64)
         if not len(known):
             return
@@ -173,8 +173,10 @@ def _short(columns: Sequence[RowColumn], start: int, stop: int) -> Array:
     """Give of each row a hash of sixteen bits."""
     mixed = np.zeros(stop - start, np.uint64)
     for column in columns:
-        mixed = (mixed ^ column.mixed(start, stop).view(np.uint64)) * _MULTIPLIER
-    return (mixed >> np.uint64(48)).astype(np.int64)
+        mixed ^= column.mixed(start, stop).view(np.uint64)
+        mixed *= _MULTIPLIER
+    mixed >>= np.uint64(48)
+    return mixed.astype(np.int32)
 
 
 def _values(

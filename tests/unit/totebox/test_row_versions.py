@@ -48,6 +48,7 @@ def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(spool, "SPOOL_MEMORY_BYTES", 16)
     monkeypatch.setattr(spool, "SPOOL_CHUNK_ROWS", 7)
     monkeypatch.setattr(row_batches, "ROWS_READ_AT_ONCE", 9)
+    monkeypatch.setattr(row_batches, "OBJECTS_AT_ONCE", 9)
     monkeypatch.setattr(row_columns, "WORDS_MAX", 3)
     monkeypatch.setattr(subjects, "NUMBERED_AT_ONCE", 11)
 
