@@ -162,7 +162,8 @@ class Engine:
         answer = self._within_limits(len(decision.shown), self._answer(plan, decision))
         if release is None or not cells or self._floor <= 1:
             return answer
-        return self._answer(plan, release(cells, decision))
+        released = release(cells, decision)
+        return answer if released is decision else self._answer(plan, released)
 
     def row(self, key: Sequence[Value]) -> dict[str, Value] | None:
         """Return the output columns of the row with this key; None if the scope shows none.
@@ -346,6 +347,8 @@ class Engine:
         base = self._rule.rounding
 
         def rounded(figures: Sequence[Figure]) -> list[Value]:
+            if base <= 1:
+                return [*figures]
             return [
                 round_measure(measure.operation, figure, base)
                 for measure, figure in zip(plan.measures, figures, strict=True)
