@@ -76,12 +76,15 @@ class Asker:
         """The size that the ledger has now."""
         return self._shadow.size
 
-    def total(self, *, size: int | None = None, **where: RowDomain) -> Number:
-        """Ask for the sum of the column that is to be learnt.
+    def total(self, **where: RowDomain) -> Number:
+        """Ask for the sum of the column that is to be learnt."""
+        return self._total(where, None)
 
-        Args:
-            size: The size that the ledger has at this question; None for its size now.
-        """
+    def total_at(self, size: int) -> Number:
+        """Ask for the sum of all when the ledger had some size."""
+        return self._total({}, size)
+
+    def _total(self, where: Mapping[str, RowDomain], size: int | None) -> Number:
         plan = Plan(
             table=self._shadow.table.name,
             measures=(Measure(Operation.SUM, self._learnt),),
@@ -157,7 +160,7 @@ def presence(ask: Asker, other: Asker, it: Target) -> Number:
 
 def ask_again(ask: Asker, other: Asker, it: Target) -> Number:
     """The record has come with the last entry, alone: ask before it, and again after."""
-    before = ask.total(size=ask.size - 1)
+    before = ask.total_at(ask.size - 1)
     if (after := ask.total()) == before:
         raise _StoodStill(f"the same total before and after its coming: {after}")
     return after - before

@@ -33,7 +33,7 @@ class Subjects:
         """Take numbers that are given already: whole ones from 0 up, few of them left out."""
         self._numbers = numbers
         self.count = 0
-        self._parts: Array = np.zeros(0)
+        self._rows: Array = np.zeros(0, np.int32)  # Of each subject, how many rows it has.
         self._counted = 0
         self._count_rows()
 
@@ -46,21 +46,16 @@ class Subjects:
     def weights(self, start: int, stop: int) -> Array:
         """Give of each row its part of all rows of its subject: rows have never more weight than
         they have subjects."""
-        return self._parts[self._numbers.read(start, stop)]
+        parts: Array = 1 / self._rows[self._numbers.read(start, stop)]
+        return parts
 
     def _count_rows(self) -> None:
-        if self._counted == len(self):
-            return
-        for start, stop in chunks(len(self)):
-            if stop > self._counted:
-                numbers = self.read(max(start, self._counted), stop)
-                self.count = max(self.count, int(numbers.max()) + 1)
-        rows = np.zeros(self.count, np.int32)
-        for start, stop in chunks(len(self)):
-            here = np.bincount(self.read(start, stop))
-            rows[: len(here)] += here.astype(np.int32)
-        # Single precision would do for the sums, and not for their comparison with the floor.
-        self._parts = 1 / np.maximum(rows, 1)
+        for start, stop in chunks(len(self) - self._counted):
+            numbers = self.read(self._counted + start, self._counted + stop)
+            self.count = max(self.count, int(numbers.max()) + 1)
+            fresh = np.zeros(self.count - len(self._rows), np.int32)
+            self._rows = np.concatenate([self._rows, fresh])
+            np.add.at(self._rows, numbers, 1)
         self._counted = len(self)
 
 
