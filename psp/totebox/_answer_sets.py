@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ._disclosure import Cell, Key
+from psp.plan import Measure
+
+from ._disclosure import Cell, Decision, Key, Rule, Withheld, fold
 from ._groups import Groups, StoredKey
 from ._history_file import RowsDisagree
 from ._published import Sets
@@ -40,3 +42,24 @@ def check_rows(answer: AnswerSets, cells: Sequence[Cell]) -> None:
     theirs = {answer.keys.get(cell.key): sum(part.rows for part in cell.parts) for cell in cells}
     if ours != theirs:
         raise RowsDisagree("the engine and the audit of answers count different rows")
+
+
+def left(decision: Decision, folded: Mapping[Key, Rule]) -> set[Key]:
+    return {cell.key for cell in decision.shown}.difference(folded)
+
+
+def fold_all(
+    decision: Decision, folded: Mapping[Key, Rule], measures: Sequence[Measure]
+) -> Decision:
+    for cell in decision.shown:
+        if cell.key in folded:
+            decision = fold(decision, cell.key, measures, folded[cell.key])
+    return decision
+
+
+def reveals(floor: int) -> Withheld:
+    return Withheld.by(
+        Rule.HISTORY,
+        f"with earlier answers this one would tell of fewer than {floor} subjects; ask a coarser"
+        " question, or the same one as before",
+    )

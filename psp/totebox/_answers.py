@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from psp.capability import TableRule
 from psp.plan import Filter, Plan
@@ -21,9 +20,6 @@ from ._granted import Shared
 from ._history_file import Asked, RowsDisagree
 from ._manifest import Table
 from ._stop import Stop
-
-if TYPE_CHECKING:
-    from ._history import TableHistory
 
 
 class Answers:
@@ -47,17 +43,19 @@ class Answers:
         """
         data, floor = self._desk.data, self._floor
         newest = same_since = data.tree_size
-        release, stop = None, Stop()
+        release, ahead, stop = None, None, Stop()
         if floor > 1 and self._desk.archive.manifest.remembers:
             history = self._desk.history(self._table)
             find_point = partial(history.release_point, newest, floor, stop)
             if (point := await run_in_thread(stop, find_point)) is not None:
                 newest, same_since = point
-            release = self._release(history, plan, same_since, stop)
+            asked = self._asked(plan, same_since)
+            release = partial(history.release, asked, floor=floor, stop=stop)
+            ahead = history.reads_ahead(asked)
         as_of = check_as_of(plan, newest, floor, same_since)
         if plan.as_of is None and self._desk.settled is None and as_of == data.tree_size:
             try:
-                figures = await query_in_thread(self.engine, plan, release, stop)
+                figures = await query_in_thread(self.engine, plan, release, stop, ahead)
             except RowsDisagree:
                 if data == self._desk.archive.ledger.checkpoint:
                     raise
@@ -78,12 +76,9 @@ class Answers:
         finally:
             engine.close()
 
-    def _release(
-        self, history: TableHistory, plan: Plan, same_since: int, stop: Stop
-    ) -> Release | None:
+    def _asked(self, plan: Plan, same_since: int) -> Asked:
         rows = tuple(Filter(name, domain) for name, domain in sorted(self._rule.rows.items()))
-        asked = Asked(replace(plan, as_of=same_since), rows)
-        return partial(history.release, asked, floor=self._floor, stop=stop)
+        return Asked(replace(plan, as_of=same_since), rows)
 
     @property
     def _floor(self) -> int:

@@ -51,18 +51,23 @@ class _Both:
 
 
 async def query_in_thread(
-    engine: Engine, plan: Plan, release: Release | None = None, stop: Stop | None = None
+    engine: Engine,
+    plan: Plan,
+    release: Release | None = None,
+    stop: Stop | None = None,
+    ahead: Callable[[], None] | None = None,
 ) -> dict[str, Value]:
     """Run a query in a thread, and end it when the call is cancelled.
 
     Args:
         stop: Ends what `release` does.
+        ahead: What `release` waits for, done while the engine counts.
 
     Raises:
         PSPError: As the engine says it.
     """
     both = engine if stop is None else _Both(engine, stop)
-    answer = await run_in_thread(both, partial(engine.query, plan, release))
+    answer = await run_in_thread(both, partial(engine.query, plan, release, ahead))
     return {} if answer is None else answer
 
 

@@ -17,19 +17,19 @@ An answer shows a *release point*: a state that moves on only when enough new su
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple, TypeAlias
 
-from psp.plan import Measure
-
-from ._answer_sets import AnswerSets, check_rows, to_fold
+from ._answer_sets import AnswerSets, check_rows, fold_all, left, reveals, to_fold
 from ._canonical import canonical
 from ._compile import key_value
 from ._concentration import Concentration
-from ._disclosure import Cell, Decision, Key, Rule, Withheld, fold
+from ._disclosure import Cell, Decision, Key, Rule, Withheld
 from ._groups import GroupLabels, StoredKey, merged
 from ._histogram import counting, histogram_in
 from ._history_file import Asked, HistoryFile
@@ -139,6 +139,19 @@ class TableHistory:
         self._file.set_release_point(floor, tree_size)
         return Point(tree_size, tree_size)
 
+    def reads_ahead(self, asked: Asked) -> Callable[[], None] | None:
+        """Give what reads the rows that a question needs, while its engine counts them: the first
+        time each takes as long as the other. None if there is nothing to read."""
+        assert asked.plan.as_of is not None
+        if self._rows.knows(asked.plan.as_of):
+            return None
+        return partial(self._read_ahead, asked)
+
+    def _read_ahead(self, asked: Asked) -> None:
+        # What goes wrong here goes wrong again in `release`, and is said there.
+        with self._lock, suppress(Exception):
+            self._read(asked, ())
+
     def release(
         self,
         asked: Asked,
@@ -174,14 +187,14 @@ class TableHistory:
         sums = summed_columns(measures) if self._concentration.is_set else ()
         with stop.holding(self._lock):
             told = self._told.get((question, floor, sums))
-            if told is None or told.shown != _left(decision, told.folded):
+            if told is None or told.shown != left(decision, told.folded):
                 told = self._release(asked, question, cells, decision, floor, sums, stop)
                 self._told[question, floor, sums] = told
                 if len(self._told) > TOLD_MAX:
                     self._told.popitem(last=False)
         if told.refused is not None:
             raise told.refused.again()
-        return _fold_all(decision, told.folded, measures)
+        return fold_all(decision, told.folded, measures)
 
     def _release(
         self,
@@ -206,7 +219,7 @@ class TableHistory:
             folded, accounts = self._tried(answer, decision, folded, floor, stop)
         except Withheld as exc:  # For good: the account only grows.
             # Anew: this one's traceback would keep what was asked, and the engine, for ever.
-            return _Told(_left(decision, {}), {}, refused=exc.again())
+            return _Told(left(decision, {}), {}, refused=exc.again())
         except HistoryFull:
             raise Withheld.by(
                 Rule.HISTORY,
@@ -218,14 +231,14 @@ class TableHistory:
         if question not in known and (adds or folded):
             size = self._known_bytes + len(question)
             if len(known) >= REPEATS_MAX or size > REPEATS_BYTES_MAX:
-                raise _reveals(floor)
-            shown = _left(decision, folded)
+                raise reveals(floor)
+            shown = left(decision, folded)
             hidden = [stored for key, stored in answer.keys.items() if key not in shown]
             self._file.add(question, hidden)  # First: what the disk refused has not been answered.
             known[question] = hidden
             self._known_bytes = size
         self._accounts.update(accounts)
-        return _Told(_left(decision, folded), folded)
+        return _Told(left(decision, folded), folded)
 
     def _tried(
         self,
@@ -237,8 +250,8 @@ class TableHistory:
     ) -> tuple[dict[Key, Rule], Accounts]:
         """Fold groups until nothing is told of that is too small."""
         for _ in range(FOLDS_MAX + 1):
-            left = _left(decision, folded)
-            shown = [cell for cell in decision.shown if cell.key in left]
+            remaining = left(decision, folded)
+            shown = [cell for cell in decision.shown if cell.key in remaining]
             try:
                 return folded, self._with(
                     [(answer, [answer.keys[cell.key] for cell in shown])], floor, stop
@@ -248,7 +261,7 @@ class TableHistory:
             if key is None:
                 break
             folded = {**folded, key: Rule.HISTORY}
-        raise _reveals(floor)
+        raise reveals(floor)
 
     def _concentrated(
         self, answer: AnswerSets, decision: Decision, sums: Sequence[str]
@@ -261,11 +274,11 @@ class TableHistory:
             chosen = list(keys)
             return bool(chosen) and any(rule.hides(merged(part, chosen)) for part in parts)
 
-        left = {cell.key: answer.keys[cell.key] for cell in decision.shown}
-        folded = {key: Rule.DOMINANCE for key, stored in left.items() if hides([stored])}
+        shown = {cell.key: answer.keys[cell.key] for cell in decision.shown}
+        folded = {key: Rule.DOMINANCE for key, stored in shown.items() if hides([stored])}
         by_size = sorted(decision.shown, key=lambda cell: cell.subjects)
         waiting = [cell.key for cell in by_size if cell.key not in folded]
-        while hides(s for key, s in answer.keys.items() if key not in left or key in folded):
+        while hides(s for key, s in answer.keys.items() if key not in shown or key in folded):
             if not waiting:
                 raise Withheld.by(
                     Rule.DOMINANCE,
@@ -326,18 +339,8 @@ class TableHistory:
         Returns:
             What was folded for each question that is remembered.
         """
-        assert asked.plan.as_of is not None
         stop.check()
-        while True:
-            if self._generation != self._rows.generation:
-                self._remember()
-                self._generation = self._rows.generation
-            needed = {*columns_of(asked, self._table), *sums}
-            for earlier, _ in self._unread:
-                needed.update(columns_of(earlier, self._table))
-            self._rows.follow(asked.plan.as_of, sorted(needed))
-            if self._generation == self._rows.generation:
-                break
+        self._read(asked, sums)
         at_once = LABELS_AT_ONCE // (len(self._rows) + 1) + 1
         while self._unread:
             # Bit by bit, each for good: one who waits no more leaves less to the next one.
@@ -352,6 +355,23 @@ class TableHistory:
                 self._unread.popleft()
         return self._known
 
+    def _read(self, asked: Asked, sums: Sequence[str]) -> None:
+        """Read the columns of a question, and of all that are remembered and not in the accounts.
+
+        Where the rows were numbered otherwise, the accounts of the former numbers are dropped.
+        """
+        assert asked.plan.as_of is not None
+        while True:
+            if self._generation != self._rows.generation:
+                self._remember()
+                self._generation = self._rows.generation
+            needed = {*columns_of(asked, self._table), *sums}
+            for earlier, _ in self._unread:
+                needed.update(columns_of(earlier, self._table))
+            self._rows.follow(asked.plan.as_of, sorted(needed))
+            if self._generation == self._rows.generation:
+                break
+
     def _remember(self) -> None:
         """Take what was answered from the file, to make the accounts of it."""
         self._accounts.clear()
@@ -362,24 +382,3 @@ class TableHistory:
             self._known.setdefault(asked.encode(), folded)
             self._known_bytes += len(question)
             self._unread.append((asked, folded))
-
-
-def _left(decision: Decision, folded: Mapping[Key, Rule]) -> set[Key]:
-    return {cell.key for cell in decision.shown}.difference(folded)
-
-
-def _fold_all(
-    decision: Decision, folded: Mapping[Key, Rule], measures: Sequence[Measure]
-) -> Decision:
-    for cell in decision.shown:
-        if cell.key in folded:
-            decision = fold(decision, cell.key, measures, folded[cell.key])
-    return decision
-
-
-def _reveals(floor: int) -> Withheld:
-    return Withheld.by(
-        Rule.HISTORY,
-        f"with earlier answers this one would tell of fewer than {floor} subjects; ask a coarser"
-        " question, or the same one as before",
-    )

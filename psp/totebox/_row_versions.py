@@ -80,6 +80,10 @@ class RowVersions:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def knows(self, tree_size: int) -> bool:
+        """Say whether a state was read, or a later one."""
+        return self.tree_size >= tree_size
+
     def follow(self, tree_size: int, names: Iterable[str] = ()) -> None:
         """Read what is new, unless what is known stands for that state or a later one; and these
         columns, if they are not known.

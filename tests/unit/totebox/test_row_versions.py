@@ -51,6 +51,7 @@ def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(row_batches, "OBJECTS_AT_ONCE", 9)
     monkeypatch.setattr(row_columns, "WORDS_MAX", 3)
     monkeypatch.setattr(subjects, "NUMBERED_AT_ONCE", 11)
+    monkeypatch.setattr(subjects, "_TABLE_MAX", 0)
 
 
 @pytest.fixture(params=["sqlite", "duckdb"])
