@@ -41,22 +41,24 @@ from .test_history import FILTERS, GROUPS, HOMES, bench, lines
 Version = tuple[int, int]
 
 
-@pytest.fixture(params=["as it is", "every limit met"])
-def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "as it is":
-        return
+def meet_every_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "SPOOL_MEMORY_BYTES", 16)
-    monkeypatch.setattr(spool, "SPOOL_CHUNK_ROWS", 7)
-    monkeypatch.setattr(row_batches, "ROWS_READ_AT_ONCE", 9)
-    monkeypatch.setattr(row_batches, "OBJECTS_AT_ONCE", 9)
+    monkeypatch.setattr(spool, "SPOOL_CHUNK_ROWS", 13)
+    monkeypatch.setattr(row_batches, "ROWS_READ_AT_ONCE", 29)
+    monkeypatch.setattr(row_batches, "OBJECTS_AT_ONCE", 29)
     monkeypatch.setattr(row_columns, "WORDS_MAX", 3)
-    monkeypatch.setattr(subjects, "NUMBERED_AT_ONCE", 11)
+    monkeypatch.setattr(subjects, "NUMBERED_AT_ONCE", 37)
     monkeypatch.setattr(subjects, "_TABLE_MAX", 0)
 
 
-@pytest.fixture(params=["sqlite", "duckdb"])
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
-    made = bench(tmp_path, engine=request.param)
+@pytest.fixture(params=["sqlite", "sqlite, every limit met", "duckdb, every limit met"])
+def archive(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Archive]:
+    engine, _, limits = request.param.partition(",")
+    made = bench(tmp_path, engine=engine)
+    if limits:
+        meet_every_limit(monkeypatch)
     yield made.archive
     made.archive.close()
 
@@ -126,7 +128,6 @@ def size_of(archive: Archive) -> int:
     return archive.ledger.checkpoint.tree_size
 
 
-@pytest.mark.usefixtures("limits")
 def test_every_condition_and_group_tells_the_rows_apart_that_a_loop_over_them_does(
     archive: Archive,
 ) -> None:
@@ -143,7 +144,6 @@ def change(archive: Archive, tmp_path: Path, step: int) -> None:
     ingest(archive, file)
 
 
-@pytest.mark.usefixtures("limits")
 @pytest.mark.parametrize("asked_early", [True, False])
 def test_what_comes_later_is_added_and_every_earlier_state_stays(
     archive: Archive, tmp_path: Path, asked_early: bool
@@ -175,7 +175,6 @@ def assert_subjects(rows: RowVersions, reference: Reference) -> None:
     assert weights == [1 / names.count(name) for name in names]
 
 
-@pytest.mark.usefixtures("limits")
 def test_where_no_column_names_subjects_all_versions_of_a_key_are_one(
     archive: Archive, tmp_path: Path
 ) -> None:
@@ -192,7 +191,6 @@ def test_where_no_column_names_subjects_all_versions_of_a_key_are_one(
     assert_subjects(fresh, Reference(archive))
 
 
-@pytest.mark.usefixtures("limits")
 def test_keys_of_two_columns_are_told_apart_by_both(archive: Archive, tmp_path: Path) -> None:
     change(archive, tmp_path, 3)
     rows = opened(archive, replace(HOMES, subject=None, key=("id", "grade")))
@@ -200,7 +198,6 @@ def test_keys_of_two_columns_are_told_apart_by_both(archive: Archive, tmp_path: 
     assert_subjects(rows, Reference(archive))
 
 
-@pytest.mark.usefixtures("limits")
 def test_release_points_are_told_by_new_subjects(archive: Archive, tmp_path: Path) -> None:
     first = size_of(archive)
     change(archive, tmp_path, 1)
@@ -215,7 +212,6 @@ def test_release_points_are_told_by_new_subjects(archive: Archive, tmp_path: Pat
     assert not rows.changed_between(size_of(archive), size_of(archive) + 1)
 
 
-@pytest.mark.usefixtures("limits")
 def test_sums_by_subject_are_exact(archive: Archive) -> None:
     rows, size = opened(archive), size_of(archive)
     rows.follow(size, ["price", "rooms", "grade", "area"])
@@ -248,10 +244,10 @@ def test_a_histogram_bins_values_as_its_edges_say(archive: Archive) -> None:
         assert dict(zip(groups.keys, groups.counts, strict=True)) == expected
 
 
+@pytest.mark.parametrize("archive", ["sqlite, every limit met"], indirect=True)
 def test_a_full_disk_is_said_and_the_next_question_begins_anew(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "SPOOL_MEMORY_BYTES", 16)
     rows, size = opened(archive), size_of(archive)
 
     def full(*_: object) -> int:
@@ -264,10 +260,8 @@ def test_a_full_disk_is_said_and_the_next_question_begins_anew(
     assert told_apart(rows, size, {}, [GroupKey("grade")]).keys() == {(1,), (2,), (3,), (4,)}
 
 
-def test_long_columns_leave_no_name_on_the_disk(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "SPOOL_MEMORY_BYTES", 16)
+@pytest.mark.parametrize("archive", ["sqlite, every limit met"], indirect=True)
+def test_long_columns_leave_no_name_on_the_disk(archive: Archive) -> None:
     before = sorted(archive.index_path.parent.iterdir())
     rows = opened(archive)
     rows.follow(size_of(archive), HOMES.column_names)

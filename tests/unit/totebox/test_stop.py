@@ -46,11 +46,11 @@ def dense(count: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
 
 
 def test_the_search_asks_again_and_again_whether_anybody_waits() -> None:
-    audit, sets = QuerySets.over(np.arange(400)), dense(400)
+    audit, sets = QuerySets.over(np.arange(200)), dense(200)
     never = After(-1)
     assert audit.with_sets(sets, 10, never) is not audit
     asked = -1 - never.left
-    assert asked > 50
+    assert asked > 20
 
     for times in (1, 2, asked // 2, asked):
         with pytest.raises(Stopped):
