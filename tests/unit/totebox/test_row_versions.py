@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from psp.capability import Operation, RowDomain
-from psp.errors import ArchiveError
-from psp.plan import Filter, GroupKey, Measure
+from psp.errors import ArchiveError, Suppressed
+from psp.plan import Filter, GroupKey, Measure, Plan
 from psp.totebox import Archive
 from psp.totebox import _row_batches as row_batches
 from psp.totebox import _row_columns as row_columns
@@ -36,7 +36,18 @@ from psp.totebox._row_versions import RowVersions
 from psp.totebox._storage import from_storage
 
 from .conftest import ingest, write
-from .test_history import FILTERS, GROUPS, HOMES, bench, lines
+from .test_history import (
+    FILTERS,
+    GROUPS,
+    HOMES,
+    TENANT,
+    ask,
+    bench,
+    lines,
+    reopened,
+    told,
+)
+from .test_service import Bench
 
 Version = tuple[int, int]
 
@@ -275,3 +286,43 @@ def test_numbers_take_as_many_bytes_as_the_longest_of_them(tmp_path: Path) -> No
         numbers.append(np.array([longest, 1]))
         assert numbers.read(0, len(numbers)).itemsize == size
     assert numbers.read(0, 10).tolist()[::2] == [127, -129, 40_000, 2**31, -(2**63)]
+
+
+def questions() -> list[Plan]:
+    """Thirty, some of which are refused after others."""
+    plans = []
+    for at, where in enumerate(FILTERS):
+        for group in GROUPS[at % 4 :: 4]:
+            plans.append(ask(group=group, **where))
+    return plans
+
+
+async def answers(homes: Bench, plans: Sequence[Plan]) -> list[object]:
+    found: list[object] = []
+    for plan in plans:
+        try:
+            answer = await told(homes.table(TENANT), plan)
+            found.append([answer[name] for name in ("cells", "other", "hidden", "hidden_count")])
+        except Suppressed as exc:
+            found.append(str(exc))
+    return found
+
+
+async def test_what_is_told_and_refused_does_not_depend_on_any_limit_nor_on_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans, outcomes = questions(), []
+    for name in ("plain", "limited", "reopened"):
+        (tmp_path / name).mkdir()
+        homes = bench(tmp_path / name)
+        with monkeypatch.context() as limited:
+            if name == "limited":
+                meet_every_limit(limited)
+            found = await answers(homes, plans[:15])
+            if name == "reopened":
+                homes = reopened(homes)
+            found += await answers(homes, plans[15:])
+        homes.archive.close()
+        outcomes.append(found)
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert 0 < sum(isinstance(it, str) for it in outcomes[0]) < len(plans)
