@@ -63,6 +63,20 @@ Release: TypeAlias = Callable[[Sequence[Cell], Decision], Decision]
 """Takes every group and what this answer alone would say; gives what may be said."""
 
 
+@contextmanager
+def _beside(work: Callable[[], None] | None) -> Iterator[None]:
+    """Do something in a thread of its own meanwhile."""
+    if work is None:
+        yield
+        return
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 class Engine:
     """Answers plans about one table, as one scope shows it.
 
@@ -83,10 +97,9 @@ class Engine:
         as_of: int | None = None,
         view_name: str | None = None,
     ) -> None:
-        """Open the index, read-only, and lock the connection to one scope.
+        """Open SQLite's index, read-only, and lock the connection to one scope.
 
         Args:
-            path: The archive's SQLite index.
             rule: The effective scope for this table.
             entity_floor: The owner's floor; the scope's own floor can only raise it.
             as_of: The tree size whose state it answers at; None for the newest. A plan that asks
@@ -115,17 +128,22 @@ class Engine:
         self._as_of = as_of
         self._view = view
 
-    def query(self, plan: Plan, release: Release | None = None) -> dict[str, Value]:
+    def query(
+        self,
+        plan: Plan,
+        release: Release | None = None,
+        ahead: Callable[[], None] | None = None,
+    ) -> dict[str, Value]:
         """Answer a plan: the wire answer, without `as_of` and `root`, which the archive adds.
 
         Args:
             release: Has the last word where a floor stands: it knows what was answered before.
+            ahead: Done in a thread of its own, once the plan is known to be allowed.
 
         Raises:
-            Invalid, Denied: The plan asks for what the scope does not show or allow.
+            Invalid, Denied: The plan asks for what the scope does not show, or for another state.
             Suppressed: Too few subjects stand behind the whole answer.
             LimitExceeded: The answer is larger than the scope allows.
-            Invalid: The plan asks for another state than this engine's.
         """
         if plan.table != self._table.name:
             raise Invalid(f"the plan asks {plan.table!r}, and this is {self._table.name!r}.")
@@ -141,7 +159,7 @@ class Engine:
             floor=self._floor,
             dialect=self.dialect,
         )
-        with self._snapshot():
+        with _beside(ahead), self._snapshot():
             cells = self._cells(compiled)
             if not cells and not self._may_say_empty():
                 raise too_few(self._floor)
@@ -162,7 +180,8 @@ class Engine:
         answer = self._within_limits(len(decision.shown), self._answer(plan, decision))
         if release is None or not cells or self._floor <= 1:
             return answer
-        return self._answer(plan, release(cells, decision))
+        released = release(cells, decision)
+        return answer if released is decision else self._answer(plan, released)
 
     def row(self, key: Sequence[Value]) -> dict[str, Value] | None:
         """Return the output columns of the row with this key; None if the scope shows none.
@@ -363,6 +382,8 @@ class Engine:
         base = self._rule.rounding
 
         def rounded(figures: Sequence[Figure]) -> list[Value]:
+            if base <= 1:
+                return [*figures]
             return [
                 round_measure(measure.operation, figure, base)
                 for measure, figure in zip(plan.measures, figures, strict=True)

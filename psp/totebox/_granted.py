@@ -90,6 +90,7 @@ class Shared:
                 partial(reading, archive.index, archive.index_path),
                 HistoryFile(self.memory.state, table.name),
                 archive.manifest.concentration,
+                archive.index_path.parent,
             )
         return self._histories[table.name]
 

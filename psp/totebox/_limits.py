@@ -173,3 +173,28 @@ FINDING_CHARACTERS_MAX: Final = 300
 
 REFUSAL_CHARACTERS_MAX: Final = 600
 """Of why a command was refused: a file's first refused rows, and what to do."""
+
+SPOOL_MEMORY_BYTES: Final = 1024 * 1024
+"""A column of numbers that the account of answers keeps in memory. A longer one is in a file: of
+ten million rows, three columns would take what a whole archive may."""
+
+SPOOL_CHUNK_ROWS: Final = 1 << 18
+"""Rows that the account of answers looks at together: 2 MiB in the longest numbers, which stay in
+a processor's cache, and so few pieces that calling numpy costs a thousandth of it."""
+
+ROWS_READ_AT_ONCE: Final = 1 << 16
+"""Rows of an index that are read at a time: some MiB in columns."""
+
+OBJECTS_AT_ONCE: Final = 1 << 11
+"""Rows that are Python's objects at a time: half a MiB, which stays in a processor's cache."""
+
+WORDS_MAX: Final = 100_000
+"""Different texts of a column of which each row has a number: as many as an answer may have groups.
+A column with more is kept as the texts themselves."""
+
+WORDS_BYTES_MAX: Final = 16 * 1024 * 1024
+"""What those texts may take: a few long ones are as much as many short ones."""
+
+NUMBERED_AT_ONCE: Final = 1 << 19
+"""Rows among which equal subjects are looked for at a time: some 40 MiB. More are told apart by a
+hash first."""

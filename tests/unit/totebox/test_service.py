@@ -222,7 +222,7 @@ async def test_a_cancelled_query_ends_in_its_thread_and_the_next_one_answers(ben
 
         interrupted = apsw.InterruptError
 
-        def query(self, plan: Plan, release: object) -> dict[str, Value]:
+        def query(self, plan: Plan, *_: object) -> dict[str, Value]:
             # From within the scan: an interrupt before it would have found nothing to end.
             connection.set_progress_handler(leave, 1_000)
             connection.execute(endless).fetchall()
