@@ -26,6 +26,7 @@ from psp.plan import Figure, Listing, Plan
 from psp.values import Value
 
 from ._answer_size import check_size
+from ._beside import beside
 from ._compile import (
     Compiled,
     compile_emptiness,
@@ -61,20 +62,6 @@ BUSY_MS: Final = 1_000
 
 Release: TypeAlias = Callable[[Sequence[Cell], Decision], Decision]
 """Takes every group and what this answer alone would say; gives what may be said."""
-
-
-@contextmanager
-def _beside(work: Callable[[], None] | None) -> Iterator[None]:
-    """Do something in a thread of its own meanwhile."""
-    if work is None:
-        yield
-        return
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 class Engine:
@@ -159,7 +146,7 @@ class Engine:
             floor=self._floor,
             dialect=self.dialect,
         )
-        with _beside(ahead), self._snapshot():
+        with beside(ahead), self._snapshot():
             cells = self._cells(compiled)
             if not cells and not self._may_say_empty():
                 raise too_few(self._floor)
