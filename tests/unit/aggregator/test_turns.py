@@ -8,7 +8,8 @@ import trio
 import trio.testing
 
 from psp.aggregator import Turns
-from psp.aggregator._limits import CONTENDED_S, QUESTIONS_AT_ONCE_MAX
+from psp.aggregator._limits import QUESTIONS_AT_ONCE_MAX
+from psp.endpoint._limits import CONTENDED_S
 
 
 def virtual(main: Callable[[], Awaitable[None]]) -> None:
