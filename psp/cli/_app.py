@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "archive": "_archive:archive",
     "ask": "_ask:ask",
     "attack": "_attack:attack",
+    "console": "_console:console",
     "decode": "_decode:decode",
     "demo": "_demo:demo",
     "doctor": "_doctor:doctor",
