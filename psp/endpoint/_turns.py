@@ -1,8 +1,9 @@
 """Whose work goes next: those who share a process share its time, however much each asks.
 
 Somebody alone has `at_once` pieces of work under way. While others work, or have within the last
-`CONTENDED_S`, each has `beside`: what a greedy one can take from its neighbour is then the
-processor time of so few pieces of work beside the neighbour's own, and the neighbour never waits.
+`CONTENDED_S`, each has `beside`, and whoever has more waiting pauses before each for as long as the
+last one took. What a greedy one can take from its neighbour is then half the processor time of so
+few pieces of work, and the neighbour never waits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import trio
 
 from psp.errors import Overloaded
 
-from ._limits import CONTENDED_S
+from ._limits import CONTENDED_S, PAUSE_S_MAX
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Turns:
     beside: int = 1
     running: Counter[Hashable] = field(default_factory=Counter)
     _asked_s: dict[Hashable, float] = field(default_factory=dict)
+    _took_s: defaultdict[Hashable, float] = field(default_factory=lambda: defaultdict(float))
     _waiting: defaultdict[Hashable, trio.lowlevel.ParkingLot] = field(
         default_factory=lambda: defaultdict(trio.lowlevel.ParkingLot)
     )
@@ -46,7 +48,7 @@ class Turns:
         Raises:
             Overloaded: Too much work of the same one waits already.
         """
-        waiting = self._waiting[whose]
+        waiting, pause_s = self._waiting[whose], 0.0
         self._asked_s[whose] = trio.current_time()
         if self.running[whose] < self._allowed(whose) and not waiting:
             self.running[whose] += 1
@@ -57,8 +59,13 @@ class Turns:
             )
         else:
             await waiting.park()  # Whoever wakes it has counted it as running.
+            pause_s = min(self._took_s[whose], PAUSE_S_MAX)
         try:
+            if pause_s and self._is_contended(whose):
+                await trio.sleep(pause_s)
+            began_s = trio.current_time()
             yield
+            self._took_s[whose] = trio.current_time() - began_s
         finally:
             self._asked_s[whose] = trio.current_time()
             self.running[whose] -= 1
@@ -67,10 +74,12 @@ class Turns:
                 waiting.unpark()
 
     def _allowed(self, whose: Hashable) -> int:
+        return self.beside if self._is_contended(whose) else self.at_once
+
+    def _is_contended(self, whose: Hashable) -> bool:
         now_s = trio.current_time()
-        contended = any(
+        return any(
             self.running[other] or now_s - asked_s < CONTENDED_S
             for other, asked_s in self._asked_s.items()
             if other != whose
         )
-        return self.beside if contended else self.at_once
