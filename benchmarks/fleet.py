@@ -99,6 +99,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
     """Measure everything."""
     effort = QUICK if quick else FULL
     report = Report("fleet", BARS)
+    report.limits["load_before"] = round(os.getloadavg()[0], 1)
     with village(effort.members) as roster:
         trio.run(_real, roster, effort, report)
     _combining(effort, report)
