@@ -16,14 +16,13 @@ from typing import Any, Final
 
 import trio
 
-from psp.endpoint import Promise, Reference
 from psp.errors import EstateError, Invalid, PSPError, QuestionError, RemoteProtocolError
 from psp.plan import CELL_BYTES, Difference, difference_untrusted
 from psp.values import EXACT, Value, to_text
 
 from ._answer import plain
 from ._limits import CELLS_FIRST, CELLS_LAST, DEADLINE_S, LISTED_MAX
-from ._line import Line
+from ._line import Callee, Line
 
 NONCE_BYTES: Final = 16
 
@@ -223,7 +222,7 @@ async def _compared(
 
 
 async def _sketch(line: Line, side: Side, nonce: bytes, cells: int, deadline_s: float) -> _Sketch:
-    async def ask(grant: Promise[Reference]) -> Value:
+    async def ask(grant: Callee) -> Value:
         table = grant.call("table", side.table, timeout_s=deadline_s)
         found: Value = await table.call("sketch", nonce, side.columns, cells, timeout_s=deadline_s)
         return found
@@ -243,7 +242,7 @@ async def _rows_behind(
     if not tags:
         return [], 0
 
-    async def ask(grant: Promise[Reference]) -> Value:
+    async def ask(grant: Callee) -> Value:
         table = grant.call("table", side.table, timeout_s=deadline_s)
         found: Value = await table.call(
             "behind", nonce, side.columns, sorted(set(tags)), timeout_s=deadline_s

@@ -134,6 +134,10 @@ costs 30 µs, and these bytes 1.5 ms to send."""
 CELLS_MAX: Final = 100_000
 """Groups that one query may make in memory, before disclosure control: about 100 MiB of Python."""
 
+SCANS_AT_ONCE_MAX: Final = 4
+"""Questions of one machine that are computed at once, where no other machine asks: more would take
+the same processors in smaller slices. Beside others each machine has one."""
+
 TABLES_OPEN_MAX: Final = 128
 """Tables that one peer may have open, over all its connections and grants. Each is one or two files
 and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""

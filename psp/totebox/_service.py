@@ -286,7 +286,8 @@ class TableObject(BulkTable, Reconciled):
         self._reader.admit()
         if self._spend is not None:
             await self._spend(uses=1)
-        async with self._scanning:
+        # The lock first: of each table that is open one question waits for its machine's turn.
+        async with self._scanning, self._desk.scans.of(self._reader.grant.leaf_presenter):
             # Again: a call may wait behind others, and then scan, until its grant is over.
             self.check_open()
             data = self._desk.data
