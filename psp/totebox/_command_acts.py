@@ -157,6 +157,8 @@ def _change_state(
         now=now,
         # The actor is whoever holds the grant; that it may is what the grant says.
         allowed=frozenset({asked.holder}),
+        # Nor may it be another change than the grant allows: `archived` is for ever.
+        after=after,
         asked=asked.facts(),
     )
 

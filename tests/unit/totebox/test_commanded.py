@@ -31,6 +31,7 @@ from psp.errors import (
     BudgetSpent,
     CapabilityError,
     Denied,
+    Expired,
     HandlerFailed,
     Invalid,
     Overloaded,
@@ -364,6 +365,30 @@ async def test_a_transition_needs_the_signature_of_the_grants_holder(served: Ser
     assert served.commanded() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("suspend", "active", "archived"), ("resume", "suspended", "archived")],
+)
+async def test_a_grant_to_suspend_or_resume_closes_no_archive_for_ever(
+    served: Served, name: str, before: str, after: str
+) -> None:
+    if before == "suspended":
+        await command(served.grant(), "suspend")
+    narrow = served.grant(scope=Scope({}, {"archive": frozenset({name})}))
+    statement = sign_transition(
+        MACHINES["ADMIN"],
+        archive_id=OWNER.archive_id,
+        number=served.archive.manifest.transitions + 1,
+        before=before,
+        after=after,
+    )
+    entries = len(served.entries())
+    with pytest.raises(Invalid, match="it leads to archived"):
+        await narrow.do(name, {}, key(), False, statement)
+    assert served.archive.manifest.state.value == before
+    assert len(served.entries()) == entries
+
+
 async def test_a_key_that_may_be_forgotten_is_refused_for_ever(box: Path) -> None:
     clock, used = Clock(), key()
     with serving(box, clock) as served:
@@ -553,6 +578,45 @@ async def test_a_grant_that_ends_while_its_command_waits_does_nothing(served: Se
         )
         heed_untrusted(served.archive, "revoked", statement, now=NOW)
     assert served.commanded() == []
+
+
+async def test_a_grant_that_ends_while_the_ledger_is_read_does_nothing(box: Path) -> None:
+    clock = Clock()
+    with serving(box, clock) as served:
+        grant = served.grant()
+        threads = trio.to_thread.current_default_thread_limiter()
+
+        async def ask() -> None:
+            with pytest.raises(Expired):
+                await grant.do("audit", {}, key())
+
+        before, threads.total_tokens = threads.total_tokens, 1
+        await threads.acquire_on_behalf_of("nobody")  # The command waits for a thread, in its turn.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            clock.wall_s += 25 * 3600
+            clock.boot_s += 25 * 3600
+            threads.release_on_behalf_of("nobody")
+        threads.total_tokens = before
+        assert served.commanded() == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {**rows_file(), "null": "x" * 70_000},
+        {**rows_file("a note", "n.txt", "documents"), "counterparty": "x" * 70_000},
+    ],
+)
+async def test_what_no_entry_could_hold_leaves_no_original_behind(
+    served: Served, given: dict[str, Any]
+) -> None:
+    before, rows = sorted((served.archive.directory / "assets").iterdir()), stored(served.archive)
+    with pytest.raises(Invalid, match="Say less about the file"):
+        await served.grant().do("append", given, key())
+    assert sorted((served.archive.directory / "assets").iterdir()) == before
+    assert (stored(served.archive), served.commanded(), served.logged) == (rows, [], [])
 
 
 async def test_the_owners_log_alone_says_what_the_disk_has_refused(served: Served) -> None:
