@@ -41,7 +41,11 @@ from psp.errors import (
 from psp.totebox import State
 from psp.totebox._command_memory import CommandMemory
 from psp.totebox._entries import encode_entry
-from psp.totebox._limits import APPEND_BYTES_MAX, COMMAND_KEPT_S
+from psp.totebox._limits import (
+    APPEND_BYTES_MAX,
+    COMMAND_KEPT_S,
+    COMMANDS_SCANNED_AT_A_TIME,
+)
 from psp.totebox._owner import heed_untrusted
 from psp.totebox._service import Desk
 from psp.transport import Peer
@@ -326,6 +330,18 @@ async def test_a_preview_says_what_would_be_done_and_changes_no_byte(served: Ser
         "append to the table sales",
     ]
     assert content(served.archive.directory) == before
+
+
+async def test_a_long_ledger_is_read_for_one_preview_and_not_for_each(served: Served) -> None:
+    odd = [encode_entry("retracted-words", NOW, {"operator": "jane"})] * (
+        COMMANDS_SCANNED_AT_A_TIME + 1
+    )
+    served.archive.ledger.append(odd)
+    memory = CommandMemory(served.archive.memory.state(), served.archive.ledger)
+    seen: list[Any] = [memory.is_far_behind]
+    seen.append((await served.grant().do("audit", {}, key(), True))["done"])
+    seen.append(memory.is_far_behind)
+    assert seen == [True, None, False]
 
 
 async def test_a_preview_tells_that_its_key_has_done_it(served: Served) -> None:
