@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from psp.capability import CommandKey, sign_transition
-from psp.errors import EstateError, Invalid, RemoteProtocolError
+from psp.errors import EstateError, HandlerFailed, Invalid, ProtocolError, RemoteProtocolError
 from psp.values import Value
 
 from ._limits import APPEND_BYTES_MAX, WORDS_CHARACTERS_MAX
@@ -90,6 +90,7 @@ class Became(Enum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"  # No connection, or it ended before the answer: perhaps it is done.
     LATE = "late"  # No answer within the deadline: perhaps it is done.
+    FAILED = "failed"  # A fault on its side, or an answer that is none: perhaps it is done.
 
 
 _BECAME: Final = {MemberState.UNREACHABLE: Became.UNREACHABLE, MemberState.LATE: Became.LATE}
@@ -279,6 +280,8 @@ def outcome_of(outcome: Outcome[Any]) -> CommandOutcome:
         became = Became.FORESEEN
     elif isinstance(reply, Done):
         became = Became.ALREADY_DONE if reply.is_repeated else Became.DONE
+    elif isinstance(outcome.error, HandlerFailed | ProtocolError):
+        became = Became.FAILED
     else:
         became = _BECAME.get(outcome.state, Became.REFUSED)
     return CommandOutcome(

@@ -40,7 +40,9 @@ _STYLES: Final = {
     Became.REFUSED: "bold red",
     Became.UNREACHABLE: "bold red",
     Became.LATE: "bold yellow",
+    Became.FAILED: "bold red",
 }
+_PERHAPS_DONE: Final = frozenset({Became.UNREACHABLE, Became.LATE, Became.FAILED})
 _WORDS: Final = {
     "state": "{after}, was {before}",
     "unchanged": "nothing to do",
@@ -219,7 +221,7 @@ def _show_done(report: CommandReport) -> None:
     out().print(grid)
     well = sum(one.is_done for one in report.outcomes)
     out().print(Text(f"{well} of {len(report.outcomes)} done", style="bold"))
-    if any(one.became in (Became.UNREACHABLE, Became.LATE) for one in report.outcomes):
+    if any(one.became in _PERHAPS_DONE for one in report.outcomes):
         out().print(
             f"Try again within a day, with the same words and --key {report.key}: nothing is done"
             " twice",

@@ -99,7 +99,7 @@ class Changes:
         view = self._view(trio.lowlevel.current_trio_token())
         try:
             return await trio.to_thread.run_sync(function, view)
-        except PSPError as exc:
+        except Exception as exc:  # Whatever it is: an entry may be ahead of what it stands for.
             if self._desk.settled not in (None, archive.ledger.checkpoint):
                 self._failure = str(exc)
             raise

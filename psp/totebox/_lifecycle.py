@@ -80,8 +80,7 @@ def change_state_untrusted(
         **asked_facts(asked),
     }
     with disk_errors(f"the archive {manifest.name!r} was not changed", ArchiveError):
-        place = archive.record(encode_entry(STATE, now, facts))
-    archive.manifest = changed  # Before the disk is asked: it holds from its entry on.
+        place = _record(archive, encode_entry(STATE, now, facts), changed)
     try:
         _write(archive.directory, changed)
     except OSError as exc:
@@ -90,6 +89,20 @@ def change_state_untrusted(
             f"the archive is {said.after} by entry {place}, but its manifest could not follow"
             f" ({exc}). Free space and open it again: that repairs it."
         ) from exc
+    return place
+
+
+def _record(archive: Archive, entry: bytes, changed: Manifest) -> int:
+    """Put a transition on record. The state holds from its entry on, whatever fails after it."""
+    size = archive.ledger.checkpoint.tree_size
+    try:
+        place = archive.record(entry)
+    except BaseException:
+        if archive.ledger.checkpoint.tree_size > size:
+            archive.manifest = changed
+            archive.close()  # The entry must stay the last one: see `finish_transition`.
+        raise
+    archive.manifest = changed
     return place
 
 

@@ -74,11 +74,12 @@ def test_each_kind_of_entry_is_told_in_few_words(
 def test_a_key_to_try_again_with_is_shown_where_somebody_did_not_answer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    away, no = (
+    away, ill, no = (
         CommandOutcome(member="a", became=became, cause="gone")
-        for became in (Became.UNREACHABLE, Became.REFUSED)
+        for became in (Became.UNREACHABLE, Became.FAILED, Became.REFUSED)
     )
     _show_done(report(no))
     assert "--key" not in capsys.readouterr().out
-    _show_done(report(away, no))
-    assert f"--key {CommandKey(1, bytes(16))}" in capsys.readouterr().out
+    for perhaps_done in (away, ill):
+        _show_done(report(perhaps_done, no))
+        assert f"--key {CommandKey(1, bytes(16))}" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 import trio
 import trio.testing
@@ -633,6 +634,27 @@ async def test_what_no_entry_could_hold_leaves_no_original_behind(
         await served.grant().do("append", given, key())
     assert sorted((served.archive.directory / "assets").iterdir()) == before
     assert (stored(served.archive), served.commanded(), served.logged) == (rows, [], [])
+
+
+async def test_a_transition_holds_from_its_entry_on_though_the_index_cannot_follow(
+    box: Path,
+) -> None:
+    used = key()
+    with serving(box) as served:
+        grant = served.grant()
+        index = apsw.Connection(str(served.archive.index_path))
+        index.execute("BEGIN IMMEDIATE")  # As a copy by another program holds it.
+        with pytest.raises(apsw.BusyError):
+            await command(grant, "suspend", key=used)
+        index.execute("ROLLBACK")
+        index.close()
+        assert served.archive.manifest.state is State.SUSPENDED
+        with pytest.raises(HandlerFailed):
+            await grant.do("resume", {}, key())
+        assert [entry["kind"] for entry in served.commanded()] == ["state"]
+    with serving(box) as served:
+        assert served.archive.manifest.state is State.SUSPENDED
+        assert (await command(served.grant(), "suspend", key=used))["repeated"] is True
 
 
 async def test_the_owners_log_alone_says_what_the_disk_has_refused(served: Served) -> None:
