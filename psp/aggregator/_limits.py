@@ -11,6 +11,14 @@ of a second; ten seconds is as long as a person looks at a progress bar without 
 WITHIN_S_MAX: Final = 3_600.0
 """The longest time that a question may be given: who waits longer has left the room."""
 
+WINDOW_BYTES: Final = 4 * 1024 * 1024
+"""What of rows in columns may be on its way before it is taken: the product of a gigabit and 30 ms,
+rounded up, so that a far archive need not wait for credit."""
+
+WINDOW_LOCAL_BYTES: Final = 1
+"""The same where rows are to be handed over on this machine: what is sent meanwhile is sent for
+nothing, and what has been sent whole can be taken no more. Where they are not, `land` widens it."""
+
 CONNECTING_MAX: Final = 256
 """Members towards which a connection is being made at once. More would cost files (a process often
 has 1,024); far fewer would let some members that swallow packets spend the time of the others."""

@@ -12,6 +12,7 @@ from ._crossing import Crossed as Crossed
 from ._crossing import CrossedCallable as CrossedCallable
 from ._crossing import CrossedConnection as CrossedConnection
 from ._crossing import expect_stream as expect_stream
+from ._crossing import land_across as land_across
 from ._crossing import next_across as next_across
 from ._crossing import payload_of as payload_of
 from ._crossing import settled_across as settled_across

@@ -15,7 +15,7 @@ from psp.values import Value
 
 from ._asking import Asking
 from ._exposed import Stream
-from ._limits import SENT_BYTES_TOGETHER
+from ._limits import LANDING_WINDOW_BYTES, SENT_BYTES_TOGETHER
 from ._promise import Promise, Result, expect_stream
 
 
@@ -155,6 +155,7 @@ async def land(
                     progress.received_bytes = handed.filled_bytes
                     return Landed(stream.header, handed)
                 target.take()
+                stream.widen(LANDING_WINDOW_BYTES)
                 stream.fill(target)
             await stream.filled()
             # Full, or over. Waiting for the end is what finds a stream that goes on.
@@ -180,12 +181,14 @@ async def _handed_over(
     try:
         descriptor = await take_untrusted(directory, asking.address.archive_id, target.token)
         try:
-            return share.adopt_untrusted(descriptor, target.announced)
+            buffer = share.adopt_untrusted(descriptor, target.announced)
         finally:
             os.close(descriptor)
     except (LocalRefused, LimitExceeded) as exc:
         asking.local.refused = str(exc)
         return None
+    asking.local.taken += 1
+    return buffer
 
 
 def handed_over(
