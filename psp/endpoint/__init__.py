@@ -24,6 +24,7 @@ from ._exposed import method as method
 from ._failures import printable as printable
 from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
+from ._landing import NOT_LOCAL as NOT_LOCAL
 from ._landing import Landed as Landed
 from ._landing import Progress as Progress
 from ._landing import handed_over as handed_over

@@ -41,7 +41,7 @@ class Inspection:
         unsent_bytes: What the kernel has not taken from us.
         handed_over: How many results were handed over on this machine.
         local: Why the last result that could have been handed over on this machine was not; empty
-            if it was, or none was offered.
+            if it was, or none could.
     """
 
     waiting: Sequence[int]
