@@ -113,6 +113,12 @@ CLOCK_APART_S_MAX: Final = 30.0
 LISTED_MAX: Final = 2_000
 """Differences of a side that are asked for row by row; a person reads the first hundred."""
 
+LISTED_AT_ONCE: Final = 1_000
+"""As many as are asked for in one call: what a pairing gives in one, if its grant does."""
+
+LISTING_CALLS_MAX: Final = 32
+"""Calls for the rows of one side: the archive reads its whole table for each of them."""
+
 APPEND_BYTES_MAX: Final = 192 * 1024
 """Bytes of a file that a command brings: an archive takes no more in one call."""
 
