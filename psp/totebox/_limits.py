@@ -159,3 +159,9 @@ FINDING_CHARACTERS_MAX: Final = 300
 
 REFUSAL_CHARACTERS_MAX: Final = 600
 """Of why a command was refused: a file's first refused rows, and what to do."""
+
+REFUSALS_LOGGED_S: Final = 60.0
+REFUSALS_LOGGED_MAX: Final = 10
+"""Refusals of one peer that are written in that time; the others are counted in one line. A console
+that shows old tokens has a handful. Refusing takes 0.1 ms: a paired machine that does nothing else
+could write a megabyte a second into the owner's log."""
