@@ -11,20 +11,22 @@ import pytest
 PSP = Path(__file__).parent.parent / "psp"
 
 BASE = {"errors", "_version"}
+MACHINE = {"durable"}
 VALUES = BASE | {"values"}
 SERVING = VALUES | {"buffers", "capability", "ledger", "plan"}
 WIRE = VALUES | {"wire"}
 RPC = WIRE | {"rpc"}
-TRANSPORT = RPC | {"transport", "buffers", "capability"}
+TRANSPORT = RPC | MACHINE | {"transport", "buffers", "capability"}
 ENDPOINT = TRANSPORT | {"endpoint"}
 
 # Each part of psp, and the parts that it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
+    "durable": set(),
     "values": BASE,
     "capability": VALUES,
-    "ledger": VALUES,
+    "ledger": VALUES | MACHINE,
     "plan": VALUES | {"capability"},
     "buffers": BASE,
     "wire": VALUES,

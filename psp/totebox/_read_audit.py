@@ -20,12 +20,12 @@ from typing import Final, NoReturn
 import trio
 
 from psp.capability import Command, Grant, hash_commands
+from psp.durable import sync_directory
 from psp.errors import ArchiveError, Denied, HandlerFailed, LedgerError, Overloaded
 from psp.ledger import Checkpoint, Ledger, Signer
 from psp.transport import MachineKey
 from psp.values import Value
 
-from ._assets import sync_directory
 from ._budgets import Spend
 from ._clocks import Clocks, ReadClocks, instant
 from ._limits import (
