@@ -12,7 +12,7 @@ PSP = Path(__file__).parent.parent / "psp"
 
 BASE = {"errors", "_version"}
 MACHINE = {"durable"}
-VALUES = BASE | {"values"}
+VALUES = BASE | {"values", "visible"}
 SERVING = VALUES | {"buffers", "capability", "ledger", "plan"}
 WIRE = VALUES | {"wire"}
 RPC = WIRE | {"rpc"}
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
     "durable": set(),
+    "visible": set(),
     "values": BASE,
     "capability": VALUES,
     "ledger": VALUES | MACHINE,
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": ENDPOINT | SERVING | {"aio", "blocking", "totebox", "aggregator", "estate"},
 }
 
-PURE = {"errors", "values", "capability", "wire", "rpc", "plan"}
+PURE = {"errors", "values", "visible", "capability", "wire", "rpc", "plan"}
 # What a pure part may not touch: waiting, the clock, chance, and the machine.
 IMPURE_MODULES = {
     *("trio", "socket", "ssl", "time", "random", "secrets", "os", "threading"),
