@@ -14,11 +14,13 @@ import asyncio
 from collections.abc import AsyncIterator, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import trio
 
 from psp import endpoint
+from psp.buffers import Buffers
 from psp.endpoint import (
     Across,
     Address,
@@ -26,10 +28,13 @@ from psp.endpoint import (
     CrossedCallable,
     CrossedConnection,
     Inspection,
+    Landed,
     Middleware,
     Portal,
+    Progress,
     Stub,
     expect_stream,
+    land_across,
     next_across,
     payload_of,
     remote,
@@ -47,6 +52,7 @@ __all__ = [
     "Result",
     "Stub",
     "connect",
+    "land",
     "remote",
 ]
 
@@ -180,6 +186,22 @@ async def _chunks(crossed: Crossed[Any]) -> AsyncIterator[bytes]:
             yield chunk
 
 
+async def land(
+    answer: Promise[Any] | Result[Any],
+    buffers: Buffers,
+    *,
+    bytes_max: int,
+    progress: Progress | None = None,
+) -> Landed:
+    """Wait for a streamed answer in mapped memory; as `psp.endpoint.land`.
+
+    Call this right after the call: what has come by then is copied.
+    """
+    return await answer.crossed.portal.arun(
+        land_across, answer.crossed, buffers, bytes_max, progress
+    )
+
+
 class Connection(CrossedConnection):
     """A live connection to one archive, for asyncio; as `psp.Connection`."""
 
@@ -212,14 +234,16 @@ async def connect(
     timeout_s: float = 10.0,
     tap: Tap | None = None,
     middleware: Sequence[Middleware] = (),
+    runtime: Path | None = None,
 ) -> AsyncIterator[Connection]:
     """Open a connection to one archive, from an asyncio program; as `psp.connect`.
 
     Args:
         tap: Called in the background thread, and so is each middleware.
+        runtime: Our own directory, where results of an archive on this machine are handed over.
     """
     opening = endpoint.connect(
-        address, key=key, timeout_s=timeout_s, tap=tap, middleware=middleware
+        address, key=key, timeout_s=timeout_s, tap=tap, middleware=middleware, runtime=runtime
     )
     with shared_portal() as portal:
         async with _entered(portal, opening) as connection:

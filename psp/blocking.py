@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
 
 from psp import endpoint
+from psp.buffers import Buffers
 from psp.endpoint import (
     Across,
     Address,
@@ -25,10 +27,13 @@ from psp.endpoint import (
     CrossedCallable,
     CrossedConnection,
     Inspection,
+    Landed,
     Middleware,
     Portal,
+    Progress,
     Stub,
     expect_stream,
+    land_across,
     next_across,
     payload_of,
     remote,
@@ -46,6 +51,7 @@ __all__ = [
     "Result",
     "Stub",
     "connect",
+    "land",
     "remote",
 ]
 
@@ -169,6 +175,29 @@ def _chunks(crossed: Crossed[Any]) -> Iterator[bytes]:
         yield from stream
 
 
+def land(
+    answer: Promise[Any] | Result[Any],
+    buffers: Buffers,
+    *,
+    bytes_max: int,
+    progress: Progress | None = None,
+    timeout_s: float | None = None,
+) -> Landed:
+    """Wait for a streamed answer in mapped memory; as `psp.endpoint.land`.
+
+    Call this right after the call: what has come by then is copied.
+
+    Args:
+        timeout_s: How long it may take to come whole; as long as it lasts if not given.
+
+    Raises:
+        DeadlineExceeded: Not whole in time. The question was given up.
+    """
+    return answer.crossed.portal.run(
+        land_across, answer.crossed, buffers, bytes_max, progress, timeout_s
+    )
+
+
 class Connection(CrossedConnection):
     """A live connection to one archive, for programs that wait; as `psp.Connection`."""
 
@@ -201,14 +230,16 @@ def connect(
     timeout_s: float = 10.0,
     tap: Tap | None = None,
     middleware: Sequence[Middleware] = (),
+    runtime: Path | None = None,
 ) -> Iterator[Connection]:
     """Open a connection to one archive, from a program that waits; as `psp.connect`.
 
     Args:
         tap: Called in the background thread, and so is each middleware.
+        runtime: Our own directory, where results of an archive on this machine are handed over.
     """
     opening = endpoint.connect(
-        address, key=key, timeout_s=timeout_s, tap=tap, middleware=middleware
+        address, key=key, timeout_s=timeout_s, tap=tap, middleware=middleware, runtime=runtime
     )
     with shared_portal() as portal, portal.enter(opening) as connection:
         yield Connection(portal, connection)

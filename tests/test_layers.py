@@ -11,20 +11,23 @@ import pytest
 PSP = Path(__file__).parent.parent / "psp"
 
 BASE = {"errors", "_version"}
-VALUES = BASE | {"values"}
+MACHINE = {"durable"}
+VALUES = BASE | {"values", "visible"}
 SERVING = VALUES | {"buffers", "capability", "ledger", "plan"}
 WIRE = VALUES | {"wire"}
 RPC = WIRE | {"rpc"}
-TRANSPORT = RPC | {"transport", "buffers", "capability"}
+TRANSPORT = RPC | MACHINE | {"transport", "buffers", "capability"}
 ENDPOINT = TRANSPORT | {"endpoint"}
 
 # Each part of psp, and the parts that it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
+    "durable": set(),
+    "visible": set(),
     "values": BASE,
     "capability": VALUES,
-    "ledger": VALUES,
+    "ledger": VALUES | MACHINE,
     "plan": VALUES | {"capability"},
     "buffers": BASE,
     "wire": VALUES,
@@ -50,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": ENDPOINT | SERVING | {"aio", "blocking", "totebox", "aggregator", "estate"},
 }
 
-PURE = {"errors", "values", "capability", "wire", "rpc", "plan"}
+PURE = {"errors", "values", "visible", "capability", "wire", "rpc", "plan"}
 # What a pure part may not touch: waiting, the clock, chance, and the machine.
 IMPURE_MODULES = {
     *("trio", "socket", "ssl", "time", "random", "secrets", "os", "threading"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Unpack
 
 import trio
 
-from psp.endpoint import Portal
+from psp.buffers import Buffers
+from psp.endpoint import Inspection, Landed, Portal, connect
+from psp.plan import Listing
 
 from ._answer import Answer
+from ._columns import RowsOptions
 from ._coming import AsyncioComing, BlockingComing, Coming
 from ._command import CommandReport, FleetCommand
 from ._doctor import Diagnosis
@@ -36,14 +40,22 @@ class Fleet:
     Args:
         estate: An `estate.toml`, or the directory that holds one.
         tenant: Who asks; by default the first tenant of the file.
+        runtime: Our own directory, where results of an archive on this machine are handed over.
 
     Raises:
         EstateError: On entering: the estate, the tenant or its key cannot be read.
     """
 
-    def __init__(self, estate: str | Path | Roster, *, tenant: str | None = None) -> None:
+    def __init__(
+        self,
+        estate: str | Path | Roster,
+        *,
+        tenant: str | None = None,
+        runtime: Path | None = None,
+    ) -> None:
         self._estate = estate
         self._tenant = tenant
+        self._dial = partial(connect, runtime=runtime)
         self._stack = ExitStack()
         self._async_stack = AsyncExitStack()
 
@@ -82,7 +94,7 @@ class Fleet:
         self._stack.__exit__(kind, error, traceback)
 
     def _open(self) -> AbstractAsyncContextManager[TrioFleet]:
-        return open_fleet(self._estate, tenant=self._tenant)
+        return open_fleet(self._estate, tenant=self._tenant, dial=self._dial)
 
 
 class BlockingFleet:
@@ -104,6 +116,23 @@ class BlockingFleet:
     def reconcile(self, asked: Reconciliation) -> Reconciled:
         """Compare two members' tables without their rows; as `TrioFleet.reconcile`."""
         return self._portal.run(partial(self._fleet.reconcile, asked))
+
+    def rows(
+        self,
+        member: str,
+        listing: Listing,
+        buffers: Buffers,
+        *,
+        bytes_max: int,
+        **options: Unpack[RowsOptions],
+    ) -> Landed:
+        """Read rows of one archive in columns; as `TrioFleet.rows`."""
+        read = partial(self._fleet.rows, member, listing, buffers, bytes_max=bytes_max, **options)
+        return self._portal.run(read)
+
+    def inspect(self) -> dict[str, Inspection]:
+        """What every open connection holds, by member; as `TrioFleet.inspect`."""
+        return self._portal.run(_looking(self._fleet))
 
     def coming(self, sql: str, **options: Unpack[AskOptions]) -> BlockingComing:
         """Iterate over the outcomes as they come; as `TrioFleet.coming`."""
@@ -152,6 +181,24 @@ class AsyncFleet:
         compare = partial(self._fleet.reconcile, asked)
         return await (self._portal.arun(compare) if self._portal else compare())
 
+    async def rows(
+        self,
+        member: str,
+        listing: Listing,
+        buffers: Buffers,
+        *,
+        bytes_max: int,
+        **options: Unpack[RowsOptions],
+    ) -> Landed:
+        """Read rows of one archive in columns; as `TrioFleet.rows`."""
+        read = partial(self._fleet.rows, member, listing, buffers, bytes_max=bytes_max, **options)
+        return await (self._portal.arun(read) if self._portal else read())
+
+    async def inspect(self) -> dict[str, Inspection]:
+        """What every open connection holds, by member; as `TrioFleet.inspect`."""
+        look = _looking(self._fleet)
+        return await (self._portal.arun(look) if self._portal else look())
+
     def coming(
         self, sql: str, **options: Unpack[AskOptions]
     ) -> AbstractAsyncContextManager[Coming | AsyncioComing]:
@@ -182,3 +229,12 @@ class AsyncFleet:
         """Try each step that a question needs; as `TrioFleet.examine`."""
         examine = partial(self._fleet.examine, deadline_s=deadline_s, members=members)
         return await (self._portal.arun(examine) if self._portal else examine())
+
+
+def _looking(fleet: TrioFleet) -> Callable[[], Awaitable[dict[str, Inspection]]]:
+    """Have the tables looked at where they change: in the portal's thread."""
+
+    async def look() -> dict[str, Inspection]:
+        return fleet.inspect()
+
+    return look

@@ -18,13 +18,15 @@ from typing import Any, TypedDict, Unpack
 
 import trio
 
+from psp.buffers import Buffers
 from psp.capability import CommandKey
-from psp.endpoint import Statistics, connect
+from psp.endpoint import Inspection, Landed, Statistics, connect
 from psp.errors import CallFailed, Invalid, QuestionError, TooFewAnswered
-from psp.plan import Question, plan_from_sql
+from psp.plan import Listing, Question, plan_from_sql
 from psp.transport import MachineKey
 
 from ._answer import Answer
+from ._columns import RowsOptions, read_rows
 from ._coming import Coming, coming
 from ._command import CommandReport, FleetCommand, Order, outcome_of
 from ._doctor import Diagnosis, examine
@@ -283,6 +285,34 @@ class TrioFleet:
     def statistics(self) -> list[Statistics]:
         """The counters of every open connection."""
         return [found for line in self.lines.values() if (found := line.statistics())]
+
+    async def rows(
+        self,
+        member: str,
+        listing: Listing,
+        buffers: Buffers,
+        *,
+        bytes_max: int,
+        **options: Unpack[RowsOptions],
+    ) -> Landed:
+        """Read rows of one archive in columns, as far as its grant allows: docs/zero-copy.md.
+
+        Args:
+            buffers: Where the memory comes from, and on whose account.
+            bytes_max: The largest result to take, in bytes.
+            options: See `RowsOptions`.
+
+        Raises:
+            EstateError: There is no such archive.
+            DeadlineExceeded: Not whole in time.
+            PSPError: Whatever the archive or the way to it did.
+        """
+        return await read_rows(self.lines, member, listing, buffers, bytes_max=bytes_max, **options)
+
+    def inspect(self) -> dict[str, Inspection]:
+        """What every open connection holds, by member; `handed_over` and `local` say how its
+        results came."""
+        return {name: found for name, line in self.lines.items() if (found := line.inspect())}
 
     def _chosen(self, members: str) -> list[Line]:
         selection = Selection.parse(members) if members else Selection()

@@ -30,6 +30,14 @@ LETTERS_BESIDE_MAX: Final = 16
 LETTERS_WAITING_MAX: Final = 10_000
 """Signed calls of one tenant that may wait: one for each member that an aggregator reports on."""
 
+WINDOW_BYTES: Final = 4 * 1024 * 1024
+"""What of rows in columns may be on its way before it is taken: the product of a gigabit and 30 ms,
+rounded up, so that a far archive need not wait for credit."""
+
+WINDOW_LOCAL_BYTES: Final = 1
+"""The same where rows are to be handed over on this machine: what is sent meanwhile is sent for
+nothing, and what has been sent whole can be taken no more. Where they are not, `land` widens it."""
+
 CONNECTING_MAX: Final = 256
 """Members towards which a connection is being made at once. More would cost files (a process often
 has 1,024); far fewer would let some members that swallow packets spend the time of the others."""
@@ -119,6 +127,12 @@ CLOCK_APART_S_MAX: Final = 30.0
 
 LISTED_MAX: Final = 2_000
 """Differences of a side that are asked for row by row; a person reads the first hundred."""
+
+LISTED_AT_ONCE: Final = 1_000
+"""As many as are asked for in one call: what a pairing gives in one, if its grant does."""
+
+LISTING_CALLS_MAX: Final = 32
+"""Calls for the rows of one side: the archive reads its whole table for each of them."""
 
 APPEND_BYTES_MAX: Final = 192 * 1024
 """Bytes of a file that a command brings: an archive takes no more in one call."""

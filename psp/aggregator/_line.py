@@ -16,7 +16,15 @@ from typing import Any, Protocol, TypeVar
 import trio
 
 from psp.capability import SigningKey
-from psp.endpoint import Address, Connection, Promise, Reference, Statistics, connect
+from psp.endpoint import (
+    Address,
+    Connection,
+    Inspection,
+    Promise,
+    Reference,
+    Statistics,
+    connect,
+)
 from psp.errors import (
     ConnectionLost,
     DeadlineExceeded,
@@ -143,6 +151,10 @@ class Line:
     def statistics(self) -> Statistics | None:
         """The counters of the connection, if one is or was open."""
         return self._connection.statistics() if self._connection else None
+
+    def inspect(self) -> Inspection | None:
+        """What the connection holds, if one is or was open."""
+        return self._connection.inspect() if self._connection else None
 
     def note(self, state: MemberState, cause: str) -> datetime:
         """Remember what became of a question; give the time since when that is so."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,12 +16,26 @@ from typing import Any, Final
 
 import trio
 
-from psp.errors import EstateError, Invalid, PSPError, QuestionError, RemoteProtocolError
+from psp.errors import (
+    EstateError,
+    Invalid,
+    LimitExceeded,
+    PSPError,
+    QuestionError,
+    RemoteProtocolError,
+)
 from psp.plan import CELL_BYTES, Difference, difference_untrusted
 from psp.values import EXACT, Value, to_text
 
 from ._answer import plain
-from ._limits import CELLS_FIRST, CELLS_LAST, DEADLINE_S, LISTED_MAX
+from ._limits import (
+    CELLS_FIRST,
+    CELLS_LAST,
+    DEADLINE_S,
+    LISTED_AT_ONCE,
+    LISTED_MAX,
+    LISTING_CALLS_MAX,
+)
 from ._line import Callee, Line
 
 NONCE_BYTES: Final = 16
@@ -238,14 +252,41 @@ async def _sketch(line: Line, side: Side, nonce: bytes, cells: int, deadline_s: 
 async def _rows_behind(
     line: Line, side: Side, nonce: bytes, tags: Sequence[bytes], deadline_s: float
 ) -> tuple[list[Row], int]:
-    """The rows of some tags, and how many bytes they came in, nearly."""
-    if not tags:
-        return [], 0
+    """The rows of some tags, and how many bytes they came in, nearly.
 
+    Raises:
+        LimitExceeded: The grant gives so few at once that they would take too many calls.
+    """
+    rows: list[Row] = []
+    times, waiting, at_once = Counter(tags), sorted(set(tags)), LISTED_AT_ONCE
+    for _ in range(LISTING_CALLS_MAX):
+        if not waiting:
+            break
+        some = waiting[:at_once]
+        try:
+            found = await _entries_behind(line, side, nonce, some, deadline_s)
+        except LimitExceeded:
+            if len(some) == 1:
+                raise
+            at_once = len(some) // 2  # How few its grant gives at once, the archive alone knows.
+            continue
+        rows += _read_entries(line, side, found, times)
+        waiting = waiting[len(some) :]
+    if waiting:
+        raise LimitExceeded(
+            f"{len(waiting)} of {len(times)} differences of {line.member.name!r} were still not"
+            f" given after {LISTING_CALLS_MAX} calls. Ask its operator for a grant of more rows"
+        )
+    return rows, sum(len(repr(row)) for row in rows) + len(tags) * NONCE_BYTES
+
+
+async def _entries_behind(
+    line: Line, side: Side, nonce: bytes, tags: Sequence[bytes], deadline_s: float
+) -> Sequence[Value]:
     async def ask(grant: Callee) -> Value:
         table = grant.call("table", side.table, timeout_s=deadline_s)
         found: Value = await table.call(
-            "behind", nonce, side.columns, sorted(set(tags)), timeout_s=deadline_s
+            "behind", nonce, side.columns, [*tags], timeout_s=deadline_s
         )
         return found
 
@@ -253,7 +294,13 @@ async def _rows_behind(
     found = answer.get("rows") if isinstance(answer, Mapping) else None
     if not isinstance(found, list | tuple):
         raise _not_one(line, "the rows behind differences")
-    times, rows = Counter(tags), []
+    return found
+
+
+def _read_entries(
+    line: Line, side: Side, found: Sequence[Value], times: Counter[bytes]
+) -> Iterator[Row]:
+    """Read what a member gave, and count in `times` what of it is still to come."""
     for entry in found:
         match entry:
             # A row that stands twice here and once there has one tag, and comes twice.
@@ -261,11 +308,9 @@ async def _rows_behind(
                 times[tag] -= 1
                 if times[tag] >= 0:
                     key, rest = values[: len(side.key)], values[len(side.key) :]
-                    rows.append(Row(tuple(key), tuple(rest)))
+                    yield Row(tuple(key), tuple(rest))
             case _:
                 raise _not_one(line, "a row behind a difference")
-    size = sum(len(repr(row)) for row in rows) + len(tags) * NONCE_BYTES
-    return rows, size
 
 
 def _paired(left: Sequence[Row], right: Sequence[Row]) -> dict[str, Any]:

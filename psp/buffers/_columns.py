@@ -83,7 +83,10 @@ class Columns:
             yield from batch.to_pylist()
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Give the result to pandas, polars, DuckDB and others, without a copy."""
+        """Give the result to pandas, polars, DuckDB and others, without a copy of ours.
+
+        What each of them copies then is in docs/zero-copy.md.
+        """
         return self.arrow().__arrow_c_stream__(requested_schema)
 
     def release(self) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 
 from psp.errors import EstateError
 from psp.totebox import Table
+from psp.visible import is_visible
 
 ESTATE_VARIABLE = "PSP_ESTATE"
 
@@ -91,5 +92,5 @@ def print_json(document: object) -> None:
     archive's text are escaped too, which changes the bytes and not the value.
     """
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    shown = (c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    shown = (c if is_visible(c) else json.dumps(c)[1:-1] for c in text)
     sys.stdout.write("".join(shown) + "\n")

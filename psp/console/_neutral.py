@@ -10,6 +10,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
+from psp.visible import is_visible
+
 TEXT_CHARACTERS_MAX: Final = 200
 """Longest string shown: two terminal lines, more than any honest label or cause has needed."""
 
@@ -20,19 +22,6 @@ neighbours."""
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _ELLIPSIS: Final = "…"
 _CONTROL_PICTURES: Final = 0x2400  # U+241B looks like "ESC": the attempt stays visible.
-
-# Control, format (bidi, zero width, tags), surrogate, private use, unassigned, line and paragraph
-# separators: none of them has a shape of its own.
-_SHAPELESS: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-# Invisible although their category says letter, mark or symbol: Unicode's default ignorables
-# (DerivedCoreProperties.txt) outside the categories above, and the blank braille pattern.
-_INVISIBLE: Final = frozenset(
-    {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}
-    | set(range(0x180B, 0x1810))
-    | set(range(0xFE00, 0xFE10))
-    | set(range(0xE0100, 0xE01F0))
-)
 
 
 def neutral(text: str, limit: int = TEXT_CHARACTERS_MAX) -> str:
@@ -67,6 +56,4 @@ def _seen(character: str) -> str:
         return " "
     if character < " ":
         return chr(_CONTROL_PICTURES + ord(character))
-    if unicodedata.category(character) in _SHAPELESS or ord(character) in _INVISIBLE:
-        return REPLACEMENT
-    return character
+    return character if is_visible(character) else REPLACEMENT

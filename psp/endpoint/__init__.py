@@ -12,6 +12,7 @@ from ._crossing import Crossed as Crossed
 from ._crossing import CrossedCallable as CrossedCallable
 from ._crossing import CrossedConnection as CrossedConnection
 from ._crossing import expect_stream as expect_stream
+from ._crossing import land_across as land_across
 from ._crossing import next_across as next_across
 from ._crossing import payload_of as payload_of
 from ._crossing import settled_across as settled_across
@@ -23,6 +24,7 @@ from ._exposed import method as method
 from ._failures import printable as printable
 from ._implements import check_implements as check_implements
 from ._incoming import ByteStream as ByteStream
+from ._landing import NOT_LOCAL as NOT_LOCAL
 from ._landing import Landed as Landed
 from ._landing import Progress as Progress
 from ._landing import handed_over as handed_over

@@ -39,8 +39,9 @@ class Inspection:
         held_references: References that are not released.
         streams: For each stream that is read, the bytes that lie here unread.
         unsent_bytes: What the kernel has not taken from us.
+        handed_over: How many results were handed over on this machine.
         local: Why the last result that could have been handed over on this machine was not; empty
-            if it was, or none was offered.
+            if it was, or none could.
     """
 
     waiting: Sequence[int]
@@ -49,4 +50,5 @@ class Inspection:
     held_references: int
     streams: Mapping[int, int]
     unsent_bytes: int
+    handed_over: int = 0
     local: str = ""

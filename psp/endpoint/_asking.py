@@ -22,10 +22,12 @@ class Local:
 
     Attributes:
         runtime: Our own directory for it; None for never.
+        taken: How many were.
         refused: Why the last one that was offered was not; empty if it was, or none was offered.
     """
 
     runtime: Path | None
+    taken: int = 0
     refused: str = ""
 
 

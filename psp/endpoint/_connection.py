@@ -172,6 +172,7 @@ class Connection(Hearing):
             held_references=self._core.held_references,
             streams={number: each.unread_bytes for number, each in self._streams.items()},
             unsent_bytes=self._sender.unsent_bytes,
+            handed_over=self.local.taken,
             local=self.local.refused,
         )
 

@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, ove
 
 import trio
 
+from psp.buffers import Buffers
 from psp.errors import DeadlineExceeded, LocalProtocolError, Processed, PSPError
 from psp.rpc import HelloReceived
 
@@ -25,6 +26,7 @@ from ._accounts import Inspection, Statistics
 from ._connection import Connection
 from ._failures import fresh
 from ._incoming import ByteStream
+from ._landing import Landed, Progress, land
 from ._portal import Portal
 from ._promise import Result
 
@@ -167,6 +169,12 @@ class CrossedConnection:
         return self._connection.peer_hello
 
     @property
+    def is_local(self) -> bool:
+        """Whether results could be handed over: the archive's address is of this machine, and
+        there is a directory for it."""
+        return self._connection.is_local
+
+    @property
     def closed(self) -> bool:
         """Whether the connection is over, for whatever reason."""
         return self._connection.closed
@@ -201,7 +209,28 @@ async def wait_across(crossed: Crossed[Awaitable[_T]], timeout_s: float | None =
     """
     with trio.move_on_after(math.inf if timeout_s is None else timeout_s):
         return await crossed.inner
-    raise DeadlineExceeded(
+    raise _given_up(timeout_s)
+
+
+async def land_across(
+    answer: Crossed[Any],
+    buffers: Buffers,
+    bytes_max: int,
+    progress: Progress | None,
+    timeout_s: float | None = None,
+) -> Landed:
+    """Land a crossed answer in the portal's thread; run by `Portal.run` and `Portal.arun`.
+
+    Raises:
+        DeadlineExceeded: Not whole in time. The question was given up.
+    """
+    with trio.move_on_after(math.inf if timeout_s is None else timeout_s):
+        return await land(answer.inner, buffers, bytes_max=bytes_max, progress=progress)
+    raise _given_up(timeout_s)
+
+
+def _given_up(timeout_s: float | None) -> DeadlineExceeded:
+    return DeadlineExceeded(
         f"the answer was not there within {timeout_s:g} seconds; the call was given up",
         processed=Processed.MAYBE,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from psp.errors import CallFailed, Disconnected, NotPaired, PSPError
+from psp.visible import is_visible
 
 from ._address import Address
 
@@ -19,11 +20,14 @@ def fresh(failure: PSPError) -> PSPError:
 
 
 def printable(text: str) -> str:
-    """Neutralise a peer's text: no control, line end, bidi or zero-width character survives.
+    """Neutralise a peer's text: no control, line end, bidi or otherwise invisible character
+    survives.
 
     The least that every text needs, of any length. `psp.console.neutral` does more for a screen.
     """
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    if is_visible(text):
+        return text
+    return "".join(letter if is_visible(letter) else "�" for letter in text)
 
 
 def made_printable(failure: CallFailed) -> CallFailed:

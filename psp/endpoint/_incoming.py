@@ -202,6 +202,12 @@ class ByteStream:
         for chunk in unread:
             self.put(bytes(chunk))
 
+    def widen(self, window: int) -> None:
+        """Let more be on its way than the call accepted at first."""
+        if not self._is_over and window > self._window:
+            self._source.give_credit(self.question, window - self._window)
+            self._window = window
+
     def room(self, size: int) -> memoryview | None:
         """Give where the next bytes go, `size` at most; None if they are to be `put`."""
         if self._target is None or self._chunks:

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from psp.buffers import Buffers, Columns, ResultBuffer, SealedFile, Share
 from psp.errors import LimitExceeded, LocalRefused, RemoteProtocolError
@@ -15,8 +15,16 @@ from psp.values import Value
 
 from ._asking import Asking
 from ._exposed import Stream
-from ._limits import SENT_BYTES_TOGETHER
+from ._limits import LANDING_WINDOW_BYTES, SENT_BYTES_TOGETHER
 from ._promise import Promise, Result, expect_stream
+
+NOT_LOCAL: Final[Mapping[str, str]] = {
+    "scope": "the grant does not allow it (`local`)",
+    "off": "the archive hands nothing over, as one that the kernel confines never does",
+    "room": "the archive has sealed as much for others as it may",
+}
+"""Why a result is sent that its reader would rather have been handed: what the header says under
+`local` in the place of a token, and in words. Closed, so that no archive writes into a report."""
 
 
 class Landed(NamedTuple):
@@ -62,6 +70,7 @@ class _InBuffer:
         self._progress = progress
         self._is_local = is_local
         self.token: bytes | None = None
+        self.why_sent = ""
         self._bytes_max = bytes_max
         self.announced: int | None = None
         self.buffer: ResultBuffer | None = None
@@ -75,9 +84,11 @@ class _InBuffer:
                 f"a result of at most {self._bytes_max} bytes was asked, and {self.announced} are"
                 " announced. Ask for less, or raise `bytes_max`"
             )
-        token = header.get("local") if isinstance(header, dict) and self._is_local else None
-        if type(token) is bytes and self.announced:
-            self.token = token  # What comes meanwhile lies in the window.
+        local = header.get("local") if isinstance(header, dict) and self._is_local else None
+        if type(local) is str:
+            self.why_sent = NOT_LOCAL.get(local, "")
+        if type(local) is bytes and self.announced:
+            self.token = local  # What comes meanwhile lies in the window.
         else:
             self.take()
 
@@ -155,7 +166,13 @@ async def land(
                     progress.received_bytes = handed.filled_bytes
                     return Landed(stream.header, handed)
                 target.take()
+                stream.widen(LANDING_WINDOW_BYTES)
                 stream.fill(target)
+            elif target.why_sent:
+                result.asking.local.refused = (
+                    f"a result could have been handed over on this machine, and was sent:"
+                    f" {target.why_sent}"
+                )
             await stream.filled()
             # Full, or over. Waiting for the end is what finds a stream that goes on.
             async for _ in stream:
@@ -180,12 +197,14 @@ async def _handed_over(
     try:
         descriptor = await take_untrusted(directory, asking.address.archive_id, target.token)
         try:
-            return share.adopt_untrusted(descriptor, target.announced)
+            buffer = share.adopt_untrusted(descriptor, target.announced)
         finally:
             os.close(descriptor)
     except (LocalRefused, LimitExceeded) as exc:
         asking.local.refused = str(exc)
         return None
+    asking.local.taken += 1
+    return buffer
 
 
 def handed_over(
@@ -201,8 +220,8 @@ def handed_over(
         header: What the reader learns beside the size.
     """
     token = None if hand_over is None else hand_over.offer(file)
-    local: dict[str, Value] = {} if token is None else {"local": token}
-    return Stream({**(header or {}), "bytes": file.size, **local}, _Sent(hand_over, file, token))
+    local: dict[str, Value] = {"local": "room" if token is None else token} if hand_over else {}
+    return Stream({**(header or {}), **local, "bytes": file.size}, _Sent(hand_over, file, token))
 
 
 class _Sent:

@@ -19,6 +19,11 @@ LANDING_BYTES_TOGETHER: Final = 1024 * 1024
 """What is read of landing streams before others have a turn: a reader on a fast line never has to
 wait, so without this nobody else would ever run. 0.4 ms at 2.5 GB/s."""
 
+LANDING_WINDOW_BYTES: Final = 4 * 1024 * 1024
+"""What of a result may be on its way that was to be handed over and is read from the network after
+all: its call has accepted little, and with little every chunk would wait for credit. It goes into
+memory that is reserved by then."""
+
 SENT_BYTES_TOGETHER: Final = 8 * 1024 * 1024
 """What of a sealed file is offered at a time: between two of these its grant is looked at again."""
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from psp.durable import sync
 from psp.errors import LedgerError
 
 TEMPORARY: Final = "temporary"
@@ -72,7 +73,7 @@ class Files:
             for path in reversed(missing):
                 with suppress(FileExistsError):  # Made by another, and perhaps not durable yet.
                     os.mkdir(path)
-                self._sync(path.parent)
+                sync(path.parent)
 
     def make_directory(self, path: str) -> None:
         """Make one directory; its parent is there."""
@@ -99,7 +100,7 @@ class Files:
     def sync_temporary(self) -> None:
         """Make the content of the temporary file durable."""
         with self._told(TEMPORARY):
-            self._sync(self.directory / TEMPORARY)
+            sync(self.directory / TEMPORARY)
 
     def rename_temporary(self, path: str) -> None:
         """Give the temporary file its name, in place of any file of that name."""
@@ -109,7 +110,7 @@ class Files:
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""
         with self._told(path):
-            self._sync(self.directory / path)
+            sync(self.directory / path)
 
     def remove(self, path: str) -> None:
         """Remove a file that may be gone already."""
@@ -151,14 +152,6 @@ class Files:
         while view:
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
-
-    @staticmethod
-    def _sync(path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _told(self, path: str) -> Iterator[None]:

@@ -19,12 +19,13 @@ from types import TracebackType
 from typing import Self
 
 from psp.capability import Anchor, verify_anchor_untrusted
+from psp.durable import sync_directory
 from psp.errors import ArchiveError, IntakeRefused
 from psp.ledger import Checkpoint, Ledger
 from psp.transport import MachineKey
 
 from ._add_table import finish_table
-from ._assets import Assets, remove_drafts, sync_directory, write_durably
+from ._assets import Assets, remove_drafts, write_durably
 from ._engines import index_file, open_index
 from ._entries import PAIRED, DocumentEntry, IngestEntry, decode_change, encode_entry
 from ._founding import begin_ledger, lay_out, ledger_origin

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from psp.durable import sync_directory
 from psp.errors import ArchiveError, IntakeRefused
 
 _COPY_BYTES: Final = 1 << 20
@@ -118,15 +119,6 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
         raise IntakeRefused(f"{path} is not a file. Name one.")
     with os.fdopen(fd, "rb") as file:
         yield file
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames inside a directory durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def remove_drafts(archive: Path) -> None:

@@ -138,9 +138,11 @@ async def stream_rows(
     try:
         count = await run_in_thread(rows.engine, rows.begin) or 0
         await bulk.spend_more(rows=count)
-        hand_over = bulk.desk.hand_over if is_local and bulk.rule.local else None
+        why_sent = "" if not is_local else _why_sent(bulk)
+        hand_over = bulk.desk.hand_over if is_local and not why_sent else None
         file = None if hand_over is None else await _sealed(bulk, rows)
         if hand_over is not None and file is None:
+            why_sent = "room"
             # There was no room. What was computed is gone, and is computed again as it is sent.
             rows.close()
             rows = _Rows(open_engine(bulk.data.tree_size), listing, bulk.rule.bytes_max)
@@ -156,9 +158,18 @@ async def stream_rows(
         rows.close()  # At once: while its files are open the archive cannot be opened again.
         raise
     if file is None:
+        if why_sent:
+            header["local"] = why_sent
         return Stream(header, _batches(bulk, rows))
     rows.close()
     return handed_over(hand_over, file, header=header)
+
+
+def _why_sent(bulk: Bulk) -> str:
+    """Why rows cannot be handed over, as `psp.endpoint.NOT_LOCAL` knows it; empty if they can."""
+    if not bulk.rule.local:
+        return "scope"
+    return "off" if bulk.desk.hand_over is None else ""
 
 
 async def _sealed(bulk: Bulk, rows: _Rows) -> SealedFile | None:

@@ -15,9 +15,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, TextIO
 
+from psp.durable import sync_directory
 from psp.errors import IntakeRefused
 
-from ._assets import sync_directory
 from ._cells import CellRefused, Converter, Unreadable, converter
 from ._index import Row
 from ._manifest import Table

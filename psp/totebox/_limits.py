@@ -202,3 +202,9 @@ WORDS_BYTES_MAX: Final = 16 * 1024 * 1024
 NUMBERED_AT_ONCE: Final = 1 << 19
 """Rows among which equal subjects are looked for at a time: some 40 MiB. More are told apart by a
 hash first."""
+
+REFUSALS_LOGGED_S: Final = 60.0
+REFUSALS_LOGGED_MAX: Final = 10
+"""Refusals of one peer that are written in that time; the others are counted in one line. A console
+that shows old tokens has a handful. Refusing takes 0.1 ms: a paired machine that does nothing else
+could write a megabyte a second into the owner's log."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, NoReturn
 
+from psp.durable import sync_directory
 from psp.errors import ArchiveError
 
-from ._assets import sync_directory
 from ._integrity import audit_archive
 from ._limits import PACKED_BYTES_MAX, PACKED_FILES_MAX, PACKED_NAME_BYTES_MAX
 from ._lock import LOCK_FILE, DirectoryLock

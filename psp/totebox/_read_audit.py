@@ -19,12 +19,12 @@ from typing import Final, NoReturn
 import trio
 
 from psp.capability import Grant
+from psp.durable import sync_directory
 from psp.errors import ArchiveError, Denied, HandlerFailed, LedgerError, Overloaded
 from psp.ledger import Ledger, Signer
 from psp.transport import MachineKey, flusher
 from psp.values import Value
 
-from ._assets import sync_directory
 from ._disk_wait import DiskWait
 from ._limits import (
     FREE_BYTES_MIN,

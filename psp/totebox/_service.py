@@ -61,6 +61,7 @@ from ._named import NamedObject, ceilings_of, check_names
 from ._pairing import Pairing
 from ._reader import Reader
 from ._reconciled import Reconciled
+from ._refusals import Refusals
 from ._rows import OriginalObject, RowObject, RowReads
 from ._shown import Shown
 
@@ -78,6 +79,7 @@ class Desk(Shared):
 
     shown: Shown = field(init=False)
     _invocations: Invocations = field(init=False)
+    _refusals: Refusals = field(init=False)
     # All three by the key that the handshake proves, never by a name.
     pins: Pins = field(init=False)
     _pairings: dict[bytes, Pairing] = field(init=False)
@@ -93,6 +95,7 @@ class Desk(Shared):
         super(Desk, self).__post_init__()
         self.shown = Shown(self.archive, self.memory)
         self._invocations = Invocations(self.archive.manifest.archive_id, int(self.clocks().wall_s))
+        self._refusals = Refusals(self.log)
         self._pairings = {one.pin.certificate.spki_hash: one for one in self.archive.pairings()}
         self.pins = Pins([one.pin for one in self._pairings.values()])
         self._set_ceilings()
@@ -118,6 +121,7 @@ class Desk(Shared):
         """Do what serving needs beside the answers, for ever."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.reads.run)
+            nursery.start_soon(self._refusals.keep, self.clocks)
             nursery.start_soon(self.memory.keep, self.clocks)
 
     def bootstrap(self, peer: Peer) -> Bootstrap:
@@ -134,7 +138,8 @@ class Desk(Shared):
         try:
             known = self.shown.verify(peer, token, ceiling, self.clocks())
         except GrantRefused as exc:
-            self.log(f"a token of {peer.name} was refused at the check {exc.step!r}")
+            line = f"a token of {peer.name} was refused at the check {exc.step!r}"
+            self._refusals.note(peer.spki_hash, line, self.clocks().boot_s)
             if exc.step == ROLLBACK:
                 self._stop_grants(str(exc))
             raise Denied from None
@@ -160,7 +165,8 @@ class Desk(Shared):
         try:
             self._invocations.admit(grant, commands, call.invocation, int(self.clocks().wall_s))
         except GrantRefused as exc:
-            self.log(f"a call under grant {grant.grant_id.hex()} was not let through: {exc}")
+            line = f"a call under grant {grant.grant_id.hex()} was not let through: {exc}"
+            self._refusals.note(grant.leaf_presenter, line, self.clocks().boot_s)
             raise Denied from None
 
 

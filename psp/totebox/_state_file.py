@@ -21,9 +21,8 @@ from typing import Final, TypeAlias
 import apsw
 import apsw.sqlite_extra
 
+from psp.durable import sync_directory
 from psp.errors import ArchiveError
-
-from ._assets import sync_directory
 
 STATE_FILE: Final = "state/grants.db"
 _LAYOUT: Final = 1

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psp.durable import sync_directory
 from psp.errors import ArchiveError
 from psp.ledger import Appended
 
-from ._assets import sync_directory
 from ._entries import UNPAIRED, encode_entry
 from ._index import Built
 from ._ingest import disk_errors

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from psp.capability import fingerprint, spki_hash_of
+from psp.durable import sync_directory
 from psp.errors import KeyFileError
 
 from ._certificate import make_certificate
@@ -117,7 +118,7 @@ class MachineKey:
         try:
             _write_once(draft, self._to_file(passphrase))
             draft.replace(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         except OSError as exc:
             draft.unlink(missing_ok=True)
             raise KeyFileError(
@@ -203,15 +204,7 @@ def _write_once(path: Path, data: bytes) -> None:
         os.link(draft, path)
     finally:
         draft.unlink()
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_directory(path.parent)
 
 
 def _read_private(path: Path) -> bytes:

@@ -107,7 +107,7 @@ async def test_a_result_is_handed_over_and_not_sent(directory: Path) -> None:
         with landed.buffer.lease() as lease:
             assert lease.view == DATA
             assert lease.view.readonly
-        assert connection.inspect().local == ""
+        assert (connection.inspect().handed_over, connection.inspect().local) == (1, "")
         assert connection.statistics().received_bytes < 5_000
         while desk.hand_over.offered or (desk.file and desk.file.descriptor != -1):
             await connection.ping()  # Its handler ends a moment after FINISH.
@@ -141,6 +141,19 @@ async def test_where_nobody_listens_it_comes_over_tls_and_the_reason_is_told(
         landed = await land(answer, buffers, bytes_max=8 * MIB)
         assert landed.buffer.lease().view == DATA
         assert "FileNotFoundError" in connection.inspect().local
+
+
+async def test_what_is_sent_after_all_does_not_wait_for_credit_byte_by_byte(
+    directory: Path,
+) -> None:
+    async with connected(directory) as (_, connection):
+        before = connection.statistics().sends
+        answer = connection.bootstrap.call("data", True, accept_bytes=1_000)
+        buffers = Buffers(Account("process", 64 * MIB).tenant("t"))
+        landed = await land(answer, buffers, bytes_max=8 * MIB)
+        assert landed.buffer.lease().view == DATA
+        assert connection.inspect().handed_over == 0
+        assert connection.statistics().sends - before < 20
 
 
 def memory_file(data: bytes, seals: int) -> int:

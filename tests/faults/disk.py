@@ -384,18 +384,15 @@ class Recorder:
         self._drop(path)
 
 
-_HELPERS = ("sync_directory",)
-"""Functions outside `Files` that only sync for their callers."""
+_HELPERS = ("_files.py", "durable.py", "contextlib.py")
+"""Modules that only sync for their callers."""
 
 
 def _site() -> str:
     """Name the line that wanted a sync: the helper that made it, and who called that."""
     frame = sys._getframe(2)
     method = "fsync"
-    while (
-        frame.f_code.co_filename.endswith(("_files.py", "contextlib.py"))
-        or frame.f_code.co_name in _HELPERS
-    ):
+    while frame.f_code.co_filename.endswith(_HELPERS):
         method = frame.f_code.co_name
         assert frame.f_back is not None
         frame = frame.f_back

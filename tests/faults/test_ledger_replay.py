@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from psp import durable
 from psp.errors import LedgerError
 from psp.ledger import Finding, Ledger
 from psp.ledger import _files as files_module
@@ -41,7 +42,8 @@ class Record:
         # Call count -> entries acknowledged by then. Before the first, there is no ledger yet.
         self.acknowledged_after: dict[int, int] = {}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(files_module, "os", self._recorder)
+            for module in (files_module, durable):
+                patch.setattr(module, "os", self._recorder)
             self._run(top / "ledger")
 
     def _run(self, directory: Path) -> None:

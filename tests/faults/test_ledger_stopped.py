@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from psp import durable
 from psp.errors import LedgerError
 from psp.ledger import Ledger, check_ledger
 from psp.ledger import _files as files_module
@@ -142,7 +143,7 @@ def test_killed_at_any_call_it_has_every_entry_that_it_acknowledged(
         pid = os.fork()
         if not pid:
             try:
-                vars(files_module)["os"] = Killing(calls)
+                vars(files_module)["os"] = vars(durable)["os"] = Killing(calls)
                 work(reopen(home, key=True), Sizes(write))
                 os._exit(0)
             finally:
@@ -172,6 +173,7 @@ def test_refused_at_any_call_it_says_so_and_has_every_entry(
         acknowledged = list(FIRST)
         with monkeypatch.context() as patch:
             patch.setattr(files_module, "os", system)
+            patch.setattr(durable, "os", system)
             refusal = ""
             try:
                 work(ledger, acknowledged)
@@ -195,7 +197,8 @@ def test_on_a_read_only_disk_nothing_is_appended_and_all_is_read(
     begun: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     home = Path(shutil.copytree(begun, tmp_path / "ledger"))
-    monkeypatch.setattr(files_module, "os", Refusing(0, EROFS))
+    for module in (files_module, durable):
+        monkeypatch.setattr(module, "os", Refusing(0, EROFS))
     ledger = reopen(home, key=True)
     with pytest.raises(LedgerError, match=r"journal: Read-only file system"):
         ledger.append([b"x"])

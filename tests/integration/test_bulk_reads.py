@@ -124,7 +124,9 @@ async def test_rows_are_handed_over_on_one_machine_if_the_grant_allows_it(
         landed = await land(asked, pool(), bytes_max=MIB)
         with landed.columns() as result:
             assert sorted(result.column("id").to_pylist()) == IDS
-        assert connection.inspect().local == ""
+        said = connection.inspect().local
+        assert ("does not allow it" in said) is not is_granted
+        assert (said == "") is is_granted
         came = connection.statistics().received_bytes - before
         assert (came < 5_000) == is_granted
 
@@ -133,12 +135,20 @@ async def test_where_no_more_may_be_sealed_rows_come_over_the_network(
     box: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("psp.totebox._granted.SEALED_BYTES_MAX", 8_000)
-    async with asking(box, short_path / "run", local=True) as (table, _, _):
+    async with asking(box, short_path / "run", local=True) as (table, _, connection):
         landed = await land(table.call("rows", ALL, True), pool(), bytes_max=MIB)
-        assert isinstance(landed.header, dict)
-        assert "local" not in landed.header
+        assert "as much for others as it may" in connection.inspect().local
         with landed.columns() as result:
             assert result.row_count == len(IDS)
+
+
+async def test_an_archive_that_hands_nothing_over_says_so(box: Path, short_path: Path) -> None:
+    async with asking(box, None, local=True) as (_, _, there):
+        now = token(replace(READER, rows_max=1_000, local=True))
+        async with connect(there.address, key=USER, runtime=short_path) as connection:
+            table = connection.present(now).call("table", "sales")
+            await land(table.call("rows", ALL, connection.is_local), pool(), bytes_max=MIB)
+            assert "hands nothing over" in connection.inspect().local
 
 
 @pytest.mark.parametrize(

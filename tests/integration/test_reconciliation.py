@@ -175,6 +175,33 @@ def test_two_columns_with_nothing_in_common_are_counted_or_too_much(
         house.compare(nothing)
 
 
+@pytest.mark.parametrize("at_once", [1_000, 5_000])
+def test_more_differences_than_one_call_gives_are_all_listed(
+    house: House, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """A pairing gives a thousand rows in a call; whoever asks for more is refused, and asks again
+    for half."""
+    wrong = Side(member="books", table="invoices", key=("note",), amount=("amount",))
+    nothing = Reconciliation(title="", left=asked().left, right=wrong, deadline_s=60)
+    monkeypatch.setattr("psp.aggregator._reconcile.LISTED_AT_ONCE", at_once)
+    found = house.compare(nothing)
+    assert (found.is_listed, found.why_not_listed) == (True, "")
+    for only, word in ((found.only_left, "INV-{:07}"), (found.only_right, "canary-{}")):
+        assert {row.key for row in only} == {(word.format(number),) for number in range(ROWS)}
+
+
+def test_rows_that_would_take_too_many_calls_are_counted_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psp.aggregator._reconcile.LISTED_AT_ONCE", 15)
+    monkeypatch.setattr("psp.aggregator._reconcile.LISTING_CALLS_MAX", 2)
+    found = house.compare(asked())
+    assert found.differences == (PLANTED, PLANTED)
+    assert "10 of 40 differences" in found.why_not_listed
+    monkeypatch.setattr("psp.aggregator._reconcile.LISTING_CALLS_MAX", 3)
+    assert house.compare(asked()).is_listed
+
+
 def test_a_secret_is_given_once_and_to_archives_alone(house: House, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="shares a secret already"):
         share_secret(list(house.archives.values()))

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psp.console import neutral
+from psp.endpoint import printable
+from psp.visible import is_visible
 
 INVISIBLE = "\u200b\u200d\u2060\ufeff\u00ad\u034f\u115f\u3164\u2800\ufe0f\U000e0041\U000e0100"
 
@@ -60,3 +62,13 @@ def test_a_cut_is_shown() -> None:
 def test_a_limit_that_shows_nothing_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="0 characters"):
         neutral("a", 0)
+
+
+def test_a_screen_and_an_error_text_neutralise_the_same_characters() -> None:
+    """Every plane that has characters, and the one of tags and variations."""
+    everything = [chr(code) for code in (*range(0x20000), *range(0xE0000, 0xE1000))]
+    by_screen = {character for character in everything if neutral(character) != character}
+    by_error = {character for character in everything if printable(character) != character}
+    assert by_screen == by_error == {one for one in everything if not is_visible(one)}
+    assert set(INVISIBLE) | set("\n\t\x1b\x9b\u202e\u2028\xa0\ud800") <= by_error
+    assert printable("a\u2800b\ufe0f") == "a\ufffdb\ufffd"

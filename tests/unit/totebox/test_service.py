@@ -371,6 +371,52 @@ def test_a_refused_token_is_explained_to_the_owner_alone(bench: Bench) -> None:
     assert stolen.value.__suppress_context__
 
 
+def test_a_peer_that_is_refused_without_end_is_written_ten_times_a_minute_and_counted(
+    bench: Bench,
+) -> None:
+    token = bench.token(bench.user, Scope({"sales": READER}))
+
+    def steal(times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(Denied):
+                bench.present(bench.interface, token)
+
+    line = "a token of somebody was refused at the check 'presenter'"
+    more = "more refusals of the same peer within 60 seconds; the last: " + line
+    steal(500)
+    assert bench.logged == [line] * 10
+    with pytest.raises(Denied):  # Another peer is written for itself.
+        bench.present(bench.user, b"nothing")
+    assert len(bench.logged) == 11
+    bench.clock.boot_s += 60
+    steal(12)
+    assert bench.logged[11:] == [f"490 {more}", *[line] * 10]
+    bench.desk._refusals.end_those_over(bench.clock.boot_s)
+    assert len(bench.logged) == 22
+    bench.desk._refusals.end_those_over(bench.clock.boot_s + 60)
+    assert bench.logged[22:] == [f"2 {more}"]
+    bench.desk._refusals.end_those_over(bench.clock.boot_s + 600)
+    assert len(bench.logged) == 23
+
+
+def test_what_was_only_counted_is_told_when_an_archive_is_no_longer_served(
+    bench: Bench,
+) -> None:
+    token = bench.token(bench.user, Scope({"sales": READER}))
+
+    async def served() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.desk.keep)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(13):
+                with pytest.raises(Denied):
+                    bench.present(bench.interface, token)
+            nursery.cancel_scope.cancel()
+
+    trio.run(served)
+    assert [line[:23] for line in bench.logged[10:]] == ["3 more refusals of the "]
+
+
 def test_a_peer_opens_a_limited_number_of_tables_and_gets_room_back(bench: Bench) -> None:
     """A thousand tables took every file that the process may open: nobody could connect again."""
     files = open_files()
