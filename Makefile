@@ -31,6 +31,7 @@ soak: $(VENV)/dev.done
 	$(BIN)/python -m tests.property.test_one_file_verifier --mutations $(MUTATIONS)
 	$(BIN)/python -m tests.property.test_one_file_grant_verifier --mutations $(MUTATIONS)
 	$(BIN)/python -m tests.stateful.fleet_chaos $(CHAOS_S)
+	$(BIN)/python -m tests.stateful.estate_chaos $(CHAOS_S)
 	PSP_HOLDING=whole $(BIN)/python -m pytest tests/system/test_holding.py
 	PSP_ARROW_STREAMS=$(ARROW_STREAMS) $(BIN)/python -m pytest tests/attacks/test_arrow.py -k mutated
 

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from benchmarks._process import cpu_ns
 from benchmarks.peers._certificates import make_certificate, make_seed
@@ -200,9 +200,16 @@ class Task(NamedTuple):
     calls: int
 
 
+class Measured(Protocol):
+    """What samples can be taken of."""
+
+    def measure(self, do: str, count: int) -> Sample:
+        """Take one sample."""
+
+
 def alternate(
-    ours: tuple[Contestant, Task],
-    theirs: Mapping[str, tuple[Contestant, Task]],
+    ours: tuple[Measured, Task],
+    theirs: Mapping[str, tuple[Measured, Task]],
     *,
     rounds: int,
 ) -> dict[str, Duel]:

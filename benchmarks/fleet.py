@@ -63,7 +63,7 @@ SQL: Final = (
 QUESTION: Final = plan_from_sql(SQL.format("at_once"))
 AT_WORK: Final = plan_from_sql(SQL.format("at_work"))
 DEADLINE_S: Final = 60.0
-SIZES: Final = (10, 30, 100, 300, 1_000, 3_000, 10_000)
+SIZES: Final = (10, 100, 1_000, 3_000, 10_000)
 
 
 class Effort(NamedTuple):
@@ -84,7 +84,7 @@ class Effort(NamedTuple):
     sizes: tuple[int, ...]
 
 
-FULL: Final = Effort(members=1_000, rounds=9, asked=300, rows=1_000_000, sizes=SIZES)
+FULL: Final = Effort(members=1_000, rounds=9, asked=200, rows=1_000_000, sizes=SIZES)
 QUICK: Final = Effort(members=20, rounds=2, asked=10, rows=2_000, sizes=(10,))
 
 
@@ -99,6 +99,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
     """Measure everything."""
     effort = QUICK if quick else FULL
     report = Report("fleet", BARS)
+    report.limits["load_before"] = round(os.getloadavg()[0], 1)
     with village(effort.members) as roster:
         trio.run(_real, roster, effort, report)
     _combining(effort, report)
@@ -320,6 +321,9 @@ async def simulate(size: int) -> dict[str, float]:
     from benchmarks._village import Bootstrap, Grant
     from psp.testing import VirtualHost, VirtualNetwork
 
+    # Both sides live in this one process, and all that is made stays: the collector would walk over
+    # twenty thousand cores again and again, and find nothing.
+    gc.disable()
     network = VirtualNetwork()
     members = []
     for number in range(size):
@@ -339,7 +343,7 @@ async def simulate(size: int) -> dict[str, float]:
         before = _resident_bytes()
         async with open_fleet(roster, dial=network.dial, connect_s=600.0) as fleet:
             first_s = await _timed(lambda: _view(fleet, deadline_s=600.0))
-            rounds = 3 if size <= 1_000 else 1
+            rounds = 3 if size < 1_000 else 1
             warm_s = [await _timed(lambda: _view(fleet, deadline_s=600.0)) for _ in range(rounds)]
             held = _resident_bytes() - before
             answered = sum(line.state is MemberState.ANSWERED for line in fleet.lines.values())

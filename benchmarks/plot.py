@@ -19,6 +19,8 @@ BEGIN, END = (
     "<!-- results: written by `python -m benchmarks plot` -->\n",
     "<!-- end of results -->\n",
 )
+BUSY_LOAD: Final = 1.0
+"""A load average from which a measurement is told to be none."""
 
 Result: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = Mapping[str, object]
@@ -145,6 +147,9 @@ def _fleet_table(result: Result) -> Iterator[str]:
             f"Two archives of {rows:,.0f} rows with {compared['changes_found'][0]:g} changes:"
             f" {took_s:.0f} s, and {size:,.0f} bytes left each."
         )
+    if (load := result["limits"].get("load_before", 0)) >= BUSY_LOAD:
+        yield ""
+        yield f"The machine had other work meanwhile, a load of {load:g}: read none of it as a bar."
     yield from ("", _machine(result["limits"]), "")
 
 

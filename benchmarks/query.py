@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 import duckdb
 
 from benchmarks import audit
-from benchmarks._contest import Contestant, Hall, Spread, Task, alternate, hall
+from benchmarks._contest import Contestant, Duel, Hall, Spread, Task, alternate, hall
+from benchmarks._disk import disk
 from benchmarks._process import memory_bytes, peak_bytes
 from benchmarks._report import Bar, Report
 from benchmarks._versions import in_force
@@ -56,6 +57,7 @@ class Effort(NamedTuple):
 
     rounds: int
     calls: int
+    writes: int
     rows: int
     group_rows: int
     groups: int
@@ -63,8 +65,8 @@ class Effort(NamedTuple):
 
 
 _SIZES: Final = (10_000, 100_000, 1_000_000, 10_000_000)
-FULL: Final = Effort(7, 2_000, 100_000, 5_000_000, 3, {"sqlite": _SIZES, "duckdb": _SIZES})
-QUICK: Final = Effort(1, 100, 1_000, 20_000, 1, {})
+FULL: Final = Effort(7, 2_000, 500, 100_000, 5_000_000, 3, {"sqlite": _SIZES, "duckdb": _SIZES})
+QUICK: Final = Effort(1, 100, 20, 1_000, 20_000, 1, {})
 
 
 def run(*, quick: bool = False) -> dict[str, object]:
@@ -90,15 +92,21 @@ def _measure_rows(place: Hall, effort: Effort, report: Report) -> None:
     for one in (null, within, before):
         one.measure("null" if one is null else "row", 100)
     for name, reader in (("row_read", within), ("row_read_before_answer", before)):
-        duel = alternate(
-            (reader, Task("row", effort.calls)),
-            {"null": (null, Task("null", effort.calls))},
-            rounds=effort.rounds,
-        )["null"]
+        with disk(place.directory) as bare:
+            duels = alternate(
+                (reader, Task("row", effort.calls)),
+                {
+                    "null": (null, Task("null", effort.calls)),
+                    "disk": (bare, Task("write", effort.writes)),
+                },
+                rounds=effort.rounds,
+            )
+        duel = duels["null"]
         report.add(f"{name}_vs_null_call", duel.ratio(_over("median_us")))
         report.note("cpu_ratios", f"{name}_vs_null_call", duel.ratio(_over("cpu_us")))
         _note(report, name, duel.ours)
         _note(report, "null", duel.theirs)
+    _note_disk(report, duels)
     duel = alternate(
         (before, Task("rows", effort.calls)),
         {"within": (within, Task("rows", effort.calls))},
@@ -109,6 +117,23 @@ def _measure_rows(place: Hall, effort: Effort, report: Report) -> None:
     for title, samples in (("before-answer", duel.ours), ("within-1s", duel.theirs)):
         rates = Spread.of([it["calls_per_s"] for it in samples])
         report.note("row_reads_per_s_100_callers", title, rates)
+
+
+def _note_disk(report: Report, duels: Mapping[str, Duel]) -> None:
+    """Say what of a read before its answer is the disk: one durable write, with nothing around it.
+
+    The samples of one round lie side by side, so they are compared round by round.
+    """
+    null, bare = duels["null"], duels["disk"]
+    report.add(
+        "durable_write_vs_null_call", Duel(bare.theirs, null.theirs).ratio(_over("median_us"))
+    )
+    without = [{"median_us": a["median_us"] - b["median_us"]} for a, b in zip(*bare, strict=True)]
+    report.add(
+        "row_read_before_answer_without_the_write_vs_null_call",
+        Duel(without, null.theirs).ratio(_over("median_us")),
+    )
+    _note(report, "durable_write", bare.theirs)
 
 
 def _measure_groups(place: Hall, effort: Effort, report: Report) -> None:

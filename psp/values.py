@@ -36,6 +36,8 @@ EXACT: Final = Context(prec=160, traps=[Inexact, InvalidOperation])
 _DIGITS_SURE: Final = 100
 """Fewer than `EXACT` has, and more than the wire carries: so many digits are never rounded."""
 
+_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, datetime})
+
 _EPOCH_DATE: Final = date(1970, 1, 1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -117,19 +119,29 @@ def pack_ordered(value: Value) -> bytes:
     Raises:
         TypeError, ValueError, OverflowError, RecursionError: It is no value.
     """
-    packed: bytes = msgpack.packb(_ordered(value), default=to_ext, use_bin_type=True)
+    packed: bytes = msgpack.packb(ordered(value), default=to_ext, use_bin_type=True)
     return packed
 
 
-def _ordered(value: Value) -> Value:
+def ordered(value: Value) -> Value:
+    """Give the one form of a value: a map's keys by their bytes, since a map has no order."""
+    if type(value) in _SCALARS:  # First of all: to ask whether a text is a mapping takes longer.
+        return value
     if isinstance(value, Mapping):
-        return {key: _ordered(value[key]) for key in sorted(value, key=str.encode)}
+        return {key: ordered(value[key]) for key in sorted(value, key=str.encode)}
     if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
+        return [ordered(item) for item in value]
     return value
 
 
 def _decimal_to_bytes(value: Decimal) -> bytes:
+    # By its text, where that is digits and a point: a quarter of the time of the way below.
+    whole, _, fraction = str(value).partition(".")
+    if len(fraction) <= DECIMAL_SCALE_MAX and len(whole) <= _DIGITS_SURE:
+        try:
+            return _unscaled_to_bytes(int(whole + fraction), len(fraction))
+        except ValueError:
+            pass  # An exponent, or not a number.
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         raise TypeError(f"the decimal {value} is not a number")
@@ -140,6 +152,10 @@ def _decimal_to_bytes(value: Decimal) -> bytes:
     else:  # Ten times slower, and right whatever its size.
         unscaled = int("".join(map(str, digits)) or "0") * 10 ** max(exponent, 0)
         scale, signed = max(-exponent, 0), -unscaled if sign else unscaled
+    return _unscaled_to_bytes(signed, scale)
+
+
+def _unscaled_to_bytes(signed: int, scale: int) -> bytes:
     size = signed.bit_length() // 8 + 1
     if size > DECIMAL_BYTES_MAX:
         raise TypeError(f"a decimal of {size} bytes; the wire carries {DECIMAL_BYTES_MAX}")

@@ -130,7 +130,8 @@ class Driver:
 
         def read() -> Awaitable[Any]:
             key: list[Value] = [next(self._asked) * _STEP % self._rows]
-            return table.call("row", key).call("values", is_last=True)
+            # A step: the row is only called on, and no reference to it has to be given back.
+            return table.call("row", key, is_step=True).call("values", is_last=True)
 
         await read()  # The first one of a grant opens a connection to the index.
         return read

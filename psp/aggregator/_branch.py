@@ -1,7 +1,8 @@
 """What a serving aggregator shows: its tenants' fleets, each to the machines of that tenant alone.
 
-    Gate ── health          follows from the pairing alone
-      FleetObject ── query  one plan, put to the tenant's members, combined
+    Gate ── health                 follows from the pairing alone
+      FleetObject ── query         one plan, put to the tenant's members, combined
+      Carrier ── carry, health     letters of an interactive tenant's consoles, as they are
 
 A machine belongs to one tenant, by the key that its handshake proves. Nothing that a caller sends
 says which tenant it is, so nothing that it sends can reach another's.
@@ -18,6 +19,7 @@ from psp.plan import Plan, Question
 from psp.values import Value
 
 from ._answer import Answer
+from ._carrier import Carrier
 from ._fleet import TrioFleet
 from ._limits import (
     CAUSE_CHARACTERS_MAX,
@@ -26,7 +28,7 @@ from ._limits import (
 )
 from ._outcome import Outcome
 from ._reply import ReadReceipt, Reply, Withheld
-from ._turns import Turns
+from ._turns import Turns, letter_turns
 
 
 @dataclass(slots=True)
@@ -35,10 +37,12 @@ class Desk:
 
     Attributes:
         turns: Those of all tenants of the process.
+        letters: Those of signed calls that are carried.
     """
 
     fleet: TrioFleet
     turns: Turns = field(default_factory=Turns)
+    letters: Turns = field(default_factory=letter_turns)
 
     async def put(
         self, plan: Plan, *, deadline_s: float, depth: int, receipts: bool
@@ -83,7 +87,22 @@ class Gate(Exposed):
     @method
     def fleet(self) -> FleetObject:
         """Give the fleet of the machine's tenant."""
+        if self._desk.fleet.tenant.is_interactive:
+            raise Invalid(
+                "for this tenant the aggregator asks nothing by itself: it carries what a console"
+                " has signed. Ask at the console: docs/fleet.md"
+            )
         return FleetObject(self._desk)
+
+    @method
+    def carrier(self) -> Carrier:
+        """Give what delivers the letters of the machine's tenant."""
+        if not self._desk.fleet.tenant.is_interactive:
+            raise Invalid(
+                "for this tenant the aggregator asks by its own grants, and carries nothing. Write"
+                ' profile = "interactive" there, or ask it as a member'
+            )
+        return Carrier(self._desk)
 
 
 class FleetObject(Exposed):

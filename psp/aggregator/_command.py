@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from psp.capability import CommandKey, sign_transition
-from psp.endpoint import Promise, Reference
 from psp.errors import EstateError, Invalid, RemoteProtocolError
 from psp.values import Value
 
 from ._limits import APPEND_BYTES_MAX, WORDS_CHARACTERS_MAX
-from ._line import Line
+from ._line import Callee, Line
 from ._outcome import MemberState, Outcome
 
 _AFTER: Final = {"suspend": "suspended", "resume": "active"}
@@ -226,7 +225,7 @@ class Order:
         """
         _check_archive(line)
 
-        async def ask(grant: Promise[Reference]) -> Value:
+        async def ask(grant: Callee) -> Value:
             return await self._call(grant, True, b"")
 
         return _read_foreseen_untrusted(line.member.name, await line.ask(ask))
@@ -239,12 +238,12 @@ class Order:
         """
         _check_archive(line)
 
-        async def ask(grant: Promise[Reference]) -> Value:
+        async def ask(grant: Callee) -> Value:
             return await self._call(grant, False, await self._statement(line, grant))
 
         return _read_done_untrusted(line.member.name, await line.ask(ask))
 
-    async def _statement(self, line: Line, grant: Promise[Reference]) -> bytes:
+    async def _statement(self, line: Line, grant: Callee) -> bytes:
         """Sign the transition that a command is; nothing where it is none, or it was made."""
         if (after := _AFTER.get(self.command.name)) is None:
             return b""
@@ -253,14 +252,14 @@ class Order:
         if now.done is not None or now.state == after:
             return b""
         return sign_transition(
-            line.key,
+            line.holder,
             archive_id=line.member.address.archive_id,
             number=now.transitions + 1,
             before=now.state,
             after=after,
         )
 
-    async def _call(self, grant: Promise[Reference], is_preview: bool, statement: bytes) -> Value:
+    async def _call(self, grant: Callee, is_preview: bool, statement: bytes) -> Value:
         answer = await grant.call(
             "do",
             self.command.name,

@@ -94,13 +94,12 @@ async def _tried(step: Callable[[Line], Awaitable[Step]], line: Line) -> Step:
 async def _grant(line: Line) -> Step:
     if line.member.is_aggregator:
         return Step("grant", "none is needed: it is an aggregator")
-    token = line.tenant.token_for(line.member.name)
+    token = line.token()
     return Step("grant", f"a token of {len(token)} bytes, not expired")
 
 
 async def _connection(line: Line) -> Step:
-    address = line.member.address
-    await line.connection()
+    address = (await line.connection()).address
     return Step("connection", f"to {address.host} port {address.port}, both keys as paired")
 
 
@@ -141,8 +140,7 @@ async def _answer(line: Line) -> Step:
 
 
 async def _report(line: Line) -> Mapping[str, Value]:
-    connection = await line.connection()
-    found = await connection.bootstrap.call("health")
+    found = await line.health()
     return found if isinstance(found, Mapping) else {}
 
 

@@ -131,9 +131,7 @@ class Fan:
 async def _state_behind(line: Line) -> MemberState:
     """Look behind `denied`, which is all that a suspended archive says to a grant too."""
     try:
-        connection = await line.connection()
-        health = await connection.bootstrap.call("health")
-        is_active = read_health_untrusted(line.member.name, health).state == "active"
+        is_active = read_health_untrusted(line.member.name, await line.health()).state == "active"
     except PSPError:
         return MemberState.REFUSED
     return MemberState.REFUSED if is_active else MemberState.SUSPENDED

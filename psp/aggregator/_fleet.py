@@ -39,6 +39,7 @@ from ._reconcile import Reconciled, Reconciliation, reconcile
 from ._reply import Reply
 from ._require import Require
 from ._roster import Roster, Tenant
+from ._seat import Way, lines_of
 from ._select import Selection
 from ._status import EstateStatus, Health, read_health_untrusted
 from ._terms import Terms
@@ -251,10 +252,7 @@ class TrioFleet:
         """
 
         async def reply(line: Line) -> Health:
-            connection = await line.connection()
-            return read_health_untrusted(
-                line.member.name, await connection.bootstrap.call("health")
-            )
+            return read_health_untrusted(line.member.name, await line.health())
 
         outcomes = await self.fan.out(
             self._chosen(members),
@@ -328,6 +326,7 @@ async def open_fleet(
     tenant: str | None = None,
     connect_s: float = 5.0,
     dial: Dial = connect,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[TrioFleet]:
     """Open a fleet on trio; nothing is connected before the first question.
 
@@ -336,6 +335,7 @@ async def open_fleet(
         tenant: Who asks; by default the first tenant of the file.
         connect_s: Seconds after which a member that does not let itself be reached is unreachable.
         dial: Opens the connections; TLS over TCP by default.
+        clock: Seconds since 1970, by which a console makes and signs.
 
     Raises:
         EstateError: The estate, the tenant or its key cannot be read.
@@ -345,18 +345,9 @@ async def open_fleet(
     key = MachineKey.load(asking.key_file)
     raised: Exception | None = None
     async with trio.open_nursery() as nursery:
-        lines = {
-            member.name: Line(
-                member=member,
-                tenant=asking,
-                key=key,
-                nursery=nursery,
-                connect_s=connect_s,
-                dial=dial,
-            )
-            for member in roster.members
-        }
+        way = Way(key=key, nursery=nursery, connect_s=connect_s, dial=dial, clock=clock)
         try:
+            lines = lines_of(roster, asking, way)
             yield TrioFleet(roster=roster, tenant=asking, lines=lines)
         except Exception as exc:
             # Carried around the nursery, which would wrap it in a group that no caller expects.

@@ -19,6 +19,25 @@ WINDOW_LOCAL_BYTES: Final = 1
 """The same where rows are to be handed over on this machine: what is sent meanwhile is sent for
 nothing, and what has been sent whole can be taken no more. Where they are not, `land` widens it."""
 
+LINK_S: Final = 15 * 60
+"""How long a link lasts that a console makes: what a copy of it is worth to a thief."""
+
+LINK_RENEWED_S: Final = LINK_S // 3
+"""When it is made anew: two renewals may fail before anybody notices."""
+
+SIGNED_S: Final = 60
+"""How long a signed call may be under way: the longest that an archive accepts."""
+
+LETTERS_AT_ONCE_MAX: Final = 256
+"""Signed calls of one tenant that are carried at once; the others wait. As many as connections that
+are made at once: a view of a thousand members is four rounds of them."""
+
+LETTERS_BESIDE_MAX: Final = 16
+"""Of each tenant while others ask: some milliseconds of work, and enough to hide the way there."""
+
+LETTERS_WAITING_MAX: Final = 10_000
+"""Signed calls of one tenant that may wait: one for each member that an aggregator reports on."""
+
 CONNECTING_MAX: Final = 256
 """Members towards which a connection is being made at once. More would cost files (a process often
 has 1,024); far fewer would let some members that swallow packets spend the time of the others."""
@@ -84,10 +103,6 @@ NAME_CHARACTERS_MAX: Final = 256
 CAUSE_CHARACTERS_MAX: Final = 200
 """Of what went wrong with a member, passed on to another aggregator: two lines of a terminal, which
 is what a console shows of it."""
-
-CONTENDED_S: Final = 1.0
-"""How long after its last question a tenant still counts as one who is asking: longer than the gaps
-between the questions of one view, shorter than a person's patience with an idle neighbour."""
 
 VIEW_BYTES_MAX: Final = 64 * 1024
 """Bytes of a view file: a thousand lines. Whoever names a larger one has taken the wrong file."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from psp.endpoint import Promise, Reference
 from psp.errors import Invalid
 from psp.plan import Plan
 from psp.values import Value
 
 from ._limits import TREE_DEADLINE_SHARE
-from ._line import Line
+from ._line import Callee, Line
 from ._reply import Reply, read_branch_untrusted, read_receipt_untrusted, read_reply_untrusted
 
 
@@ -41,7 +40,7 @@ class Query:
     async def _ask(self, line: Line) -> Reply:
         plan = self._plan_for(line.member.name)
 
-        async def query(grant: Promise[Reference]) -> tuple[Value, Value]:
+        async def query(grant: Callee) -> tuple[Value, Value]:
             table = grant.call("table", plan.table, timeout_s=self.deadline_s)
             answer: Value = await table.call(
                 "query", plan.to_wire(), is_last=True, timeout_s=self.deadline_s
@@ -82,7 +81,7 @@ class Query:
             self.receipts,
         ]
 
-        async def query(fleet: Promise[Reference]) -> Value:
+        async def query(fleet: Callee) -> Value:
             answer: Value = await fleet.call(
                 "query", self.plan.to_wire(), options, timeout_s=self.deadline_s
             )

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import trio
 
-from psp.endpoint import Promise, Reference
 from psp.errors import (
     EstateError,
     Invalid,
@@ -37,7 +36,7 @@ from ._limits import (
     LISTED_MAX,
     LISTING_CALLS_MAX,
 )
-from ._line import Line
+from ._line import Callee, Line
 
 NONCE_BYTES: Final = 16
 
@@ -237,7 +236,7 @@ async def _compared(
 
 
 async def _sketch(line: Line, side: Side, nonce: bytes, cells: int, deadline_s: float) -> _Sketch:
-    async def ask(grant: Promise[Reference]) -> Value:
+    async def ask(grant: Callee) -> Value:
         table = grant.call("table", side.table, timeout_s=deadline_s)
         found: Value = await table.call("sketch", nonce, side.columns, cells, timeout_s=deadline_s)
         return found
@@ -284,7 +283,7 @@ async def _rows_behind(
 async def _entries_behind(
     line: Line, side: Side, nonce: bytes, tags: Sequence[bytes], deadline_s: float
 ) -> Sequence[Value]:
-    async def ask(grant: Promise[Reference]) -> Value:
+    async def ask(grant: Callee) -> Value:
         table = grant.call("table", side.table, timeout_s=deadline_s)
         found: Value = await table.call(
             "behind", nonce, side.columns, [*tags], timeout_s=deadline_s

@@ -53,6 +53,23 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where a person asks, with short grants made on the spot (docs/fleet.md, "A console").
+
+    Attributes:
+        operator_file: The key to which the archives' owner has given the links.
+        links: A directory with one token per member, `<member>.token`, each of depth 1 or more.
+        through: The aggregator that carries the calls; None: straight to each archive.
+        presenter: SHA-256 of the SPKI of the key that this aggregator shows the archives.
+    """
+
+    operator_file: Path
+    links: Path
+    through: Address | None = None
+    presenter: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One asker over the estate, with grants of its own.
 
@@ -61,6 +78,9 @@ class Tenant:
         grants: A directory with one token per member, `<member>.token`, in text form. It is read
             again for each connection, because the operator's console renews the tokens.
         consoles: The machines that may ask a serving aggregator in this tenant's name.
+        is_interactive: Nothing is asked from here: a serving aggregator carries for this tenant
+            what a console has signed, and has no grant.
+        seat: What makes the grants, if this is the console; then `grants` holds none.
     """
 
     name: str
@@ -68,6 +88,8 @@ class Tenant:
     key_file: Path
     grants: Path
     consoles: tuple[Pin, ...] = ()
+    is_interactive: bool = False
+    seat: Seat | None = None
 
     def token_for(self, member: str) -> bytes:
         """Read the newest token for one member.
@@ -75,7 +97,19 @@ class Tenant:
         Raises:
             EstateError: There is none, its text is damaged, or its time is over.
         """
-        file = self.grants / f"{member}.token"
+        if self.is_interactive:
+            raise EstateError(
+                f"tenant {self.name!r} is interactive: a console signs each of its calls, and no"
+                " grant is here. Ask at the console: docs/fleet.md"
+            )
+        return self.read_token(self.grants / f"{member}.token", member, time.time())
+
+    def read_token(self, file: Path, member: str, now_s: float) -> bytes:
+        """Read a token of this tenant for one member from its file.
+
+        Raises:
+            EstateError: There is none, its text is damaged, or its time is over.
+        """
         try:
             token = token_from_text_untrusted(file.read_text("utf-8"))
             ended_s = min(link.not_after_s for link in decode_chain_untrusted(token).links)
@@ -85,7 +119,7 @@ class Tenant:
                 " Renew it where the operator's key is: psp up"
             ) from exc
         # The archive alone judges, and says no more than `denied`. Here it can be said in words.
-        if ended_s <= time.time():
+        if ended_s <= now_s:
             ended = datetime.fromtimestamp(ended_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             raise EstateError(
                 f"the grant of tenant {self.name!r} for {member!r} expired at {ended}."
@@ -202,10 +236,38 @@ def _month(value: object, name: str) -> int:
 
 
 def _tenant(name: str, entry: Mapping[str, Any], root: Path) -> Tenant:
+    is_interactive = _is_interactive(entry.get("profile", "autonomous"), name)
+    seat = _seat(name, entry, root) if "links" in entry else None
+    has_grants = not (is_interactive or seat)
     return Tenant(
         name=name,
         sentence=entry.get("sentence", ""),
         key_file=root / entry["key"],
-        grants=root / entry["grants"],
+        grants=root / (entry["grants"] if has_grants else ""),
         consoles=tuple(_console(root / file) for file in entry.get("consoles", ())),
+        is_interactive=is_interactive,
+        seat=seat,
+    )
+
+
+def _is_interactive(profile: object, name: str) -> bool:
+    if profile not in ("autonomous", "interactive"):
+        raise ValueError(
+            f"tenant {name!r} has a profile that is neither of autonomous, interactive"
+        )
+    return profile == "interactive"
+
+
+def _seat(name: str, entry: Mapping[str, Any], root: Path) -> Seat:
+    own = {"operator_file": root / entry["operator"], "links": root / entry["links"]}
+    if (through := entry.get("through")) is None:
+        return Seat(**own)
+    certificate = (root / through["certificate"]).read_text("ascii")
+    presenter = check_certificate_untrusted((root / through["presenter"]).read_text("ascii"))
+    return Seat(
+        **own,
+        through=Address.from_text_untrusted(
+            through["address"], certificate_pem=certificate, name=f"the aggregator of {name}"
+        ),
+        presenter=presenter.spki_hash,
     )

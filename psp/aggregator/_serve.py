@@ -20,7 +20,7 @@ from ._branch import Desk, Gate
 from ._fleet import open_fleet
 from ._line import Dial
 from ._roster import Roster
-from ._turns import Turns
+from ._turns import Turns, letter_turns
 
 
 def aggregator_id(name: str) -> bytes:
@@ -51,11 +51,11 @@ async def serve_fleet(
     """
     owners = _owners(roster)
     async with AsyncExitStack() as stack:
-        turns = Turns()
+        turns, letters = Turns(), letter_turns()
         desks = {}
         for name in {name for name, _ in owners.values()}:
             fleet = await stack.enter_async_context(open_fleet(roster, tenant=name, dial=dial))
-            desks[name] = Desk(fleet, turns)
+            desks[name] = Desk(fleet, turns, letters)
 
         def bootstrap(peer: Peer) -> Exposed:
             return Gate(desks[owners[peer.spki_hash][0]])

@@ -81,12 +81,14 @@ class EstateStatus:
             "absent": absent_to_dict(self.outcomes),
             "members": [
                 {
-                    "member": member,
-                    "state": health.state,
-                    "tree_size": health.tree_size,
-                    "record_bytes": health.record_bytes,
-                    "result_bytes": health.result_bytes,
+                    "member": each.member,
+                    "state": each.reply.state,
+                    "since": to_text(each.since),
+                    "tree_size": each.reply.tree_size,
+                    "record_bytes": each.reply.record_bytes,
+                    "result_bytes": each.reply.result_bytes,
                 }
-                for member, health in self.health.items()
+                for each in self.outcomes
+                if each.reply is not None
             ],
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -81,14 +81,15 @@ class Terms:
     Attributes:
         shares: Count each member at the tenant's share of it.
         rates: Convert money by these.
-        money: The columns that hold money. Where none is named, every decimal figure is money:
-            better an error about areas than a sum of francs and euros.
+        money: The columns that hold money, none if it is empty. Where nobody has said, every
+            decimal figure is money, and every histogram, whose bins have no type: better an error
+            about areas than a sum of francs and euros.
         fiscal: `year` or `quarter`: fold months into each member's own fiscal periods.
     """
 
     shares: bool = False
     rates: Rates | None = None
-    money: frozenset[str] = field(default_factory=frozenset)
+    money: frozenset[str] | None = None
     fiscal: str = ""
 
     def check(self, question: Question) -> None:
@@ -98,7 +99,7 @@ class Terms:
             QuestionError: A money column without a figure, an unknown period, or no months.
         """
         figures = {measure.column for measure in question.plan.measures if measure.column}
-        if unknown := sorted(self.money - figures):
+        if unknown := sorted((self.money or frozenset()) - figures):
             raise QuestionError(
                 f"{unknown[0]!r} was named as money, and the question has no figure of it; it has"
                 f" figures of {', '.join(sorted(figures)) or 'no column'}."
@@ -117,8 +118,10 @@ class Terms:
         """Whether a figure is an amount in some currency."""
         if measure.operation is Operation.COUNT:
             return False
-        if self.money:
+        if self.money is not None:
             return measure.column in self.money
+        if measure.operation is Operation.HISTOGRAM:
+            return True
         parts = figure if isinstance(figure, list | tuple) else [figure]
         return any(isinstance(part, Decimal) for part in parts)
 

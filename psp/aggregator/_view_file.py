@@ -307,7 +307,7 @@ class _Reader:
             terms = Terms(
                 shares=found.get("shares", False) is True,
                 rates=_rates(found.get("rates"), self._file),
-                money=frozenset(map(str, found.get("money", ()))),
+                money=frozenset(map(str, found["money"])) if "money" in found else None,
                 fiscal=str(found.get("fiscal", "")),
             )
             terms.check(question)

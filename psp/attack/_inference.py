@@ -71,14 +71,26 @@ class Asker:
         )
         self._learnt = target.learnt if target else ""
 
+    @property
+    def size(self) -> int:
+        """The size that the ledger has now."""
+        return self._shadow.size
+
     def total(self, **where: RowDomain) -> Number:
         """Ask for the sum of the column that is to be learnt."""
+        return self._total(where, None)
+
+    def total_at(self, size: int) -> Number:
+        """Ask for the sum of all when the ledger had some size."""
+        return self._total({}, size)
+
+    def _total(self, where: Mapping[str, RowDomain], size: int | None) -> Number:
         plan = Plan(
             table=self._shadow.table.name,
             measures=(Measure(Operation.SUM, self._learnt),),
             filters=tuple(Filter(name, domain) for name, domain in sorted(where.items())),
         )
-        cells = self._shadow.ask(plan, self._rule)["cells"]
+        cells = self._shadow.ask(plan, self._rule, tree_size=size)["cells"]
         assert isinstance(cells, list)
         total = cells[0][1][0] if cells else None
         return total if isinstance(total, int | Decimal) else 0
@@ -94,6 +106,10 @@ class Asker:
         cells = self._shadow.ask(plan, self._rule)["cells"]
         assert isinstance(cells, list)
         return [(key, count) for [key], [count] in cells]
+
+
+class _StoodStill(Exception):
+    """Answers show the state from before the record came."""
 
 
 _Attack: TypeAlias = Callable[[Asker, Asker, Target], Number]
@@ -142,6 +158,14 @@ def presence(ask: Asker, other: Asker, it: Target) -> Number:
     return it.values[-1]
 
 
+def ask_again(ask: Asker, other: Asker, it: Target) -> Number:
+    """The record has come with the last entry, alone: ask before it, and again after."""
+    before = ask.total_at(ask.size - 1)
+    if (after := ask.total()) == before:
+        raise _StoodStill(f"the same total before and after its coming: {after}")
+    return after - before
+
+
 _ATTACKS: Final[Mapping[str, tuple[_Attack, str]]] = {
     "subtraction": (subtraction, "the total, minus the total of all but one"),
     "individual tracker": (individual_tracker, "the same among those who share a value"),
@@ -150,12 +174,16 @@ _ATTACKS: Final[Mapping[str, tuple[_Attack, str]]] = {
     "colluding tenants": (colluding_tenants, "the total for one tenant, all but one for another"),
     "presence probe": (presence, "one that is there, and one that is not"),
 }
+_AGAIN: Final = ("ask again", "the total before a record was sealed, and after")
 
 
-def inference_attacks(open_shadow: Callable[[], Shadow], floor: int) -> list[Attempt]:
+def inference_attacks(
+    open_shadow: Callable[[], Shadow], open_late: Callable[[Filter], Shadow], floor: int
+) -> list[Attempt]:
     """Try each attack on a shadow of its own.
 
     Args:
+        open_late: Opens one in which the rows that pass a filter have come with the last entry.
         floor: 1 shows what each would find if nothing were held back.
 
     Raises:
@@ -168,6 +196,9 @@ def inference_attacks(open_shadow: Callable[[], Shadow], floor: int) -> list[Att
         with open_shadow() as shadow:
             first, second = (Asker(shadow, target, floor=floor + at * (floor > 1)) for at in (0, 1))
             attempts.append(_tried(name, tried, partial(attack, first, second, target), target))
+    with open_late(Filter(target.odd, one_of([target.values[-1]]))) as shadow:
+        asker = Asker(shadow, target, floor=floor)
+        attempts.append(_tried(*_AGAIN, partial(ask_again, asker, asker, target), target))
     return attempts
 
 
@@ -218,6 +249,15 @@ def _tried(name: str, tried: str, attack: Callable[[], Number], target: Target) 
             got=exc.word,
             verdict=Verdict.HELD,
             rule=str(exc.rule),
+            rule_seen_from="owner",
+        )
+    except _StoodStill as exc:
+        return Attempt(
+            attack=name,
+            tried=tried,
+            got=str(exc),
+            verdict=Verdict.HELD,
+            rule="release point",
             rule_seen_from="owner",
         )
     except CallFailed as exc:

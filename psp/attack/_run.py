@@ -43,7 +43,11 @@ def infer(
     directory = estate.layout.archive(member.name)
     policy = estate.layout.policies([asking.name])[0]
     floor = 1 if bare else max(FLOOR, policy.floor, manifest_of(directory).floor)
-    attempts = inference_attacks(lambda: Shadow(directory, estate.table, floor=1), floor)
+    attempts = inference_attacks(
+        lambda: Shadow(directory, estate.table, floor=1),
+        lambda last: Shadow(directory, estate.table, floor=1, last=last),
+        floor,
+    )
     return AttackReport(member=name, attempts=attempts)
 
 

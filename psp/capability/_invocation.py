@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgpack
 
 from psp.errors import CapabilityError, GrantRefused
-from psp.values import Value, to_ext
+from psp.values import Value, ordered, to_ext
 
 from ._keys import SigningKey, Verifier, fingerprint, spki_hash_of, verify_signature
 from ._limits import (
@@ -192,18 +192,9 @@ def hash_commands(commands: Sequence[Command]) -> bytes:
     Raises:
         ValueError, TypeError, OverflowError, RecursionError: An argument is not a value.
     """
-    wire = [[name, [*map(_ordered, given)]] for name, given in commands]
+    wire = [[name, [*map(ordered, given)]] for name, given in commands]
     packed: bytes = msgpack.packb(wire, default=to_ext, use_bin_type=True)
     return digest(Tag.COMMANDS, packed)
-
-
-def _ordered(value: Value) -> Value:
-    """Give the one form of a value: a map's keys by their bytes, since a map has no order."""
-    if isinstance(value, Mapping):
-        return {key: _ordered(value[key]) for key in sorted(value, key=str.encode)}
-    if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
-    return value
 
 
 def _composed(value: Value) -> Value:

@@ -12,7 +12,8 @@ from psp.errors import EstateError
 HAS_AGGREGATOR: Final = find_spec("psp.aggregator") is not None
 
 OF_THE_AGGREGATOR: Final = frozenset(
-    {"aggregator", "ask", "attack", "demo", "doctor", "estate new", "fleet", "status", "up", "view"}
+    {"aggregator", "ask", "attack", "console", "demo", "doctor", "estate new", "fleet", "status"}
+    | {"up", "view"}
 )
 """Commands that ask, or make, an estate of many archives."""
 

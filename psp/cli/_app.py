@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "archive": "_archive:archive",
     "ask": "_ask:ask",
     "attack": "_attack:attack",
+    "console": "_console:console",
     "decode": "_decode:decode",
     "demo": "_demo:demo",
     "direct": "_direct:direct",

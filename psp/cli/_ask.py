@@ -31,7 +31,7 @@ class TermOptions:
     rates
         A TOML file of named exchange rates; money is converted by them before it is combined.
     money
-        The columns that hold money; by default every column of decimals.
+        The columns that hold money, or the word none; by default every column of decimals.
     fiscal
         Fold months into each member's own fiscal periods: year or quarter.
     """
@@ -46,9 +46,15 @@ class TermOptions:
         return Terms(
             shares=self.shares,
             rates=Rates.load(self.rates) if self.rates else None,
-            money=frozenset(self.money),
+            money=_money(self.money),
             fiscal=self.fiscal,
         )
+
+
+def _money(columns: tuple[str, ...]) -> frozenset[str] | None:
+    if not columns:
+        return None
+    return frozenset() if columns == ("none",) else frozenset(columns)
 
 
 NO_TERMS: Final = TermOptions()

@@ -33,7 +33,7 @@ def preview(
     Parameters
     ----------
     directory
-        The archive; it may be served meanwhile. Its index is SQLite's.
+        The archive; it may be served meanwhile.
     questions
         In SQL, in the order in which they are asked.
     floor

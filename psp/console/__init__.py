@@ -4,6 +4,7 @@ The console draws plain dicts. It knows neither the aggregator nor an archive, s
 the dict (a program, a saved JSON file, another hub) gets the same picture.
 """
 
+from ._board import Board as Board
 from ._doors import export as export
 from ._doors import render_answer as render_answer
 from ._doors import render_page as render_page
@@ -16,4 +17,5 @@ from ._doors import render_status as render_status
 from ._doors import render_view as render_view
 from ._doors import render_why as render_why
 from ._doors import shown_figure as shown_figure
+from ._doors import watch_board as watch_board
 from ._neutral import neutral as neutral

@@ -6,8 +6,8 @@ half a second to import, which `psp status` must not pay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from psp.errors import EstateError, MissingExtra
@@ -15,6 +15,7 @@ from psp.errors import EstateError, MissingExtra
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ._board import Board
     from ._view import Json
 
 
@@ -49,6 +50,17 @@ def render_status(report: Json, console: Console) -> None:
     with _needed_for("the status in the terminal"):
         from ._status import print_status
     print_status(report, console)
+
+
+def watch_board(board: Board, console: Console) -> AbstractContextManager[Callable[[], None]]:
+    """Give the terminal to a live screen, and take it back as it was; what is given paints.
+
+    Raises:
+        MissingExtra: rich is not installed.
+    """
+    with _needed_for("the live screen"):
+        from ._screen import live_screen
+    return live_screen(board, console)
 
 
 def render_report_page(view: Json, evidence: Json) -> str:

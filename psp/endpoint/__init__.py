@@ -51,3 +51,4 @@ from ._served import Served as Served
 from ._spans import spans as spans
 from ._stub import Stub as Stub
 from ._stub import remote as remote
+from ._turns import Turns as Turns

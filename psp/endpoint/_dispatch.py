@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from enum import Enum
+from types import CoroutineType
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -15,6 +17,17 @@ from psp.rpc import CallReady, Exported, Opaque
 from ._exposed import Exposed, Method, Returns, Stream
 
 Log: TypeAlias = Callable[[str], None]
+
+
+class Complete(Enum):
+    """What a stream gives in place of a result: all of it has been sent."""
+
+    COMPLETE = "complete"
+    REFUSED = "refused"
+
+
+Outcome: TypeAlias = "Returns | CallFailed | Complete | Coroutine[Any, Any, Outcome]"
+"""How a call went. A coroutine gives the outcome of one that has to wait."""
 
 _SHOWN_METHOD_CHARACTERS: Final = 40
 
@@ -71,6 +84,8 @@ async def run_waiting(call: CallReady, now_ms: float, log: Log) -> Returns | Cal
             result = await method.function(exposed, *call.arguments)
         elif method.is_inline:
             result = method.function(exposed, *call.arguments)
+            if isinstance(result, CoroutineType):
+                result = await result
         else:
             # Not abandoned when cancelled: the call keeps its slot until the thread has ended, or
             # a peer could start threads without end by cancelling.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -24,7 +24,9 @@ from ._implements import check_implements
 if TYPE_CHECKING:
     from ._stub import Stub
 
-Returns: TypeAlias = "Value | Exposed | Stream | Mapping[str, Value | Exposed]"
+Returns: TypeAlias = (
+    "Value | Exposed | Stream | Mapping[str, Value | Exposed] | Coroutine[Any, Any, Returns]"
+)
 Check: TypeAlias = Callable[[object], bool]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -124,6 +126,8 @@ def method(function: _F | None = None, *, inline: bool = True) -> _F | Callable[
     Args:
         inline: For a plain function: run it in the reader (the default). It must then return within
             a millisecond or so; `inline=False` runs it in a worker thread, where it may block.
+            Where it finds that it has to wait it may return a coroutine, which gives the value: the
+            rest then runs in a task of its own, and what need not wait has cost none.
             An `async` method always runs in a task of its own. An async generator of bytes is a
             stream.
     """

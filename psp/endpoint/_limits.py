@@ -27,6 +27,14 @@ memory that is reserved by then."""
 SENT_BYTES_TOGETHER: Final = 8 * 1024 * 1024
 """What of a sealed file is offered at a time: between two of these its grant is looked at again."""
 
+CONTENDED_S: Final = 1.0
+"""How long after its last question somebody still counts as one who is asking: longer than the gaps
+between the questions of one view, shorter than a person's patience with an idle neighbour."""
+
+PAUSE_S_MAX: Final = 0.25
+"""The longest pause of somebody with more work waiting, while others ask: it keeps half of the
+processor for them, and is not noticed after a question that took that long."""
+
 FINISHED_WAITING_MAX: Final = 256
 """Answers that we are done with and have not said so. FINISH rides with the next call; if none
 comes, this many are worth a send of their own (the subject keeps 4,096)."""

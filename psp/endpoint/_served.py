@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from enum import Enum
 from time import perf_counter
-from typing import Any, Final, TypeAlias, cast
+from types import CoroutineType
+from typing import Any, cast
 
 import trio
 
@@ -28,8 +27,17 @@ from psp.rpc import (
 from psp.transport import UNSENT_BYTES_MAX, Peer, PeerStream, Sender, Tap, receive_buffer
 from psp.values import Value
 
-from ._dispatch import Log, method_of, report_fault, run_inline, run_waiting, tagged
-from ._exposed import Exposed, Method, Returns, Stream
+from ._dispatch import (
+    Complete,
+    Log,
+    Outcome,
+    method_of,
+    report_fault,
+    run_inline,
+    run_waiting,
+    tagged,
+)
+from ._exposed import Exposed, Stream
 from ._limits import (
     DRAIN_S,
     FAREWELL_BYTES_MAX,
@@ -37,23 +45,13 @@ from ._limits import (
     INLINE_CALLS_MAX,
     INLINE_S_MAX,
 )
-from ._middleware import CallSeen, Middleware, shown_tag
+from ._middleware import Middleware
 from ._outgoing import Outgoing
 from ._vigil import Vigil
+from ._watching import Watching
 from ._workers import Workers
 
 Present = Callable[[Peer, bytes], Exposed]
-
-
-class _Complete(Enum):
-    """What a stream gives in place of a result: all of it has been sent."""
-
-    COMPLETE = "complete"
-    REFUSED = "refused"
-
-
-_COMPLETE: Final = _Complete.COMPLETE
-Outcome: TypeAlias = "Returns | CallFailed | _Complete"
 
 
 class Served:
@@ -77,7 +75,8 @@ class Served:
         self._core = Subject(archive_id, bootstrap=bootstrap, grants=grants)
         self._present = present
         self._tap = tap
-        self._around = around
+        # None where no middleware is around each call.
+        self._watching = around and Watching(around, peer.name, log)
         self._log = log
         self._outgoing = Outgoing(self._core)
         self._sender = Sender(
@@ -220,8 +219,8 @@ class Served:
         if self._workers.ready or not (method is None or method.is_inline):
             self._workers.enqueue(call)
             return ()
-        if self._around is not None:
-            return self._answer(call, self._run_watched(call, method, now_ms))
+        if self._watching is not None:
+            return self._answer(call, self._watching.run_inline(call, method, now_ms))
         return self._answer(call, run_inline(call, method, now_ms, self._log))
 
     def _show(self, event: PresentReceived) -> Sequence[SubjectEvent]:
@@ -242,14 +241,17 @@ class Served:
             return self._core.resolve_value(call, None)
         if isinstance(result, CallFailed):
             return self._core.fail(call, result)
-        if result is _COMPLETE:
+        if result is Complete.COMPLETE:
             return self._core.end_stream(call)
-        if result is _Complete.REFUSED:
+        if result is Complete.REFUSED:
             return ()  # The core has answered: there were too many streams.
         if isinstance(result, Exposed):
             return self._core.resolve_object(call, result, call.grant_tag)
         if isinstance(result, Stream):
-            self._nursery.start_soon(self._run_stream, call, result)
+            self._nursery.start_soon(self._answer_within, call, self._send(call, result), False)
+            return ()
+        if isinstance(result, CoroutineType):
+            self._nursery.start_soon(self._answer_within, call, result, True)
             return ()
         if type(result) is dict:
             result = tagged(result, call.grant_tag)
@@ -260,29 +262,30 @@ class Served:
 
     async def _run(self, call: CallReady) -> None:
         """Run one call in this task, within its time, and answer it."""
-        run = self._run_to_end if self._around is None else self._run_watched_to_end
-        await self._answer_within(call, run(call))
+        run = self._run_to_end
+        work = run(call) if self._watching is None else self._watching.run_to_end(call, run)
+        await self._answer_within(call, work, False)
 
-    async def _run_stream(self, call: CallReady, stream: Stream) -> None:
-        """Send the stream that an inline method has returned."""
-        if call in self._cancelled:
-            self._answer(call, CallCancelled())
-        else:
-            await self._answer_within(call, self._send(call, stream))
-
-    async def _answer_within(self, call: CallReady, work: Coroutine[Any, Any, Outcome]) -> None:
-        """Do the work of a call within its time, and answer it."""
+    async def _answer_within(
+        self, call: CallReady, work: Coroutine[Any, Any, Outcome], has_begun: bool
+    ) -> None:
+        """Do the work of a call within its time, and answer it. What has begun is cancelled where
+        it waits first, and not left out."""
         result: Outcome = CallCancelled()
         has_ended = False
         try:
-            if call in self._cancelled:
+            if call in self._cancelled and not has_begun:
                 work.close()
             else:
                 scope = trio.CancelScope(deadline=call.deadline_ms / 1000)
                 self._running[call] = scope
+                if call in self._cancelled:
+                    scope.cancel()
                 try:
                     with scope:
                         result = await work
+                except CallFailed as exc:
+                    result = exc
                 except Exception as exc:  # What a handler's own tasks raised on being cancelled.
                     result = report_fault(call.method, exc, self._log)
                 if scope.cancelled_caught:
@@ -310,7 +313,7 @@ class Served:
             for event in self._core.open_stream(call, stream.header):
                 self._handle(event, _now_ms())  # This very call may be cancelled by now.
             if call.is_settled:
-                return _Complete.REFUSED
+                return Complete.REFUSED
             await self._outgoing.carry(
                 call, stream, self._sender.wake_bulk, self._sender.keep_unsent
             )
@@ -318,7 +321,7 @@ class Served:
             return exc
         except Exception as exc:
             return report_fault(call.method, exc, self._log)
-        return _COMPLETE
+        return Complete.COMPLETE
 
     def _why_stopped(self, call: CallReady) -> CallFailed:
         if call in self._cancelled:
@@ -336,49 +339,6 @@ class Served:
         """The connection is over: calls that never started give their grant's slot back."""
         while self._workers.ready:
             self._core.fail(self._workers.ready.popleft(), CallCancelled())
-
-    # With a middleware around each call.
-
-    def _run_watched(self, call: CallReady, method: Method | None, now_ms: int) -> Outcome:
-        around = self._enter(call)
-        if isinstance(around, CallFailed):
-            return around
-        return self._leave(around, run_inline(call, method, now_ms, self._log))
-
-    async def _run_watched_to_end(self, call: CallReady) -> Outcome:
-        around = self._enter(call)
-        if isinstance(around, CallFailed):
-            return around
-        try:
-            result = await self._run_to_end(call)
-        except BaseException as exc:
-            around.__exit__(type(exc), exc, exc.__traceback__)
-            raise
-        return self._leave(around, result)
-
-    def _enter(self, call: CallReady) -> AbstractContextManager[object] | CallFailed:
-        assert self._around is not None
-        seen = CallSeen(
-            "subject", call.method, call.answer_id, self._peer.name, shown_tag(call.grant_tag)
-        )
-        try:
-            around = self._around(seen)
-            around.__enter__()
-        except CallFailed as exc:
-            return exc
-        except Exception as exc:
-            return report_fault("middleware", exc, self._log)
-        return around
-
-    def _leave(self, around: AbstractContextManager[object], result: Outcome) -> Outcome:
-        try:
-            if isinstance(result, CallFailed):
-                around.__exit__(type(result), result, result.__traceback__)
-            else:
-                around.__exit__(None, None, None)
-        except Exception as exc:
-            return report_fault("middleware", exc, self._log)
-        return result
 
     async def _drain_when_stopped(self) -> None:
         await self._stopping.wait()

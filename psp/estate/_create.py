@@ -50,10 +50,12 @@ def build_estate(
     leaves nothing behind.
 
     Raises:
-        EstateError: The directory exists, or the disk refused.
+        EstateError: The directory exists, archives of one kind have different tables, or the disk
+            refused.
         IntakeRefused: A row of a file does not fit the schema; the message names file and line.
     """
     root = drafts[0].root
+    _check_kinds(drafts)
     making = root.with_name(f".{root.name}.making")
     try:
         if making.exists():
@@ -67,6 +69,25 @@ def build_estate(
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return rows
+
+
+def _check_kinds(drafts: Sequence[Draft]) -> None:
+    """Grants are made from the tables of one archive of a kind; the others would get no other."""
+    has: dict[str, list[Draft]] = {}
+    for draft in drafts:
+        for name in draft.files:
+            has.setdefault(name, []).append(draft)
+    first: dict[str, str] = {}
+    for name, its_drafts in has.items():
+        like = first.setdefault(its_drafts[0].kind, name)
+        if {draft.kind for draft in its_drafts} != {its_drafts[0].kind} or (
+            [draft.table for draft in its_drafts] != [draft.table for draft in has[like]]
+        ):
+            raise EstateError(
+                f"the archive {name!r} was drafted with another kind or other tables than"
+                f" {like!r}; all archives of one kind have the same tables. Give it a kind of its"
+                " own"
+            )
 
 
 def _build(

@@ -63,14 +63,24 @@ class Estate:
     def renew_grants(self) -> None:
         """Give every tenant a fresh token for every member, as its policy says now.
 
+        A console gets the operator's link, for a day, and makes the rest itself; a tenant for whom
+        an aggregator only carries gets nothing.
+
         Raises:
             EstateError: A policy is damaged, or names what no table has. Tokens that were given
                 before stay as they are.
         """
-        for policy in self.layout.policies(tuple(self.roster.tenants)):
+        tenants = self.roster.tenants
+        granted = [name for name, tenant in tenants.items() if not tenant.is_interactive]
+        for policy in self.layout.policies(tuple(granted)):
+            seat = tenants[policy.name].seat
             for member in self.roster.members:
-                if policy.covers(self.grants.of_kind[member.kind]):
+                if not policy.covers(self.grants.of_kind[member.kind]):
+                    continue
+                if seat is None:
                     self.grants.write(policy, member)
+                else:
+                    self.grants.write_first(policy, member, seat.links)
 
     def serve(
         self,

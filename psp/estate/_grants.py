@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Final
 
 from psp.aggregator import Member, Roster
@@ -81,11 +82,17 @@ class Grants:
         Raises:
             EstateError: The policy names a column or an operation that does not exist.
         """
-        token = self.of(policy, member)
-        path = self.layout.token(policy.name, member.name)
-        draft = path.with_suffix(".new")
-        draft.write_text(token_to_text(token), "ascii")
-        draft.replace(path)
+        _write(self.of(policy, member), self.layout.token(policy.name, member.name))
+
+    def write_first(self, policy: TenantPolicy, member: Member, links: Path) -> None:
+        """Put a fresh first link, which a console narrows by itself, into a directory.
+
+        Raises:
+            EstateError: The policy names a column or an operation that does not exist.
+        """
+        links.mkdir(parents=True, exist_ok=True)
+        link = self._first(member, self._scope(policy, self.of_kind[member.kind]), int(time.time()))
+        _write(link, links / f"{member.name}.token")
 
     def of(self, policy: TenantPolicy, member: Member) -> bytes:
         """Make a token of what a policy allows, for a quarter of an hour.
@@ -122,18 +129,7 @@ class Grants:
 
     def _token(self, member: Member, scope: Scope, tenant: MachineKey, *, seconds: int) -> bytes:
         now = int(time.time())
-        operator = issue(
-            self.anchor,
-            archive_id=member.address.archive_id,
-            epoch=epoch_of(self.layout.archive(member.name)) or EPOCH_FIRST,
-            holder=self.operator.public_bytes,
-            presenter=self.operator.spki_hash,
-            scope=scope,
-            not_before_s=now,
-            not_after_s=now + OPERATOR_S,
-            depth=1,
-            nonce=secrets.token_bytes(16),
-        )
+        operator = self._first(member, scope, now)
         # The holder is the presenter: mutual TLS has just proven its key, so calls need no
         # signature of their own.
         return narrow(
@@ -145,6 +141,21 @@ class Grants:
             not_before_s=now,
             not_after_s=now + seconds,
             depth=0,
+            nonce=secrets.token_bytes(16),
+        )
+
+    def _first(self, member: Member, scope: Scope, now: int) -> bytes:
+        """Make link 0, which the operator's key holds for a day."""
+        return issue(
+            self.anchor,
+            archive_id=member.address.archive_id,
+            epoch=epoch_of(self.layout.archive(member.name)) or EPOCH_FIRST,
+            holder=self.operator.public_bytes,
+            presenter=self.operator.spki_hash,
+            scope=scope,
+            not_before_s=now,
+            not_after_s=now + OPERATOR_S,
+            depth=1,
             nonce=secrets.token_bytes(16),
         )
 
@@ -205,6 +216,12 @@ def _tables_of_kinds(layout: Layout, roster: Roster) -> Mapping[str, Mapping[str
             " tables. Keep one of each kind; see docs/estate.md"
         )
     return found
+
+
+def _write(token: bytes, path: Path) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_text(token_to_text(token), "ascii")
+    draft.replace(path)
 
 
 def _operation(word: str, policy: TenantPolicy) -> Operation:

@@ -29,6 +29,7 @@ from ._fsck import Progress, check_files
 from ._inclusion import inclusion_ranges
 from ._journal import SECTOR_BYTES, encode_batch
 from ._limits import (
+    JOURNAL_AHEAD_BYTES,
     JOURNAL_BYTES,
     PENDING_ENTRIES_MAX,
     SNAPSHOT_TRIES,
@@ -85,6 +86,8 @@ class Ledger:
         # Entries from `_published.tree_size` on, whose bundles are not written yet.
         self._pending = state.pending
         self._journal_base, self._journal_end = state.journal_base, state.journal_end
+        # Up to where the file has its blocks, as far as this process has seen to that.
+        self._journal_filled = state.journal_end
         # Whether the journal is not as new, and must be replaced before the first append.
         self._is_recovering = state.is_recovering
 
@@ -192,13 +195,20 @@ class Ledger:
             self.write_tiles()
             return self.append(entries)  # Once: a batch that got here fits in an empty journal.
         with self._poisoned_by_failure():
-            self._files.write_journal(JOURNAL, sectors, offset=self._journal_end)
+            filled = sectors + self._zeros_after(self._journal_end + len(sectors))
+            self._files.write_journal(JOURNAL, filled, offset=self._journal_end)
             self._files.sync_journal(JOURNAL)
+        self._journal_filled = max(self._journal_filled, self._journal_end + len(filled))
         self._journal_end += len(sectors)
         self._edge = grown
         self._pending += entries
         self.checkpoint, self.note = checkpoint, note
         return Appended(first_index=first_index, checkpoint=checkpoint)
+
+    @property
+    def fills_soon(self) -> bool:
+        """Whether one of the next appends finds the journal full, and has to write tiles first."""
+        return self._journal_end > JOURNAL_BYTES - JOURNAL_AHEAD_BYTES
 
     def write_tiles(self) -> None:
         """Carry every acknowledged entry into sealed tiles, and empty the journal.
@@ -219,6 +229,7 @@ class Ledger:
         self._pending = []
         self._edge.forget_finished()
         self._journal_base, self._journal_end = self._edge.size, SECTOR_BYTES
+        self._journal_filled = SECTOR_BYTES
         self._is_recovering = False
 
     def entries(self, start: int, end: int) -> list[bytes]:
@@ -276,6 +287,12 @@ class Ledger:
                 f"from {old_size} to {new_size} entries in a ledger of {self._edge.size}"
             )
         return self._hashes(consistency_ranges(old_size, new_size))
+
+    def _zeros_after(self, end: int) -> bytes:
+        """Fill the journal ahead of a batch that reaches a hole; to a reader both are the same."""
+        if end <= self._journal_filled:
+            return b""
+        return bytes(min(JOURNAL_AHEAD_BYTES, JOURNAL_BYTES - end))
 
     def _tile(self, tile: TileId) -> list[bytes]:
         """Return a tile as far as it is filled now; each hash of it leads to the signed root."""

@@ -57,6 +57,12 @@ JOURNAL_BYTES: Final = 1024 * 1024
 held in memory until tiles are written. 1 MiB is fifteen entries of the largest size in one batch,
 or three thousand of 300 bytes. The file is sparse: an idle journal takes one block of the disk."""
 
+JOURNAL_AHEAD_BYTES: Final = 64 * 1024
+"""How far the journal is filled with zeros ahead of a batch. Where a write first fills a hole, its
+sync has to make the file's new blocks durable as well, by a commit of the file system's own
+journal; where zeros were, it is the data alone (docs/ledger.md, "The journal"). So one sync in
+sixty pays for the others, and an archive that is seldom asked takes 64 KiB and not a megabyte."""
+
 PENDING_ENTRIES_MAX: Final = 16_384
 """Entries that wait in the journal for their tiles. Bytes alone are no bound on memory: an empty
 entry takes 2 bytes in the journal and about 150 in Python (its hash, two lists)."""

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
-
-import trio
 
 from psp.capability import TableRule
 from psp.plan import Filter, Plan
@@ -17,14 +14,12 @@ from psp.values import Value
 
 from ._earlier import check_as_of
 from ._engine import Engine, Release
-from ._engine_thread import query_in_thread
+from ._engine_thread import query_in_thread, run_in_thread
 from ._engines import open_engine
 from ._granted import Shared
 from ._history_file import Asked, RowsDisagree
 from ._manifest import Table
-
-if TYPE_CHECKING:
-    from ._history import TableHistory
+from ._stop import Stop
 
 
 class Answers:
@@ -48,15 +43,19 @@ class Answers:
         """
         data, floor = self._desk.data, self._floor
         newest = same_since = data.tree_size
-        release = None
+        release, ahead, stop = None, None, Stop()
         if floor > 1 and self._desk.archive.manifest.remembers:
             history = self._desk.history(self._table)
-            newest, same_since = await trio.to_thread.run_sync(history.release_point, newest, floor)
-            release = self._release(history, plan, same_since)
+            find_point = partial(history.release_point, newest, floor, stop)
+            if (point := await run_in_thread(stop, find_point)) is not None:
+                newest, same_since = point
+            asked = self._asked(plan, same_since)
+            release = partial(history.release, asked, floor=floor, stop=stop)
+            ahead = history.reads_ahead(asked)
         as_of = check_as_of(plan, newest, floor, same_since)
         if plan.as_of is None and self._desk.settled is None and as_of == data.tree_size:
             try:
-                figures = await query_in_thread(self.engine, plan, release)
+                figures = await query_in_thread(self.engine, plan, release, stop, ahead)
             except RowsDisagree:
                 if data == self._desk.archive.ledger.checkpoint:
                     raise
@@ -64,21 +63,22 @@ class Answers:
                 if data == self._desk.archive.ledger.checkpoint:
                     return as_of, figures
         # Or while it was read a change came in: then it is read as it was before that.
-        return as_of, await self._query_at(as_of, plan, release)
+        return as_of, await self._query_at(as_of, plan, release, stop)
 
-    async def _query_at(self, as_of: int, plan: Plan, release: Release | None) -> dict[str, Value]:
+    async def _query_at(
+        self, as_of: int, plan: Plan, release: Release | None, stop: Stop
+    ) -> dict[str, Value]:
         """Answer from a state that stays as it is. The engine is made for one answer: states are
         too many to keep one for each."""
         engine = self.open_engine(as_of)
         try:
-            return await query_in_thread(engine, replace(plan, as_of=as_of), release)
+            return await query_in_thread(engine, replace(plan, as_of=as_of), release, stop)
         finally:
             engine.close()
 
-    def _release(self, history: TableHistory, plan: Plan, same_since: int) -> Release | None:
+    def _asked(self, plan: Plan, same_since: int) -> Asked:
         rows = tuple(Filter(name, domain) for name, domain in sorted(self._rule.rows.items()))
-        asked = Asked(replace(plan, as_of=same_since), rows)
-        return partial(history.release, asked, floor=self._floor)
+        return Asked(replace(plan, as_of=same_since), rows)
 
     @property
     def _floor(self) -> int:

@@ -30,7 +30,7 @@ from ._engine import Engine
 from ._engine_thread import run_in_thread
 from ._granted import Shared
 from ._limits import LOADED_BYTES
-from ._read_audit import Reader
+from ._reader import Reader
 from ._receipts import Read
 
 _LARGEST: Final = 2**63 - 1

@@ -13,7 +13,7 @@ from ._answers import Answers
 from ._budgets import Spend
 from ._bulk import Bulk, stream_rows
 from ._granted import Granted
-from ._read_audit import Reader
+from ._reader import Reader
 
 
 class BulkTable(Granted):

@@ -75,6 +75,11 @@ class CommandMemory:
                 self._file.set_fact(_FORGOTTEN_S, max(int(ended[0][0]), self._forgotten_s()))
             self._file.set_fact(_READ_TO, size)
 
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether so much of the ledger is unread that nobody should read it twice."""
+        return self._ledger.checkpoint.tree_size - self._read_to() > COMMANDS_SCANNED_AT_A_TIME
+
     def check_fresh(self, principal: bytes, key: CommandKey, now_s: int) -> None:
         """Refuse a key that may have been forgotten, or could not be remembered.
 

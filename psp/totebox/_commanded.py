@@ -25,7 +25,7 @@ from ._command_acts import act, foresee, recall
 from ._granted import Granted, Log, Shared
 from ._limits import REFUSAL_CHARACTERS_MAX
 from ._live import LiveGrant
-from ._read_audit import Reader
+from ._reader import Reader
 
 
 class Commanded(Granted):
@@ -92,7 +92,7 @@ class Commanded(Granted):
         table = asked.arguments.get("table")
         if table is not None and (spend := self._desk.memory.spender(self._grant, table)):
             await spend(uses=1)
-            self.check_time()
+        self.check_time()  # Again: the owner's word does not wait while the ledger is read.
 
     def _rows_max(self, asked: Asked) -> int | None:
         rule = self._scope.tables.get(asked.arguments.get("table", ""))

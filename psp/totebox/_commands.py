@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import CoroutineType
 from typing import Final, cast
 
 import trio
@@ -105,7 +106,8 @@ async def _apply(target: Exposed, name: str, arguments: Sequence[Value]) -> obje
     if method.is_async:
         return await method.function(target, *arguments)
     if method.is_inline:
-        return method.function(target, *arguments)
+        found = method.function(target, *arguments)
+        return await found if isinstance(found, CoroutineType) else found
     return await trio.to_thread.run_sync(method.function, target, *arguments)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import apsw
 
-from psp.errors import ArchiveError
-from psp.ledger import Appended, Ledger
+from psp.errors import ArchiveError, IntakeRefused
+from psp.ledger import ENTRY_BYTES_MAX, Appended, Ledger
 
 from ._assets import Assets, DraftAsset
 from ._index import Built, Index
@@ -29,6 +29,7 @@ def commit(
         original: The draft that the entry seals.
 
     Raises:
+        IntakeRefused: What is said about the original is too long for an entry. Nothing is done.
         ArchiveError: It is done, and the index could not follow. Opening the archive repairs that.
     """
     appended = None
@@ -37,6 +38,7 @@ def commit(
             position = ledger.checkpoint.tree_size
             entry = change(position)
             if original is not None:
+                _check_size(what, entry)
                 index.remember(original[1].sha256, position)
             # Here a full disk is noticed, while everything can still be undone.
             index.flush()
@@ -55,3 +57,12 @@ def commit(
             f" ({exc}). Free space and open the archive again: that repairs it."
         ) from exc
     return appended
+
+
+def _check_size(what: str, entry: bytes) -> None:
+    """Refuse what the ledger would: it is asked after the original has got its final name."""
+    if len(entry) > ENTRY_BYTES_MAX:
+        raise IntakeRefused(
+            f"the entry which says that {what} would have {len(entry):,} bytes, and a ledger takes"
+            f" {ENTRY_BYTES_MAX:,}; nothing was sealed. Say less about the file."
+        )

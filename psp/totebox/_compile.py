@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -68,17 +68,20 @@ class Compiled:
 
     def read_group(self, row: Row) -> Group:
         """Read (group key…, rows, subjects, values of each nullable column…, figures…)."""
-        cells = iter(row)
+        at = len(self.key_sql)
+        first = at + 2 + len(self.nullable)
+        figures = []
+        for figuring in self.figurings:
+            last = first + len(figuring.expressions)
+            figures.append(figuring.read(row[first:last]))
+            first = last
         return Group(
-            key=self._read_key(cells),
-            stored=row[: len(self.key_sql)],
-            rows=integer(next(cells)),
-            subjects=integer(next(cells)),
-            values=tuple(integer(next(cells)) for _ in self.nullable),
-            figures=tuple(
-                figuring.read([next(cells) for _ in figuring.expressions])
-                for figuring in self.figurings
-            ),
+            key=self._read_key(row),
+            stored=row[:at],
+            rows=integer(row[at]),
+            subjects=integer(row[at + 1]),
+            values=tuple(map(integer, row[at + 2 : at + 2 + len(self.nullable)])),
+            figures=tuple(figures),
         )
 
     def parts_of(self, groups: Sequence[Group]) -> tuple[str, tuple[SQLValue, ...]]:
@@ -103,18 +106,17 @@ class Compiled:
 
     def read_part(self, row: Row) -> tuple[Key, Part]:
         """Read (group key…, pattern of nulls, rows, subjects if they are few)."""
-        cells = iter(row)
-        key = self._read_key(cells)
-        pattern, rows, few = integer(next(cells)), integer(next(cells)), next(cells)
+        key, at = self._read_key(row), len(self.key_sql)
+        pattern, rows, few = integer(row[at]), integer(row[at + 1]), row[at + 2]
         present = frozenset(name for at, name in enumerate(self.nullable) if pattern >> at & 1)
         if isinstance(few, str):
             few = json.loads(few)  # SQLite has no lists.
         members = None if few is None else frozenset(cast("list[Value]", few))
         return key, Part(present, rows, members)
 
-    def _read_key(self, cells: Iterator[SQLValue]) -> Key:
-        key = tuple(key_value(key, column, next(cells)) for key, column in self.keys)
-        return key if self.binned is None else (*key, integer(next(cells)))
+    def _read_key(self, row: Row) -> Key:
+        key = tuple(key_value(*each, stored) for each, stored in zip(self.keys, row, strict=False))
+        return key if self.binned is None else (*key, integer(row[len(self.keys)]))
 
 
 def visible_columns(table: Table, rule: TableRule) -> list[Column]:

@@ -26,6 +26,7 @@ from psp.plan import Figure, Listing, Plan
 from psp.values import Value
 
 from ._answer_size import check_size
+from ._beside import beside
 from ._compile import (
     Compiled,
     compile_emptiness,
@@ -54,7 +55,7 @@ from ._index import PAST_PREFIX
 from ._limits import CELLS_MAX
 from ._manifest import Column, Table
 from ._sqlite_lock import authorize, refuse_with
-from ._storage import SQLValue, from_storage, quoted, to_storage
+from ._storage import SQLValue, from_storage, quoted, to_storage, travels_as_stored
 
 BUSY_MS: Final = 1_000
 """How long a read waits while the index is written; one ingest batch takes less."""
@@ -83,10 +84,9 @@ class Engine:
         as_of: int | None = None,
         view_name: str | None = None,
     ) -> None:
-        """Open the index, read-only, and lock the connection to one scope.
+        """Open SQLite's index, read-only, and lock the connection to one scope.
 
         Args:
-            path: The archive's SQLite index.
             rule: The effective scope for this table.
             entity_floor: The owner's floor; the scope's own floor can only raise it.
             as_of: The tree size whose state it answers at; None for the newest. A plan that asks
@@ -115,17 +115,22 @@ class Engine:
         self._as_of = as_of
         self._view = view
 
-    def query(self, plan: Plan, release: Release | None = None) -> dict[str, Value]:
+    def query(
+        self,
+        plan: Plan,
+        release: Release | None = None,
+        ahead: Callable[[], None] | None = None,
+    ) -> dict[str, Value]:
         """Answer a plan: the wire answer, without `as_of` and `root`, which the archive adds.
 
         Args:
             release: Has the last word where a floor stands: it knows what was answered before.
+            ahead: Done in a thread of its own, once the plan is known to be allowed.
 
         Raises:
-            Invalid, Denied: The plan asks for what the scope does not show or allow.
+            Invalid, Denied: The plan asks for what the scope does not show, or for another state.
             Suppressed: Too few subjects stand behind the whole answer.
             LimitExceeded: The answer is larger than the scope allows.
-            Invalid: The plan asks for another state than this engine's.
         """
         if plan.table != self._table.name:
             raise Invalid(f"the plan asks {plan.table!r}, and this is {self._table.name!r}.")
@@ -141,7 +146,7 @@ class Engine:
             floor=self._floor,
             dialect=self.dialect,
         )
-        with self._snapshot():
+        with beside(ahead), self._snapshot():
             cells = self._cells(compiled)
             if not cells and not self._may_say_empty():
                 raise too_few(self._floor)
@@ -162,7 +167,8 @@ class Engine:
         answer = self._within_limits(len(decision.shown), self._answer(plan, decision))
         if release is None or not cells or self._floor <= 1:
             return answer
-        return self._answer(plan, release(cells, decision))
+        released = release(cells, decision)
+        return answer if released is decision else self._answer(plan, released)
 
     def row(self, key: Sequence[Value]) -> dict[str, Value] | None:
         """Return the output columns of the row with this key; None if the scope shows none.
@@ -173,10 +179,10 @@ class Engine:
         rows = self._by_key(key, Operation.READ, "reading a row")
         if not rows:
             return None
-        columns = output_columns(self._table, self._rule)
+        _, *stored = rows[0]
         values = {
-            column.name: self._shown(column, from_storage(column, value))
-            for column, value in zip(columns, rows[0][1:], strict=True)
+            name: value if show is None else show(value)
+            for (name, show), value in zip(self._outputs, stored, strict=True)
         }
         return self._within_limits(0, values)
 
@@ -205,16 +211,33 @@ class Engine:
                 f"a key of {len(key)} values; {self._table.name!r} has the key"
                 f" ({', '.join(self._table.key)})."
             )
-        stored = [
-            to_storage(self._table.column(name), value)
-            for name, value in zip(self._table.key, key, strict=True)
-        ]
+        stored = [to_storage(*pair) for pair in zip(self._key_columns, key, strict=True)]
         with self._for_one_statement():
             return self._run(self._by_key_sql, stored)
+
+    # What is the same for every key of a scope.
 
     @cached_property
     def _by_key_sql(self) -> str:
         return compile_row(self._table, self._rule, self._view)
+
+    @cached_property
+    def _key_columns(self) -> list[Column]:
+        return [self._table.column(name) for name in self._table.key]
+
+    @cached_property
+    def _outputs(self) -> list[tuple[str, Callable[[SQLValue], Value] | None]]:
+        """Give each output column's name, and what shows its stored values: None if they travel as
+        they are stored."""
+        found = output_columns(self._table, self._rule)
+        return [(column.name, self._show_of(column)) for column in found]
+
+    def _show_of(self, column: Column) -> Callable[[SQLValue], Value] | None:
+        """A row is rounded as an aggregate is; its key, which the asker has named, is not."""
+        base = 1 if column.name in self._table.key else self._rule.rounding
+        if base > 1:
+            return lambda stored: round_figure(from_storage(column, stored), base)
+        return None if travels_as_stored(column) else partial(from_storage, column)
 
     def scan(self, columns: Sequence[str]) -> Iterator[Row]:
         """Give some columns of every row that the scope shows, as they are stored.
@@ -346,6 +369,8 @@ class Engine:
         base = self._rule.rounding
 
         def rounded(figures: Sequence[Figure]) -> list[Value]:
+            if base <= 1:
+                return [*figures]
             return [
                 round_measure(measure.operation, figure, base)
                 for measure, figure in zip(plan.measures, figures, strict=True)
@@ -364,10 +389,6 @@ class Engine:
             "hidden_count": decision.hidden_count,
             "floor": self._floor,
         }
-
-    def _shown(self, column: Column, value: Value) -> Value:
-        """Round what a row holds as an aggregate is rounded; the asker has named the key itself."""
-        return value if column.name in self._table.key else round_figure(value, self._rule.rounding)
 
     def _within_limits(self, groups: int, answer: dict[str, Value]) -> dict[str, Value]:
         if groups > self._rule.groups_max:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from psp.capability import TableRule
 
 from ._duckdb_engine import DuckEngine
-from ._duckdb_index import DuckIndex, fetched
+from ._duckdb_index import DuckIndex
 from ._engine import BUSY_MS, Engine
-from ._figurings import Row
 from ._index import Index, NamedRows
 from ._manifest import Table
 from ._sqlite_index import SQLiteIndex
+
+if TYPE_CHECKING:
+    from ._row_batches import State
 
 _INDEXES: Final[dict[str, type[SQLiteIndex] | type[DuckIndex]]] = {
     "sqlite": SQLiteIndex,
@@ -63,31 +65,32 @@ _SIZE: Final = "SELECT tree_size FROM psp_build"
 
 
 @contextmanager
-def reading(index: Index, path: Path, sql: str) -> Iterator[tuple[int, Iterable[Row]]]:
-    """Run a query on one state of an open index, beside everything else.
-
-    Gives the tree size that the state stands for, and the rows.
-    """
+def reading(index: Index, path: Path) -> Iterator[State]:
+    """Open one state of an open index, beside everything else."""
     if not isinstance(index, DuckIndex):
-        with reading_sqlite(path, sql) as found:
-            yield found
+        with reading_sqlite(path) as state:
+            yield state
         return
+    from ._row_batches import DuckState  # Numbers need numpy: see _load_history.
+
     with closing(index.cursor()) as cursor:
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         [(tree_size,)] = cursor.execute(_SIZE).fetchall()
-        yield int(tree_size), fetched(cursor, sql)
+        yield DuckState(cursor, int(tree_size))
 
 
 @contextmanager
-def reading_sqlite(path: Path, sql: str) -> Iterator[tuple[int, Iterable[Row]]]:
+def reading_sqlite(path: Path) -> Iterator[State]:
     """Do as `reading` does with an index that another process may have open."""
+    from ._row_batches import SQLiteState
+
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         connection.set_busy_timeout(BUSY_MS)
         connection.execute("BEGIN")
         [(tree_size,)] = connection.execute(_SIZE).fetchall()
         assert isinstance(tree_size, int)
-        yield tree_size, connection.execute(sql)
+        yield SQLiteState(connection, tree_size)
     finally:
         connection.close()
 

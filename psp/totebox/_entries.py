@@ -170,9 +170,13 @@ def asked_facts(asked: Mapping[str, str] | None) -> dict[str, object]:
 
 def encode_entry(kind: str, time: datetime, facts: Mapping[str, object]) -> bytes:
     """Write one entry."""
-    when = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    document = {"kind": kind, "time": when, **facts}
+    document = {"kind": kind, "time": encode_time(time), **facts}
     return _ENCODER.encode(document).encode()
+
+
+def encode_time(time: datetime) -> str:
+    """Write when something was: in UTC, to the millisecond."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def decode_change(entry: bytes) -> Entry | None:

@@ -62,7 +62,7 @@ def _whole(column: Column, parts: Row) -> Figure:
     if None in parts:
         return None
     *high, low = map(integer, parts)
-    return scaled_down(column, sum(it << 32 for it in high) + low)
+    return scaled_down(column, (high[0] << 32) + low if high else low)
 
 
 def _mean(column: Column, dialect: Dialect) -> Figuring:

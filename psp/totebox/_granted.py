@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from psp.buffers import Account, process_account
-from psp.endpoint import Exposed
+from psp.endpoint import Exposed, Turns
 from psp.errors import Denied, Invalid
 from psp.ledger import Checkpoint
 from psp.rpc import CallReady
@@ -18,7 +18,7 @@ from ._archive import Archive
 from ._clocks import ReadClocks, read_clocks
 from ._engines import reading
 from ._history_file import HistoryFile
-from ._limits import SEALED_BYTES_MAX
+from ._limits import SCANS_AT_ONCE_MAX, SEALED_BYTES_MAX, TABLES_OPEN_MAX
 from ._live import LiveGrant
 from ._load_history import load_history
 from ._manifest import State, Table
@@ -54,6 +54,8 @@ class Shared:
         sealing: What such results hold until they were taken.
         settled: The state that answers stay at while a change is ahead of it in the ledger.
         changes: Where it is changed; None where nobody takes commands.
+        scans: Whose question is computed next, by the machine that asks: one that asks without end
+            takes a share of the processor from the others, and not their turn.
     """
 
     archive: Archive
@@ -68,6 +70,7 @@ class Shared:
     confinement: str = "not confined (embedded in a program)"
     settled: Checkpoint | None = field(init=False, default=None)
     changes: Changes | None = field(init=False, default=None)
+    scans: Turns = field(default_factory=lambda: Turns(SCANS_AT_ONCE_MAX, TABLES_OPEN_MAX))
     _histories: dict[str, TableHistory] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,6 +93,7 @@ class Shared:
                 partial(reading, archive.index, archive.index_path),
                 HistoryFile(self.memory.state, table.name),
                 archive.manifest.concentration,
+                archive.index_path.parent,
             )
         return self._histories[table.name]
 

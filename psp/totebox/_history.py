@@ -16,26 +16,28 @@ An answer shows a *release point*: a state that moves on only when enough new su
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from threading import Lock
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias
 
-import numpy as np
-
-from psp.plan import Measure
-
+from ._answer_sets import AnswerSets, check_rows, fold_all, left, reveals, to_fold
+from ._canonical import canonical
 from ._compile import key_value
 from ._concentration import Concentration
-from ._disclosure import Cell, Decision, Key, Rule, Withheld, fold
+from ._disclosure import Cell, Decision, Key, Rule, Withheld
+from ._groups import GroupLabels, StoredKey, merged
 from ._histogram import counting, histogram_in
-from ._history_file import Asked, HistoryFile, RowsDisagree
+from ._history_file import Asked, HistoryFile
 from ._manifest import Table
-from ._published import Sets, measures_of, published_sets, summed_columns
-from ._query_sets import NOWHERE, HistoryFull, Labels, QuerySets, Reveals
-from ._row_versions import Groups, Moved, Reading, RowVersions, StoredKey, labels_of, merged
-from ._storage import to_typed_domain
+from ._published import columns_of, measures_of, published_sets, summed_columns
+from ._query_sets import HistoryFull, QuerySets, Reveals
+from ._row_versions import Reading, RowVersions
+from ._stop import NEVER, Stop
 
 FOLDS_MAX: Final = 3
 """Groups hidden for the sake of earlier answers. Where more would have to be, the question is a bad
@@ -54,21 +56,9 @@ TOLD_MAX: Final = 256
 asks them again and again."""
 
 LABELS_AT_ONCE: Final = 16_000_000
-"""Labels of rows held while the accounts are made again, 128 MiB."""
-
-MOVED_MAX: Final = 5
+"""Labels of rows held while the accounts are made again, some 32 MiB, or as much of a file."""
 
 Accounts: TypeAlias = dict[str, QuerySets]
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """An answer on its way, as sets of rows."""
-
-    groups: Groups
-    keys: dict[Key, StoredKey]
-    sets: Sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,57 +89,88 @@ class TableHistory:
     """The history of one table. Called from worker threads, one at a time."""
 
     def __init__(
-        self, table: Table, reading: Reading, file: HistoryFile, concentration: Concentration
+        self,
+        table: Table,
+        reading: Reading,
+        file: HistoryFile,
+        concentration: Concentration,
+        directory: Path,
     ) -> None:
+        """Begin with what the file remembers.
+
+        Args:
+            directory: Where what is too long for memory goes, into files without names.
+        """
         self._table = table
         self._concentration = concentration
-        self._rows = RowVersions(table, reading)
+        self._directory = directory
+        self._rows = RowVersions(table, reading, directory)
+        self._generation = 0
         self._file = file
         self._accounts: Accounts = {}
-        self._folded: dict[bytes, list[StoredKey]] | None = None
+        self._known: dict[bytes, list[StoredKey]] = {}
         self._known_bytes = 0
+        self._unread: deque[tuple[Asked, list[StoredKey]]] = deque()
         self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
         self._points: dict[tuple[int, int], Point] = {}  # The latest one alone.
         self._lock = Lock()
 
-    def release_point(self, tree_size: int, floor: int) -> Point:
+    def release_point(self, tree_size: int, floor: int, stop: Stop = NEVER) -> Point:
         """Give the state that answers show, at most `tree_size`; move it on if it is time.
 
         Raises:
             ArchiveError: The disk refused.
+            Stopped: It was given up while another answer was decided on.
         """
-        with self._lock:
+        with stop.holding(self._lock):
             asked = tree_size, floor
             if asked not in self._points:
-                self._points = {asked: self._settled(lambda: self._release_point(*asked))}
+                self._points = {asked: self._release_point(*asked)}
             return self._points[asked]
 
     def _release_point(self, tree_size: int, floor: int) -> Point:
-        self._rows.follow(tree_size)
         point = self._file.release_point(floor)
-        rows = self._rows
         if point:
-            is_new = (rows.begun >= point) & (rows.begun < tree_size)
-            if not (is_new | ((rows.ended >= point) & (rows.ended < tree_size))).any():
+            self._rows.follow(tree_size)
+            if not self._rows.changed_between(point, tree_size):
                 return Point(tree_size, point)  # Nothing of this table has changed since.
-            subjects = np.unique(rows.subjects[is_new])
-            known = np.unique(rows.subjects[rows.begun < point])
-            if len(np.setdiff1d(subjects, known, assume_unique=True)) < floor:
+            if self._rows.new_subjects(point, tree_size) < floor:
                 return Point(point, point)
         self._file.set_release_point(floor, tree_size)
         return Point(tree_size, tree_size)
 
+    def reads_ahead(self, asked: Asked) -> Callable[[], None] | None:
+        """Give what reads the rows that a question needs, while its engine counts them: the first
+        time each takes as long as the other. None if there is nothing to read."""
+        assert asked.plan.as_of is not None
+        if self._rows.knows(asked.plan.as_of):
+            return None
+        return partial(self._read_ahead, asked)
+
+    def _read_ahead(self, asked: Asked) -> None:
+        # What goes wrong here goes wrong again in `release`, and is said there.
+        with self._lock, suppress(Exception):
+            self._read(asked, ())
+
     def release(
-        self, asked: Asked, cells: Sequence[Cell], decision: Decision, floor: int
+        self,
+        asked: Asked,
+        cells: Sequence[Cell],
+        decision: Decision,
+        floor: int,
+        stop: Stop = NEVER,
     ) -> Decision:
         """Decide on an answer by all earlier ones, and remember it durably.
 
         Args:
             asked: At the state of a release point, as `same_since` has it.
             decision: What the answer alone would say.
+            stop: Ends the search when nobody waits for the answer any more. The rows of the table
+                are read to their end: once read, the next question need not.
 
         Raises:
             Withheld: It would tell too much.
+            Stopped: It was given up. Nothing was answered, and nothing is remembered.
             RowsDisagree: The cells are of another state.
             ArchiveError: The disk refused.
         """
@@ -161,20 +182,19 @@ class TableHistory:
                     decision  # Least and greatest values alone: an owner who names them shows them.
                 )
             asked = replace(asked, plan=replace(asked.plan, measures=measures_of(sets)))
+        asked = canonical(asked, self._table)
         question = asked.encode()
         sums = summed_columns(measures) if self._concentration.is_set else ()
-        with self._lock:
+        with stop.holding(self._lock):
             told = self._told.get((question, floor, sums))
-            if told is None or told.shown != _left(decision, told.folded):
-                told = self._settled(
-                    lambda: self._release(asked, question, cells, decision, floor, sums)
-                )
+            if told is None or told.shown != left(decision, told.folded):
+                told = self._release(asked, question, cells, decision, floor, sums, stop)
                 self._told[question, floor, sums] = told
                 if len(self._told) > TOLD_MAX:
                     self._told.popitem(last=False)
         if told.refused is not None:
             raise told.refused.again()
-        return _fold_all(decision, told.folded, measures)
+        return fold_all(decision, told.folded, measures)
 
     def _release(
         self,
@@ -184,12 +204,11 @@ class TableHistory:
         decision: Decision,
         floor: int,
         sums: Sequence[str],
+        stop: Stop,
     ) -> _Told:
-        assert asked.plan.as_of is not None
-        self._rows.follow(asked.plan.as_of)
-        known = self._known()
+        known = self._follow(asked, sums, stop)
         answer = self._answer(asked)
-        _check_rows(answer, cells)
+        check_rows(answer, cells)
         keys = {stored: key for key, stored in answer.keys.items()}
         folded: dict[Key, Rule] = {}
         try:
@@ -197,10 +216,10 @@ class TableHistory:
                 folded = self._concentrated(answer, decision, sums)
             earlier = [keys[stored] for stored in known.get(question, ())]
             folded = dict.fromkeys(earlier, Rule.HISTORY) | folded
-            folded, accounts = self._tried(answer, decision, folded, floor)
+            folded, accounts = self._tried(answer, decision, folded, floor, stop)
         except Withheld as exc:  # For good: the account only grows.
             # Anew: this one's traceback would keep what was asked, and the engine, for ever.
-            return _Told(_left(decision, {}), {}, refused=exc.again())
+            return _Told(left(decision, {}), {}, refused=exc.again())
         except HistoryFull:
             raise Withheld.by(
                 Rule.HISTORY,
@@ -212,35 +231,40 @@ class TableHistory:
         if question not in known and (adds or folded):
             size = self._known_bytes + len(question)
             if len(known) >= REPEATS_MAX or size > REPEATS_BYTES_MAX:
-                raise _reveals(floor)
-            shown = _left(decision, folded)
+                raise reveals(floor)
+            shown = left(decision, folded)
             hidden = [stored for key, stored in answer.keys.items() if key not in shown]
             self._file.add(question, hidden)  # First: what the disk refused has not been answered.
             known[question] = hidden
             self._known_bytes = size
         self._accounts.update(accounts)
-        return _Told(_left(decision, folded), folded)
+        return _Told(left(decision, folded), folded)
 
     def _tried(
-        self, answer: _Answer, decision: Decision, folded: dict[Key, Rule], floor: int
+        self,
+        answer: AnswerSets,
+        decision: Decision,
+        folded: dict[Key, Rule],
+        floor: int,
+        stop: Stop,
     ) -> tuple[dict[Key, Rule], Accounts]:
         """Fold groups until nothing is told of that is too small."""
         for _ in range(FOLDS_MAX + 1):
-            left = _left(decision, folded)
-            shown = [cell for cell in decision.shown if cell.key in left]
+            remaining = left(decision, folded)
+            shown = [cell for cell in decision.shown if cell.key in remaining]
             try:
                 return folded, self._with(
-                    [(answer, [answer.keys[cell.key] for cell in shown])], floor
+                    [(answer, [answer.keys[cell.key] for cell in shown])], floor, stop
                 )
             except Reveals as exc:
-                key = _to_fold(answer, shown, exc)
+                key = to_fold(answer, shown, exc)
             if key is None:
                 break
             folded = {**folded, key: Rule.HISTORY}
-        raise _reveals(floor)
+        raise reveals(floor)
 
     def _concentrated(
-        self, answer: _Answer, decision: Decision, sums: Sequence[str]
+        self, answer: AnswerSets, decision: Decision, sums: Sequence[str]
     ) -> dict[Key, Rule]:
         """Hide the groups whose sums are nearly one subject's, and what it takes to hide them."""
         rows, rule = self._rows, self._concentration
@@ -250,11 +274,11 @@ class TableHistory:
             chosen = list(keys)
             return bool(chosen) and any(rule.hides(merged(part, chosen)) for part in parts)
 
-        left = {cell.key: answer.keys[cell.key] for cell in decision.shown}
-        folded = {key: Rule.DOMINANCE for key, stored in left.items() if hides([stored])}
+        shown = {cell.key: answer.keys[cell.key] for cell in decision.shown}
+        folded = {key: Rule.DOMINANCE for key, stored in shown.items() if hides([stored])}
         by_size = sorted(decision.shown, key=lambda cell: cell.subjects)
         waiting = [cell.key for cell in by_size if cell.key not in folded]
-        while hides(s for key, s in answer.keys.items() if key not in left or key in folded):
+        while hides(s for key, s in answer.keys.items() if key not in shown or key in folded):
             if not waiting:
                 raise Withheld.by(
                     Rule.DOMINANCE,
@@ -264,39 +288,38 @@ class TableHistory:
             folded[waiting.pop(0)] = Rule.COMPLEMENT
         return folded
 
-    def _with(self, answers: Sequence[tuple[_Answer, list[StoredKey]]], floor: int) -> Accounts:
+    def _with(
+        self, answers: Sequence[tuple[AnswerSets, list[StoredKey]]], floor: int, stop: Stop
+    ) -> Accounts:
         """Give the accounts with some answers more."""
         rows = self._rows
-        partitions: dict[str, list[Labels]] = {}
+        partitions: dict[str, list[GroupLabels]] = {}
         for answer, shown in answers:
             numbers = {key: number for number, key in enumerate(shown)}
-            labels = labels_of(len(rows.begun), answer.groups, numbers, len(shown))
             for of, sets in answer.sets.items():
-                for column in sets:
-                    cut = labels
-                    if column is not None:
-                        cut = np.where(rows.has_value(column), labels, NOWHERE)
-                    partitions.setdefault(of, []).append(cut)
+                partitions.setdefault(of, []).extend(
+                    GroupLabels.of(
+                        answer.groups,
+                        numbers,
+                        len(shown),
+                        None if column is None else rows.column(column),
+                    )
+                    for column in sets
+                )
         accounts: Accounts = {}
         for name, sets_of_it in partitions.items():
             account = self._accounts.get(name)
             if account is None:
-                account = QuerySets.over(rows.subjects)
-            elif (late := rows.subjects[len(account.subjects) :]).size:
-                account = account.with_rows(late)
-            accounts[name] = account.with_sets(sets_of_it, floor)
+                account = QuerySets.over(rows.subjects, self._directory)
+            elif len(account.atoms.numbers) < len(rows):
+                account = account.with_rows(rows.subjects)
+            accounts[name] = account.with_sets(sets_of_it, floor, stop)
         return accounts
 
-    def _answer(self, asked: Asked) -> _Answer:
+    def _answer(self, asked: Asked) -> AnswerSets:
         plan = asked.plan
         assert plan.as_of is not None
-        filters = [
-            replace(each, domain=to_typed_domain(self._table.column(each.column), each.domain))
-            for each in plan.filters
-        ]
-        groups = self._rows.groups(
-            plan.as_of, [*asked.rows, *filters], plan.group, histogram_in(plan)
-        )
+        groups = self._rows.groups(plan.as_of, asked.rows, plan.group, histogram_in(plan))
         columns = [(key, self._table.column(key.column)) for key in plan.group]
         keys = {
             (
@@ -305,80 +328,57 @@ class TableHistory:
             ): stored
             for stored in groups.keys
         }
-        return _Answer(groups, keys, published_sets(counting(plan).measures, self._table))
+        return AnswerSets(groups, keys, published_sets(counting(plan).measures, self._table))
 
-    def _known(self) -> dict[bytes, list[StoredKey]]:
-        """Make the accounts again from what was answered before this start."""
-        if self._folded is not None:
-            return self._folded
-        known: dict[bytes, list[StoredKey]] = {}
-        waiting: list[tuple[_Answer, list[StoredKey]]] = []
-        at_once = LABELS_AT_ONCE // (len(self._rows.begun) + 1) + 1
+    def _follow(
+        self, asked: Asked, sums: Sequence[str], stop: Stop
+    ) -> dict[bytes, list[StoredKey]]:
+        """Read the rows as far as a question needs them, and make the accounts again where they are
+        of rows that were numbered otherwise: those from before this start, in the first place.
+
+        Returns:
+            What was folded for each question that is remembered.
+        """
+        stop.check()
+        self._read(asked, sums)
+        at_once = LABELS_AT_ONCE // (len(self._rows) + 1) + 1
+        while self._unread:
+            # Bit by bit, each for good: one who waits no more leaves less to the next one.
+            some = [self._unread[at] for at in range(min(at_once, len(self._unread)))]
+            waiting = []
+            for earlier, folded in some:
+                stop.check()
+                answer, gone = self._answer(earlier), set(folded)
+                waiting.append((answer, [key for key in answer.groups.keys if key not in gone]))
+            self._accounts.update(self._with(waiting, 1, stop))
+            for _ in some:
+                self._unread.popleft()
+        return self._known
+
+    def _read(self, asked: Asked, sums: Sequence[str]) -> None:
+        """Read the columns of a question, and of all that are remembered and not in the accounts.
+
+        Where the rows were numbered otherwise, the accounts of the former numbers are dropped.
+        """
+        assert asked.plan.as_of is not None
+        while True:
+            if self._generation != self._rows.generation:
+                self._remember()
+                self._generation = self._rows.generation
+            needed = {*columns_of(asked, self._table), *sums}
+            for earlier, _ in self._unread:
+                needed.update(columns_of(earlier, self._table))
+            self._rows.follow(asked.plan.as_of, sorted(needed))
+            if self._generation == self._rows.generation:
+                break
+
+    def _remember(self) -> None:
+        """Take what was answered from the file, to make the accounts of it."""
+        self._accounts.clear()
+        self._known, self._known_bytes = {}, 0
+        self._unread.clear()
         for question, folded in self._file.answered():
-            known[question] = folded
-            asked = Asked.decode(question)
-            assert asked.plan.as_of is not None
-            answer = self._answer(asked)
-            gone = set(folded)
-            waiting.append((answer, [key for key in answer.groups.keys if key not in gone]))
-            if len(waiting) >= at_once:
-                self._accounts.update(self._with(waiting, 1))
-                waiting.clear()
-        if waiting:
-            self._accounts.update(self._with(waiting, 1))
-        self._folded = known
-        self._known_bytes = sum(map(len, known))
-        return known
-
-    def _settled(self, work: Callable[[], _T]) -> _T:
-        """Begin again where the index moved on while it was read."""
-        for _ in range(MOVED_MAX):
-            try:
-                return work()
-            except Moved:
-                continue
-        raise RowsDisagree("the index changed faster than it could be read")
-
-
-def _left(decision: Decision, folded: Mapping[Key, Rule]) -> set[Key]:
-    return {cell.key for cell in decision.shown}.difference(folded)
-
-
-def _fold_all(
-    decision: Decision, folded: Mapping[Key, Rule], measures: Sequence[Measure]
-) -> Decision:
-    for cell in decision.shown:
-        if cell.key in folded:
-            decision = fold(decision, cell.key, measures, folded[cell.key])
-    return decision
-
-
-def _to_fold(answer: _Answer, shown: Sequence[Cell], told: Reveals) -> Key | None:
-    """Choose the group to hide: the smallest that holds some of what would be told of."""
-    groups = answer.groups
-    inside = np.isin(groups.rows, told.rows)
-    if not inside.any():
-        return None
-    touched = {groups.keys[group] for group in np.unique(groups.group[inside]).tolist()}
-    holding = [cell for cell in shown if answer.keys[cell.key] in touched]
-    # All of it hidden already: then what is hidden has to grow.
-    chosen = holding or shown
-    if not chosen:
-        return None
-    return min(chosen, key=lambda cell: cell.subjects).key
-
-
-def _check_rows(answer: _Answer, cells: Sequence[Cell]) -> None:
-    counts = np.bincount(answer.groups.group, minlength=len(answer.groups.keys)).tolist()
-    ours = dict(zip(answer.groups.keys, counts, strict=True))
-    theirs = {answer.keys.get(cell.key): sum(part.rows for part in cell.parts) for cell in cells}
-    if ours != theirs:
-        raise RowsDisagree("the engine and the audit of answers count different rows")
-
-
-def _reveals(floor: int) -> Withheld:
-    return Withheld.by(
-        Rule.HISTORY,
-        f"with earlier answers this one would tell of fewer than {floor} subjects; ask a coarser"
-        " question, or the same one as before",
-    )
+            asked = canonical(Asked.decode(question), self._table)
+            self._known.setdefault(asked.encode(), folded)
+            self._known_bytes += len(question)
+            self._unread.append((asked, folded))

@@ -16,7 +16,7 @@ from psp.values import from_ext, to_ext
 from ._state_file import StateFile
 
 if TYPE_CHECKING:
-    from ._row_versions import StoredKey
+    from ._groups import StoredKey
 
 _POINT: Final = "release_point"
 

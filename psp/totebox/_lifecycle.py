@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from psp.capability import verify_transition_untrusted
-from psp.errors import ArchiveError
+from psp.capability import Transition, verify_transition_untrusted
+from psp.errors import ArchiveError, CapabilityError
 from psp.ledger import Ledger
 
 from ._assets import write_durably
@@ -42,6 +42,7 @@ def change_state_untrusted(
     operator: str,
     now: datetime,
     allowed: frozenset[bytes] | None = None,
+    after: State | None = None,
     asked: Mapping[str, str] | None = None,
 ) -> int:
     """Follow a signed transition; return the place of its entry.
@@ -49,10 +50,12 @@ def change_state_untrusted(
     Args:
         allowed: The public keys that may have signed it; by default the owner's root keys and
             those of machines that are paired as ADMIN.
+        after: The one state that it may lead to; by default any that can follow.
         asked: The call under a grant that brings it, for the entry.
 
     Raises:
-        CapabilityError: Nobody signed it who may, or it is not the next one.
+        CapabilityError: Nobody signed it who may, or it is not the next one, or not the one asked
+            for.
         ArchiveError: From this state there is no way to that one, the archive is read-only, or the
             disk refused.
     """
@@ -65,13 +68,7 @@ def change_state_untrusted(
         before=manifest.state.value,
         allowed=_administrators(archive) if allowed is None else allowed,
     )
-    following = {state.value: state for state in TRANSITIONS[manifest.state]}
-    if said.after not in following:
-        raise ArchiveError(
-            f"the archive {manifest.name!r} is {manifest.state.value}, and cannot become"
-            f" {said.after!r}; it can become {' or '.join(following) or 'nothing else'}."
-        )
-    after = replace(manifest, state=following[said.after], transitions=said.number)
+    changed = _follow(manifest, said, after)
     facts = {
         "operator": operator,
         "before": said.before,
@@ -79,14 +76,14 @@ def change_state_untrusted(
         "number": said.number,
         "signer": said.signer.hex(),
         "statement": statement.hex(),
-        "manifest": hashlib.sha256(write_manifest(after).encode()).hexdigest(),
+        "manifest": hashlib.sha256(write_manifest(changed).encode()).hexdigest(),
         **asked_facts(asked),
     }
     with disk_errors(f"the archive {manifest.name!r} was not changed", ArchiveError):
         place = archive.record(encode_entry(STATE, now, facts))
-    archive.manifest = after  # Before the disk is asked: it holds from its entry on.
+    archive.manifest = changed  # Before the disk is asked: it holds from its entry on.
     try:
-        _write(archive.directory, after)
+        _write(archive.directory, changed)
     except OSError as exc:
         archive.close()
         raise ArchiveError(
@@ -94,6 +91,21 @@ def change_state_untrusted(
             f" ({exc}). Free space and open it again: that repairs it."
         ) from exc
     return place
+
+
+def _follow(manifest: Manifest, said: Transition, after: State | None) -> Manifest:
+    if after is not None and said.after != after.value:
+        raise CapabilityError(
+            f"the transition is not followed: it leads to {said.after}, and what was asked leads to"
+            f" {after.value}. Sign the one that is asked for."
+        )
+    following = {state.value: state for state in TRANSITIONS[manifest.state]}
+    if said.after not in following:
+        raise ArchiveError(
+            f"the archive {manifest.name!r} is {manifest.state.value}, and cannot become"
+            f" {said.after!r}; it can become {' or '.join(following) or 'nothing else'}."
+        )
+    return replace(manifest, state=following[said.after], transitions=said.number)
 
 
 def finish_transition(

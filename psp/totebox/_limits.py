@@ -49,6 +49,20 @@ UNSEALED_S_MAX: Final = 1.0
 SEAL_AFTER_S: Final = 0.5
 """When the entries of `within-1s` are written: half of the second is left for the disk."""
 
+DISK_S_MAX: Final = 0.002
+"""How long a batch of reads may take to become durable while everything else in the loop waits for
+it: twice as long as one connection may keep an archive to itself (`psp.endpoint`, INLINE_S_MAX). A
+solid-state disk syncs in 0.05 to 0.3 ms, a virtual one in 0.2 to 1 ms; one that turns takes 8."""
+
+QUICK_WAITS_MIN: Final = 8
+"""How many such waits in a row make the loop wait itself, as many as make it look before it
+sleeps."""
+
+SURPRISE_SHARE: Final = 0.1
+"""What of its time a loop may lose to waits that were longer than they should have been: after one
+of 50 ms a thread waits for the next half second, however quick the disk is again. A hundredth would
+send it there for most of the time on a virtual disk that needs 5 ms once in a hundred syncs."""
+
 RESULT_BYTES_MAX: Final = BODY_BYTES_MAX
 """A result up to here fits one RETURN, and its hash goes into its entry. A longer one travels as a
 stream, which is hashed only where that is asked for."""
@@ -120,6 +134,10 @@ costs 30 µs, and these bytes 1.5 ms to send."""
 CELLS_MAX: Final = 100_000
 """Groups that one query may make in memory, before disclosure control: about 100 MiB of Python."""
 
+SCANS_AT_ONCE_MAX: Final = 4
+"""Questions of one machine that are computed at once, where no other machine asks: more would take
+the same processors in smaller slices. Beside others each machine has one."""
+
 TABLES_OPEN_MAX: Final = 128
 """Tables that one peer may have open, over all its connections and grants. Each is one or two files
 and 200 KiB; a process has 1,024 files, and where they are gone nobody can connect any more."""
@@ -165,3 +183,28 @@ REFUSALS_LOGGED_MAX: Final = 10
 """Refusals of one peer that are written in that time; the others are counted in one line. A console
 that shows old tokens has a handful. Refusing takes 0.1 ms: a paired machine that does nothing else
 could write a megabyte a second into the owner's log."""
+
+SPOOL_MEMORY_BYTES: Final = 1024 * 1024
+"""A column of numbers that the account of answers keeps in memory. A longer one is in a file: of
+ten million rows, three columns would take what a whole archive may."""
+
+SPOOL_CHUNK_ROWS: Final = 1 << 18
+"""Rows that the account of answers looks at together: 2 MiB in the longest numbers, which stay in
+a processor's cache, and so few pieces that calling numpy costs a thousandth of it."""
+
+ROWS_READ_AT_ONCE: Final = 1 << 16
+"""Rows of an index that are read at a time: some MiB in columns."""
+
+OBJECTS_AT_ONCE: Final = 1 << 11
+"""Rows that are Python's objects at a time: half a MiB, which stays in a processor's cache."""
+
+WORDS_MAX: Final = 100_000
+"""Different texts of a column of which each row has a number: as many as an answer may have groups.
+A column with more is kept as the texts themselves."""
+
+WORDS_BYTES_MAX: Final = 16 * 1024 * 1024
+"""What those texts may take: a few long ones are as much as many short ones."""
+
+NUMBERED_AT_ONCE: Final = 1 << 19
+"""Rows among which equal subjects are looked for at a time: some 40 MiB. More are told apart by a
+hash first."""

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from psp.capability import Operation
 from psp.plan import Measure
 
+from ._history_file import Asked
 from ._manifest import Table
 
 ROWS: Final = ""
@@ -52,3 +53,13 @@ def measures_of(sets: Sets) -> tuple[Measure, ...]:
 def summed_columns(measures: Sequence[Measure]) -> tuple[str, ...]:
     """Give the columns that are added up."""
     return tuple(sorted({it.column for it in measures if it.column and it.operation in SUMMING}))
+
+
+def columns_of(asked: Asked, table: Table) -> set[str]:
+    """Give the columns by which the rows of a question's sets are told apart."""
+    plan = asked.plan
+    filtered = {each.column for each in (*asked.rows, *plan.filters)}
+    counted = {column for sets in published_sets(plan.measures, table).values() for column in sets}
+    binned = {measure.column for measure in plan.measures if measure.edges}
+    grouped = {key.column for key in plan.group}
+    return {it for it in filtered | counted | binned | grouped if it in table.column_names}

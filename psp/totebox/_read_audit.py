@@ -7,39 +7,35 @@ its turn writes for all. So one reader waits for one sync, and a thousand wait f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, NoReturn
 
 import trio
 
-from psp.capability import Command, Grant, hash_commands
+from psp.capability import Grant
 from psp.durable import sync_directory
 from psp.errors import ArchiveError, Denied, HandlerFailed, LedgerError, Overloaded
-from psp.ledger import Checkpoint, Ledger, Signer
-from psp.transport import MachineKey
+from psp.ledger import Ledger, Signer
+from psp.transport import MachineKey, flusher
 from psp.values import Value
 
-from ._budgets import Spend
-from ._clocks import Clocks, ReadClocks, instant
+from ._disk_wait import DiskWait
 from ._limits import (
     FREE_BYTES_MIN,
     READS_BATCH_MAX,
     READS_WAITING_MAX,
-    RECENT_READS_MAX,
-    RESULT_BYTES_MAX,
     SEAL_AFTER_S,
     UNSEALED_S_MAX,
 )
 from ._manifest import ReadPolicy
 from ._rates import Rates
-from ._receipts import Read, decode_read_untrusted, pack_result
+from ._receipts import decode_read_untrusted
 
 READS_DIRECTORY: Final = "ledger/read-audit"
 
@@ -67,8 +63,11 @@ class ReadAudit:
         self._ledger = ledger
         self.free_bytes = free_bytes
         self._rates = Rates()
-        # Taken for every use of the ledger: it is written in a thread, one at a time.
+        # Taken for every use of the ledger, one at a time. Taking it lets all who are ready have a
+        # turn, and so join the batch.
         self._turn = trio.Lock()
+        self._disk = DiskWait()
+        self._last_turn = -1
         self._sealed = ledger.checkpoint.tree_size
         # Entries from `_sealed` on, and since when. A batch leaves it when it is durable, not
         # before: whoever is cancelled in between has lost nothing for the others.
@@ -123,6 +122,33 @@ class ReadAudit:
         if self.policy is ReadPolicy.BEFORE_ANSWER:
             await self.seal_through(index)
         return index
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether `record_now` would do now, and keep nobody waiting for long."""
+        if self.policy is ReadPolicy.WITHIN_1S:
+            return True
+        # One in each turn of the loop: those that come with it share a batch, and so one sync.
+        is_first = self._last_turn != flusher().turn
+        is_busy = self._waiting or self._turn.locked() or self._ledger.fills_soon
+        return is_first and not is_busy and self._disk.is_quick
+
+    def record_now(self, entry: bytes, now_s: float) -> int:
+        """Do as `record`, where `is_prompt`: the loop itself waits for the disk.
+
+        Raises:
+            HandlerFailed: It could not be written. The answer must not leave.
+        """
+        if self.policy is ReadPolicy.WITHIN_1S:
+            return self.put(entry, now_s)
+        self._raise_failure()
+        self._last_turn = flusher().turn
+        try:
+            self._disk.run_now(partial(self._append, [entry]))
+        except (LedgerError, OSError) as exc:
+            self._fail(exc)
+        self._sealed += 1
+        return self._sealed - 1
 
     def put(self, entry: bytes, now_s: float) -> int:
         """Have a read written within a second, which is all that `within-1s` promises.
@@ -186,7 +212,9 @@ class ReadAudit:
         """
         try:
             while self._waiting and self.failure is None:
-                self._drop_sealed(len(self._append(self._next_batch())))
+                batch = self._next_batch()
+                self._append(batch)
+                self._drop_sealed(len(batch))
         finally:
             self._ledger.close()
 
@@ -197,7 +225,9 @@ class ReadAudit:
         try:
             async with self._turn:
                 batch = self._next_batch()
-                await trio.to_thread.run_sync(self._append, batch)
+                # Under `within-1s` no answer waits for it, and a batch is long.
+                is_long = self._ledger.fills_soon or self.policy is ReadPolicy.WITHIN_1S
+                await self._disk.run(partial(self._append, batch), is_long=is_long)
                 self._drop_sealed(len(batch))
         except (LedgerError, OSError) as exc:
             self._fail(exc)
@@ -208,9 +238,10 @@ class ReadAudit:
     def _next_batch(self) -> list[bytes]:
         return [entry for entry, _ in islice(self._waiting, READS_BATCH_MAX)]
 
-    def _append(self, batch: Sequence[bytes]) -> Sequence[bytes]:
+    def _append(self, batch: Sequence[bytes]) -> None:
+        if self._ledger.fills_soon:
+            self._ledger.write_tiles()
         self._ledger.append(batch)
-        return batch
 
     def _drop_sealed(self, count: int) -> None:
         for _ in range(count):
@@ -230,96 +261,6 @@ class ReadAudit:
     def _raise_failure(self) -> None:
         if self.failure is not None:
             raise _stopped()
-
-
-@dataclass(slots=True)
-class Reader:
-    """What one reference to a grant reads: it is let in, put on record, and told where.
-
-    Attributes:
-        recent: Places in the record, newest last.
-    """
-
-    audit: ReadAudit
-    grant: Grant
-    clocks: ReadClocks
-    recent: list[int] = field(default_factory=list)
-
-    def admit(self) -> None:
-        """Let a read begin; see `ReadAudit.admit`."""
-        self.audit.admit(self.grant, self.clocks().boot_s)
-
-    async def record(
-        self,
-        commands: Sequence[Command],
-        result: Value,
-        data: Checkpoint,
-        *,
-        rows: int = 0,
-        groups: int = 0,
-        spend: Spend | None = None,
-    ) -> tuple[int, int]:
-        """Put a read on record before its result leaves; return its place and the result's size.
-
-        Args:
-            commands: What was done on the grant, in the form in which its holder would sign it.
-            data: The state of the data that was read.
-            spend: Takes the result's bytes from budgets, or refuses it.
-
-        Raises:
-            HandlerFailed: It could not be written. The result must not leave.
-        """
-        packed = pack_result(result)
-        if spend is not None:
-            await spend(bytes=len(packed))
-        now = self.clocks()
-        entry = self._entry(commands, packed, data, now, rows, groups)
-        index = await self.audit.record(entry, now.boot_s)
-        self.keep(index)
-        return index, len(packed)
-
-    def put(
-        self, commands: Sequence[Command], result: Value, data: Checkpoint, *, rows: int
-    ) -> int:
-        """Do as `record`, under `within-1s` and without budgets: then nothing has to be waited for.
-
-        Returns: The result's size.
-        """
-        packed, now = pack_result(result), self.clocks()
-        entry = self._entry(commands, packed, data, now, rows, 0)
-        self.keep(self.audit.put(entry, now.boot_s))
-        return len(packed)
-
-    def keep(self, place: int) -> None:
-        """Tell `reads()` of one more."""
-        self.recent.append(place)
-        del self.recent[:-RECENT_READS_MAX]
-
-    def _entry(
-        self,
-        commands: Sequence[Command],
-        packed: bytes,
-        data: Checkpoint,
-        now: Clocks,
-        rows: int,
-        groups: int,
-    ) -> bytes:
-        fits = len(packed) <= RESULT_BYTES_MAX
-        return Read(
-            grant_id=self.grant.grant_id,
-            command=hash_commands(commands),
-            tree_size=data.tree_size,
-            root_hash=data.root_hash,
-            rows=rows,
-            groups=groups,
-            size_bytes=len(packed),
-            time=instant(now),
-            result=hashlib.sha256(packed).digest() if fits else None,
-        ).encode()
-
-    async def receipt(self, index: int) -> dict[str, Value]:
-        """Give the receipt of a read of this grant; see `ReadAudit.prove`."""
-        return await self.audit.prove(index, self.grant.grant_id)
 
 
 def reads_origin(origin: str) -> str:

@@ -39,7 +39,7 @@ from ._figurings import Row
 from ._granted import Granted
 from ._limits import TAGS_MAX
 from ._manifest import Column, ColumnType, Table
-from ._read_audit import Reader
+from ._reader import Reader
 from ._storage import SQLValue, from_storage
 
 SECRET_FILE: Final = Path("keys") / "reconcile.key"

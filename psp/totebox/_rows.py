@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from psp.capability import Command, TableRule
 from psp.endpoint import method
@@ -16,16 +15,15 @@ from ._answer_size import check_size
 from ._budgets import Spend
 from ._granted import Granted, Shared
 from ._live import LiveGrant
-from ._manifest import ReadPolicy, Table
-from ._read_audit import Reader
+from ._manifest import Table
+from ._reader import Reader
 from ._storage import to_storage
 
 _VALUES: Final[Command] = ("values", [])
 _ORIGINAL: Final[Command] = ("original", [])
 
 
-@dataclass(frozen=True, slots=True)
-class RowReads:
+class RowReads(NamedTuple):
     """Puts on record what is read of one row.
 
     Attributes:
@@ -69,15 +67,14 @@ class RowReads:
         self.desk.counters.record_bytes += size_bytes
         return result
 
-    @property
-    def is_prompt(self) -> bool:
-        """Nothing has to be waited for before a result may leave."""
-        return self.spend is None and self.reader.audit.policy is ReadPolicy.WITHIN_1S
-
-    def put_on_record(self, step: Command, result: Mapping[str, Value]) -> Mapping[str, Value]:
-        """Do as `on_record`, where `is_prompt`."""
+    def recorded(
+        self, step: Command, result: Mapping[str, Value]
+    ) -> Mapping[str, Value] | Coroutine[Any, Any, Mapping[str, Value]]:
+        """Do as `on_record`, and at once where nothing has to be waited for: no task is needed."""
+        if self.spend is not None or not self.reader.audit.is_prompt:
+            return self.on_record([step], result)
         check_size(result, self.rule)
-        self.desk.counters.record_bytes += self.reader.put(
+        self.desk.counters.record_bytes += self.reader.record_now(
             [*self.commands, step], result, self.data, rows=1
         )
         return result
@@ -98,34 +95,13 @@ class RowObject(Granted):
         self._original_of = original_of
 
     @method
-    async def values(self) -> Mapping[str, Value]:
+    def values(self) -> Mapping[str, Value] | Coroutine[Any, Any, Mapping[str, Value]]:
         self._reads.reader.admit()
-        return await self._reads.on_record([_VALUES], self._values)
+        return self._reads.recorded(_VALUES, self._values)
 
     @method
     def original(self) -> OriginalObject:
         return self._original_of(self._reads.key)
-
-
-class PromptRow(RowObject):
-    """A row whose result waits for nothing: it is told in the reader.
-
-    Another class, and not a question at every row: whatever may wait costs a task of its own.
-    """
-
-    @method
-    def values(self) -> Mapping[str, Value]:  # type: ignore[override]
-        self._reads.reader.admit()
-        return self._reads.put_on_record(_VALUES, self._values)
-
-
-def row_object(
-    reads: RowReads,
-    values: Mapping[str, Value],
-    original_of: Callable[[Sequence[Value]], OriginalObject],
-) -> RowObject:
-    """Make what is given out for a row that was found."""
-    return (PromptRow if reads.is_prompt else RowObject)(reads, values, original_of)
 
 
 class OriginalObject(Granted):

@@ -59,10 +59,10 @@ from ._live import LiveGrant
 from ._manifest import Table
 from ._named import NamedObject, ceilings_of, check_names
 from ._pairing import Pairing
-from ._read_audit import Reader
+from ._reader import Reader
 from ._reconciled import Reconciled
 from ._refusals import Refusals
-from ._rows import OriginalObject, RowObject, RowReads, row_object
+from ._rows import OriginalObject, RowObject, RowReads
 from ._shown import Shown
 
 _PROVE: Final = ("ledger", "prove")
@@ -292,7 +292,8 @@ class TableObject(BulkTable, Reconciled):
         self._reader.admit()
         if self._spend is not None:
             await self._spend(uses=1)
-        async with self._scanning:
+        # The lock first: of each table that is open one question waits for its machine's turn.
+        async with self._scanning, self._desk.scans.of(self._reader.grant.leaf_presenter):
             # Again: a call may wait behind others, and then scan, until its grant is over.
             self.check_open()
             data = self._desk.data
@@ -328,7 +329,7 @@ class TableObject(BulkTable, Reconciled):
                 values = engine.row(key)
         if values is None:
             raise Denied
-        return row_object(self._row_reads(key), values, self.original_of)
+        return RowObject(self._row_reads(key), values, self.original_of)
 
     @method
     async def asset(self, key: list[Value]) -> AssetObject:

@@ -2,12 +2,14 @@
 
 It reads the archive's own index, which may be served meanwhile, and decides as the archive does,
 with a history of its own that begins empty and ends with the object. Nothing is recorded, counted
-or remembered in the archive.
+or remembered in the archive. An index in DuckDB, which lets one process in, is copied for it; so is
+one in which some rows are to count as sealed last.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
+import tempfile
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,32 +23,39 @@ from psp.values import Value
 
 from ._administer import manifest_of
 from ._engine import Engine, Release
-from ._engines import index_file, reading_sqlite
 from ._history_file import Asked, HistoryFile, RowsDisagree
 from ._load_history import load_history
+from ._looked_at import looked_at
 from ._state_file import StateFile
 
 
 class Shadow:
     """One table of an archive, under its disclosure control and without its grants."""
 
-    def __init__(self, directory: Path, table: str, *, floor: int, remembers: bool = True) -> None:
-        """Look at an archive whose index is SQLite's.
+    def __init__(
+        self,
+        directory: Path,
+        table: str,
+        *,
+        floor: int,
+        remembers: bool = True,
+        last: Filter | None = None,
+    ) -> None:
+        """Look at an archive.
 
         Args:
             floor: Fewest subjects behind an answer. With 1 nothing is held back, whatever the
                 archive's own policy says: it is for its owner, who has the files.
             remembers: False decides on each answer alone, as if nothing had been asked before.
+            last: Rows that count as sealed by one more entry, after all others: what is asked at
+                `size - 1` and again at `size` shows what their coming tells.
 
         Raises:
-            ArchiveError: No archive is here, it has no such table, or DuckDB holds its index.
+            ArchiveError: No archive is here, it has no such table, or its index is written all the
+                time and cannot be copied.
+            MissingExtra: The engine is not installed.
         """
         manifest = manifest_of(directory)
-        if manifest.engine != "sqlite":
-            raise ArchiveError(
-                f"the index of {manifest.name!r} is {manifest.engine}'s, which lets one process in;"
-                " ask the archive itself."
-            )
         try:
             self.table = manifest.table(table)
         except KeyError:
@@ -55,16 +64,27 @@ class Shadow:
                 f"{manifest.name!r} has no table {table!r}; it has: {known}."
             ) from None
         self.floor = floor
-        self._path = directory / "index" / index_file(manifest.engine)
-        self._reading = partial(reading_sqlite, self._path)
-        state = StateFile.stand_in(manifest.archive_id, {})
-        self._state = state
-        self._remembers = remembers
-        self._newest = self._size()
-        self._bound: tuple[TableRule, Engine] | None = None
-        self._history = load_history()(
-            self.table, self._reading, HistoryFile(lambda: state, table), manifest.concentration
-        )
+        self._opened = ExitStack()
+        with self._opened as opened:
+            self._index = opened.enter_context(looked_at(directory, manifest, self.table, last))
+            state = StateFile.stand_in(manifest.archive_id, {})
+            self._state = opened.enter_context(closing(state))
+            self._remembers = remembers
+            self._bound: tuple[TableRule, Engine] | None = None
+            self._history = load_history()(
+                self.table,
+                self._index.reading,
+                HistoryFile(lambda: state, table),
+                manifest.concentration,
+                Path(tempfile.gettempdir()),
+            )
+            self._newest = self._size()
+            self._opened = opened.pop_all()
+
+    @property
+    def size(self) -> int:
+        """The size of the ledger that its newest state stands for."""
+        return self._newest
 
     def ask(self, plan: Plan, rule: TableRule, *, tree_size: int | None = None) -> dict[str, Value]:
         """Answer a plan as the archive would under a grant with this rule.
@@ -95,14 +115,15 @@ class Shadow:
         return self._at(as_of, rule, plan, release)
 
     def _size(self) -> int:
-        with self._reading("SELECT 1") as (tree_size, _):
-            return tree_size
+        with self._index.reading() as state:
+            return state.tree_size
 
     def close(self) -> None:
         """Forget everything."""
         if self._bound is not None:
             self._bound[1].close()
-        self._state.close()
+            self._bound = None
+        self._opened.close()
 
     def _at(
         self, as_of: int | None, rule: TableRule, plan: Plan, release: Release | None = None
@@ -119,7 +140,7 @@ class Shadow:
         return self._bound[1].query(plan, release)
 
     def _engine(self, rule: TableRule, as_of: int | None = None) -> Engine:
-        return Engine(self._path, self.table, rule, entity_floor=self.floor, as_of=as_of)
+        return self._index.engine(self.table, rule, self.floor, as_of)
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ._stop import NEVER, Stop
+
 Residues: TypeAlias = "npt.NDArray[np.int32]"
 Numbers: TypeAlias = "npt.NDArray[np.int64]"
 Flags: TypeAlias = "npt.NDArray[np.bool_]"
@@ -56,7 +58,13 @@ class _State:
 
 
 def find_small(
-    rows: Residues, weights: Weights, floor: int, prime: int, is_told: IsTold, reduce: Reduce
+    rows: Residues,
+    weights: Weights,
+    floor: int,
+    prime: int,
+    is_told: IsTold,
+    reduce: Reduce,
+    stop: Stop = NEVER,
 ) -> Numbers | None:
     """Find columns that a vector of the span stands on, and that are too few subjects.
 
@@ -71,16 +79,20 @@ def find_small(
         is_told: Takes columns and their coefficients: whether it is of these that nobody may be
             told, because they are too few.
         reduce: Gives the reduced form of rows, with pivots as far to the left as it can.
+
+    Raises:
+        Stopped: Nobody waits for it any more.
     """
     found = _small_row(rows, weights, floor, is_told)
     if found is not None:
         return found
     try:
-        return _small_union(rows, weights, floor, prime, is_told)
+        return _small_union(rows, weights, floor, prime, is_told, stop)
     except _UnsettledError:
         pass
     chance = np.random.default_rng(secrets.randbits(128))
     for _ in range(FORMS):
+        stop.check()
         # Heavy columns first: of those, few fit into a small part.
         order = np.lexsort((chance.random(len(weights)), -weights.round()))
         found = _small_row(reduce(rows[:, order]), weights[order], floor, is_told, order)
@@ -102,11 +114,12 @@ def _small_row(
 
 
 def _small_union(
-    rows: Residues, weights: Weights, floor: int, prime: int, is_told: IsTold
+    rows: Residues, weights: Weights, floor: int, prime: int, is_told: IsTold, stop: Stop
 ) -> Numbers | None:
     touches = rows != 0
     work = 0
     for members in _apart(touches):
+        stop.check()
         columns = np.flatnonzero(touches[members].any(axis=0))
         search = _Search(rows[np.ix_(members, columns)], weights[columns], floor, prime, work)
         for chosen in search.unions():
@@ -143,8 +156,9 @@ class _Search:
 
     def __init__(self, rows: Residues, weights: Weights, floor: int, prime: int, work: int) -> None:
         # Mostly entries are a few units, and all sums of them fit 32 bits.
-        fits = int(np.abs(rows).max(initial=0)) * (len(rows) + 1) < 2**31
-        kind: type[np.signedinteger[Any]] = np.int32 if fits else np.int64
+        longest = int(np.abs(rows).max(initial=0)) * (len(rows) + 1)
+        kind: type[np.signedinteger[Any]] = np.int32 if longest < 2**31 else np.int64
+        self._are_plain = longest < prime - 1
         self._up: Sums = np.maximum(rows, 0).astype(kind)
         self._down: Sums = np.minimum(rows, 0).astype(kind)
         self._weights = weights
@@ -227,8 +241,10 @@ class _Search:
         They bound whole numbers of which only the remainder counts: where they are farther apart
         than the prime, nothing is said.
         """
-        is_plain = (high < self._prime) & (low > 1 - self._prime)
-        wrong = is_plain & ((low > 1) | (high < 0))
-        certain: Flags = is_plain & (low == 1)
+        wrong: Flags = (low > 1) | (high < 0)
+        certain: Flags = low == 1
+        if not self._are_plain:
+            is_plain = (high < self._prime) & (low > 1 - self._prime)
+            wrong, certain = wrong & is_plain, certain & is_plain
         possible: Flags = ~wrong.any(axis=-1) & (certain @ self._weights < self._most)
         return possible

@@ -47,6 +47,11 @@ def nothing(name: str) -> str:
     return f"{quoted(name)} <> {quoted(name)}"
 
 
+def travels_as_stored(column: Column) -> bool:
+    """Say whether `from_storage` changes nothing of a column's values."""
+    return column.type in (ColumnType.INTEGER, ColumnType.TEXT)
+
+
 def from_storage(column: Column, stored: SQLValue) -> Value:
     """Give a column's value as it travels."""
     if stored is None:
@@ -127,16 +132,17 @@ def condition(column: Column, domain: RowDomain, write: Callable[[SQLValue], str
         return nothing(column.name)
     match domain:
         case OneOf():
-            members = ", ".join(map(write, _stored_members(column, domain)))
+            members = ", ".join(map(write, stored_members(column, domain)))
             return f"{name} IN ({members})" if members else nothing(column.name)
         case StartsWith(prefix):
             # LIKE ignores case in SQLite and has wildcards to escape; this is exact.
             return f"substr({name}, 1, {len(prefix)}) = {write(prefix)}"
         case Between() if column.type in (ColumnType.INTEGER, ColumnType.DECIMAL):
-            low, high = _stored_ends(column, domain)
+            low, high = stored_ends(column, domain)
             return f"{name} BETWEEN {write(low)} AND {write(high)}"
         case Between():
-            return " AND ".join(_plain_ends(name, domain, write))
+            ends = plain_ends(domain)
+            return " AND ".join(f"{name} {sign} {write(end)}" for sign, end in ends)
     return nothing(column.name)
 
 
@@ -149,7 +155,8 @@ def _kind_of(domain: RowDomain) -> Kind | None:
     return None
 
 
-def _stored_members(column: Column, domain: OneOf) -> list[SQLValue]:
+def stored_members(column: Column, domain: OneOf) -> list[SQLValue]:
+    """Give what is stored for the values of a set, as far as anything is."""
     if column.type in (ColumnType.INTEGER, ColumnType.DECIMAL):
         return list(_whole_numbers(column, domain.in_order()))
     if column.type is ColumnType.FLOAT:
@@ -168,7 +175,7 @@ def _whole_numbers(column: Column, values: Sequence[object]) -> Iterator[int]:
             yield int(scaled)
 
 
-def _stored_ends(column: Column, domain: Between) -> tuple[int, int]:
+def stored_ends(column: Column, domain: Between) -> tuple[int, int]:
     """Give the first and the last stored integer inside an interval, which may hold none."""
     low, high = _INT64_MIN, _INT64_MAX
     if domain.low is not None:
@@ -180,16 +187,17 @@ def _stored_ends(column: Column, domain: Between) -> tuple[int, int]:
     return low, high
 
 
-def _plain_ends(name: str, domain: Between, write: Callable[[SQLValue], str]) -> list[str]:
+def plain_ends(domain: Between) -> list[tuple[str, SQLValue]]:
+    """Give the ends of an interval of floats or dates as comparisons with what is stored."""
     ends = []
     if domain.low is not None:
         side = _side(domain.low)
         outside = side < 0 or (side == 0 and domain.low_open)
-        ends.append(f"{name} {'>' if outside else '>='} {write(_plain(domain.low))}")
+        ends.append((">" if outside else ">=", _plain(domain.low)))
     if domain.high is not None:
         side = _side(domain.high)
         outside = side > 0 or (side == 0 and domain.high_open)
-        ends.append(f"{name} {'<' if outside else '<='} {write(_plain(domain.high))}")
+        ends.append(("<" if outside else "<=", _plain(domain.high)))
     return ends
 
 

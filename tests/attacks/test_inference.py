@@ -18,6 +18,7 @@ import pytest
 
 from psp.attack import Verdict
 from psp.attack._inference import Asker, find_target, inference_attacks
+from psp.attack._report import Attempt
 from psp.capability import Operation, TableRule
 from psp.demo import FLIGHTS, HOUSES, Source
 from psp.errors import ArchiveError, EstateError, Suppressed
@@ -34,6 +35,7 @@ RULES = {
     "three-query set": "history",
     "colluding tenants": "history",
     "presence probe": "floor",
+    "ask again": "release point",
 }
 
 
@@ -44,7 +46,9 @@ def of(source: Source) -> Path:
         pytest.skip(str(exc))
 
 
-def sealed(directory: Path, source: Source, file: Path, floor: int = 10) -> Archive:
+def sealed(
+    directory: Path, source: Source, file: Path, floor: int = 10, engine: str = "sqlite"
+) -> Archive:
     """An archive of one file, with the key and the subject that the demo gives it."""
     table = propose_table(file, source.table, null=source.null)
     columns = [
@@ -54,7 +58,14 @@ def sealed(directory: Path, source: Source, file: Path, floor: int = 10) -> Arch
         for it in table.columns
     ]
     table = replace(table, key=source.key, subject=source.subject, columns=tuple(columns))
-    archive = OWNER.found(directory, table, floor=floor)
+    manifest = replace(OWNER.manifest(table, floor=floor), engine=engine)
+    archive = Archive.create(
+        directory,
+        manifest,
+        machine_key=OWNER.box,
+        ledger_key=OWNER.ledger,
+        anchor_statement=OWNER.statement(),
+    )
     archive.ingest(file, source.table, operator="jane", now=NOW, null=source.null)
     return archive
 
@@ -78,25 +89,32 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"houses": houses, "flights": flights}
 
 
-@pytest.fixture(scope="module", params=["houses", "flights"])
+@pytest.fixture(scope="module", params=[("houses", "duckdb"), ("flights", "sqlite")])
 def box(
     request: pytest.FixtureRequest, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
-    source = {"houses": HOUSES, "flights": FLIGHTS}[request.param]
+    name, engine = request.param
+    source = {"houses": HOUSES, "flights": FLIGHTS}[name]
     directory = tmp_path_factory.mktemp("box") / "box"
-    sealed(directory, source, files[request.param]).close()
+    sealed(directory, source, files[name], engine=engine).close()
     return directory, source.table
 
 
+def attacked(box: tuple[Path, str], floor: int) -> list[Attempt]:
+    return inference_attacks(
+        lambda: Shadow(*box, floor=1), lambda last: Shadow(*box, floor=1, last=last), floor
+    )
+
+
 def test_each_attack_gets_nothing_and_its_rule_is_named(box: tuple[Path, str]) -> None:
-    attempts = inference_attacks(lambda: Shadow(*box, floor=1), 10)
+    attempts = attacked(box, 10)
 
     assert {one.attack: one.rule for one in attempts} == RULES
     assert {one.verdict for one in attempts} == {Verdict.HELD}
 
 
 def test_without_any_policy_each_of_them_finds_what_it_looks_for(box: tuple[Path, str]) -> None:
-    attempts = inference_attacks(lambda: Shadow(*box, floor=1), 1)
+    attempts = attacked(box, 1)
 
     with Shadow(*box, floor=1) as shadow:
         target = find_target(shadow)
@@ -116,7 +134,7 @@ def test_a_table_in_which_nobody_stands_out_is_no_target(tmp_path: Path) -> None
     OWNER.found(tmp_path / "box", propose_table(file, "rents"), floor=1).close()
 
     with pytest.raises(ArchiveError, match="stands out"):
-        inference_attacks(lambda: Shadow(tmp_path / "box", "rents", floor=1), 10)
+        attacked((tmp_path / "box", "rents"), 10)
     with pytest.raises(ArchiveError, match="no table 'rent'"):
         Shadow(tmp_path / "box", "rent", floor=1)
 

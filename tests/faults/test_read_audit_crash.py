@@ -72,6 +72,35 @@ def test_at_every_step_of_a_disk_that_forgets_all_answers_are_on_record() -> Non
     assert before > 5  # Steps at which some were answered and the power went.
 
 
+def test_a_read_on_record_at_once_is_there_whenever_the_power_goes() -> None:
+    """Where the loop itself waits for a quick disk."""
+    lived, steps, before = False, 0, 0
+    while not lived:
+        disk = Disk()
+        Ledger.create_on(disk, origin=ORIGIN, key=KEY).close()
+        ledger = Ledger.open_on(disk, origin=ORIGIN, public_key=KEY.public_bytes, key=KEY)
+        audit = ReadAudit(ledger, ReadPolicy.BEFORE_ANSWER, free_bytes=lambda: 2**40)
+        answered: dict[int, bytes] = {}
+
+        async def read_all(audit: ReadAudit = audit, answered: dict[int, bytes] = answered) -> None:
+            for number in range(READERS):
+                answered[audit.record_now(b"%d" % number, 0)] = b"%d" % number
+
+        disk.steps_left = steps
+        try:
+            trio.run(read_all)
+            lived = True
+        except Crash:
+            before += bool(answered)
+        for seed in (0, 1, 2, 3):
+            survivor = disk.after(fate(steps, seed))
+            found = Ledger.open_on(survivor, origin=ORIGIN, public_key=KEY.public_bytes, key=KEY)
+            for place, entry in answered.items():
+                assert found.entries(place, place + 1) == [entry], f"step {steps}, seed {seed}"
+        steps += 1
+    assert before > 5
+
+
 SERVER = """
 import resource, sys, trio
 from pathlib import Path
@@ -124,8 +153,8 @@ def test_a_killed_archive_has_every_answer_on_record(box: Path) -> None:
 
 
 def test_a_disk_that_takes_no_more_stops_answers_and_loses_none(box: Path) -> None:
-    """The journal is sparse, and the process may not write beyond 16 KiB of any file."""
-    with start(box, limit=16 * 1024) as process:
+    """The process may not write beyond 96 KiB of any file: the journal is filled 64 KiB ahead."""
+    with start(box, limit=96 * 1024) as process:
         out, _ = process.communicate(timeout=60)
     *answered, said = out.splitlines()
 

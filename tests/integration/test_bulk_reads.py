@@ -34,7 +34,8 @@ from psp.totebox._engine import Engine
 from psp.totebox._entries import DocumentEntry
 from psp.totebox._in_columns import batch_of_rows
 from psp.totebox._live import LiveGrant
-from psp.totebox._read_audit import Reader, reads_origin
+from psp.totebox._read_audit import reads_origin
+from psp.totebox._reader import Reader
 from psp.totebox._receipts import verify_receipt_untrusted
 from psp.totebox._rows import RowReads
 from psp.totebox._service import Desk

@@ -119,7 +119,7 @@ def test_rows_that_come_later_are_told_apart_by_asking_again(
         return
     audit = audit.with_sets([everybody], floor)
     new = np.array([100 + number for number in range(late)])
-    audit = audit.with_rows(new)
+    audit = audit.with_rows(np.concatenate([subjects, new]))
     again = [np.zeros(len(subjects) + late, np.int64)]
     if late < floor:
         with pytest.raises(Reveals) as caught:

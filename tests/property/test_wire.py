@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psp.errors import MalformedFrame
-from psp.values import Value
+from psp.values import DECIMAL_SCALE_MAX, Value, from_ext, to_ext
 from psp.wire import (
     CALL,
     END,
@@ -270,3 +270,17 @@ def test_each_exact_class_arrives_as_itself(value: Value) -> None:
     arrived = decode_value_untrusted(encode_value([value, {"k": value}]))
     assert arrived == [value, {"k": value}]
     assert str(arrived) == str([value, {"k": value}])
+
+
+@given(
+    st.booleans(),
+    st.lists(st.integers(0, 9), min_size=1, max_size=70),
+    st.integers(-DECIMAL_SCALE_MAX, 5),
+)
+def test_a_decimal_travels_with_every_digit(minus: bool, digits: list[int], exponent: int) -> None:
+    sent = Decimal((minus, tuple(digits), exponent))
+    form = to_ext(sent)
+    came = from_ext(form.code, form.data)
+    assert came == sent
+    assert isinstance(came, Decimal)
+    assert came.as_tuple().exponent == min(exponent, 0)

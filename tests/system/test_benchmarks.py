@@ -190,7 +190,11 @@ def test_answers_are_compared_with_null_calls_and_bare_sql() -> None:
     result = quick("query")
 
     check_result(result, QUERY_KEYS)
-    assert set(result["figures"]["ratios_beside"]) == {"audit_overhead_200_queries_flights"}
+    assert set(result["figures"]["ratios_beside"]) == {
+        "audit_overhead_200_queries_flights",
+        "durable_write_vs_null_call",
+        "row_read_before_answer_without_the_write_vs_null_call",
+    }
     assert result["figures"]["refused_for_earlier_answers"]
     assert set(result["figures"]["row_reads_per_s_100_callers"]) == {"before-answer", "within-1s"}
 

@@ -187,6 +187,39 @@ def test_two_currencies_stand_beside_each_other_where_nothing_is_added() -> None
     assert [row[2] for row in answer(sales, Terms()).rows] == [Decimal("1.00"), Decimal("2.00")]
 
 
+def bins(terms: Terms, members: tuple[Member, ...] = MEMBERS[:2]) -> Answer:
+    """A histogram of each member; its edges are whole numbers, and of what they are nobody says."""
+    question = plan_from_sql("select histogram(price, 100000, 200000) as prices from sales")
+    return Answer(
+        question=question,
+        outcomes=tuple(
+            Outcome(
+                member=it.name,
+                state=MemberState.ANSWERED,
+                reply=Reply(as_of=1, parts=(Part(it.name, (), [[1, 2, 3, 0]]),), withheld=()),
+            )
+            for it in members
+        ),
+        asked_at=NOW,
+        members={it.name: it for it in members},
+        terms=terms,
+    )
+
+
+def test_a_histogram_over_two_currencies_is_not_added_as_counts() -> None:
+    """A bin from 100,000 to 200,000 is not the same bin in francs."""
+    with pytest.raises(QuestionError, match="'b' is in CHF, that of 'a' in EUR"):
+        bins(Terms()).total()
+    with pytest.raises(QuestionError, match="cannot be weighed or converted"):
+        bins(Terms(rates=RATES)).total()
+
+
+def test_a_histogram_is_added_where_it_is_of_one_currency_or_of_no_money() -> None:
+    assert bins(Terms(money=frozenset())).rows == [[[2, 4, 6, 0]]]
+    assert bins(Terms(), (MEMBERS[0], member("d", currency="EUR"))).rows == [[[2, 4, 6, 0]]]
+    assert bins(Terms(rates=RATES), (MEMBERS[0],)).rows == [[[1, 2, 3, 0]]]
+
+
 def test_money_without_a_rate_is_not_converted() -> None:
     rates = Rates(name="the bank", on=date(2026, 3, 31), to="EUR", rates={})
     sales = [[], [("2014-03", Decimal("1.00"), 1)]]

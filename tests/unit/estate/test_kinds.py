@@ -97,6 +97,23 @@ def test_a_name_that_no_table_has_is_a_mistake(
         estate.grants.of(policy, estate.roster.members[0])
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        [("notes", "words", {"two": "8"}, "books")],  # Whose grants would name the table bills.
+        [("notes", "words", {"one": "8"}, "staff")],  # Of two kinds.
+        [("bills", "words", {"two": "8"}, "books")],  # The same name, and another column.
+    ],
+)
+def test_archives_of_one_kind_have_the_same_tables(
+    tmp_path: Path, others: list[tuple[str, str, dict[str, str], str]]
+) -> None:
+    bills = draft(tmp_path, "bills", "total", {"one": "7"}, "books")
+    with pytest.raises(EstateError, match="all archives of one kind have the same tables"):
+        create_estate(bills, *(draft(tmp_path, *other) for other in others))
+    assert not (tmp_path / "estate").exists()
+
+
 def test_a_kind_whose_archives_are_elsewhere_needs_one_here(estate: Estate) -> None:
     file = estate.layout.file
     as_it_was = file.read_text("utf-8")

@@ -23,6 +23,9 @@ from psp.ledger import (
     verify_consistency,
     verify_inclusion,
 )
+from psp.ledger._files import Files
+from psp.ledger._journal import SECTOR_BYTES
+from psp.ledger._limits import JOURNAL_AHEAD_BYTES, JOURNAL_BYTES
 from psp.ledger._tree import EMPTY_ROOT
 
 from .keys import Key
@@ -264,3 +267,47 @@ def test_an_origin_that_cannot_sign_is_refused_before_anything_is_made(home: Pat
     with pytest.raises(LedgerError, match="cannot name a ledger"):
         Ledger.create(home, origin="two words", key=KEY)
     assert not home.exists()
+
+
+class Watched(Files):
+    """Real files that note what is written into the journal, and how often it is synced."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.written: list[tuple[int, int]] = []
+        self.syncs = 0
+
+    def write_journal(self, path: str, data: bytes, *, offset: int) -> None:
+        self.written.append((offset, len(data)))
+        super().write_journal(path, data, offset=offset)
+
+    def sync_journal(self, path: str) -> None:
+        self.syncs += 1
+        super().sync_journal(path)
+
+
+def test_nearly_every_batch_is_written_where_the_journal_was_filled_before(home: Path) -> None:
+    """And each with one write and one sync, the filling included."""
+    home.mkdir()
+    watched = Watched(home)
+    ledger = Ledger.create_on(watched, origin=ORIGIN, key=KEY)
+    entry = bytes(15_000)
+    while len(watched.written) < 2 or watched.written[-1][0] > SECTOR_BYTES:
+        ledger.append([entry])  # Until a new journal is begun.
+
+    filled, fills = SECTOR_BYTES, 0
+    for offset, size in watched.written[:-1]:
+        fills += offset + size > filled
+        filled = max(filled, offset + size)
+    assert watched.syncs == len(watched.written)
+    assert fills <= JOURNAL_BYTES // JOURNAL_AHEAD_BYTES < len(watched.written) / 3
+    assert filled <= JOURNAL_BYTES
+
+
+def test_a_killed_writer_leaves_zeros_that_are_no_entries(home: Path) -> None:
+    create(home).append([b"one"])  # Never closed.
+    reader = reopen(home)
+    assert reader.entries(0, reader.checkpoint.tree_size) == [b"one"]
+    with reopen(home, key=KEY) as writer:
+        writer.append([b"two"])
+    assert reopen(home).entries(0, 2) == [b"one", b"two"]

@@ -31,7 +31,7 @@ from psp.totebox._budgets import claim_of
 from psp.transport import MachineKey
 
 from .conftest import OWNER, machine
-from .test_service import START_S, Bench, bench  # noqa: F401
+from .test_service import START_S, Bench, bench, values_of  # noqa: F401, values_of
 
 COUNT = Plan(table="sales", measures=(Measure(Operation.COUNT),))
 RULE = TableRule(
@@ -144,7 +144,7 @@ async def test_asking_for_a_row_that_is_not_there_is_counted(paired: Bench) -> N
 
     with pytest.raises(Denied):
         await table.row(["none"])  # type: ignore[misc]
-    assert (await (await table.row(["0016"])).values())["id"] == "0016"  # type: ignore[misc]
+    assert (await values_of(await table.row(["0016"])))["id"] == "0016"  # type: ignore[misc]
     with pytest.raises(BudgetSpent, match="budget of rows for the table 'sales'"):
         await table.row(["0016"])  # type: ignore[misc]
 

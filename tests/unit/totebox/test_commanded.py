@@ -31,6 +31,7 @@ from psp.errors import (
     BudgetSpent,
     CapabilityError,
     Denied,
+    Expired,
     HandlerFailed,
     Invalid,
     Overloaded,
@@ -40,7 +41,11 @@ from psp.errors import (
 from psp.totebox import State
 from psp.totebox._command_memory import CommandMemory
 from psp.totebox._entries import encode_entry
-from psp.totebox._limits import APPEND_BYTES_MAX, COMMAND_KEPT_S
+from psp.totebox._limits import (
+    APPEND_BYTES_MAX,
+    COMMAND_KEPT_S,
+    COMMANDS_SCANNED_AT_A_TIME,
+)
 from psp.totebox._owner import heed_untrusted
 from psp.totebox._service import Desk
 from psp.transport import Peer
@@ -327,6 +332,18 @@ async def test_a_preview_says_what_would_be_done_and_changes_no_byte(served: Ser
     assert content(served.archive.directory) == before
 
 
+async def test_a_long_ledger_is_read_for_one_preview_and_not_for_each(served: Served) -> None:
+    odd = [encode_entry("retracted-words", NOW, {"operator": "jane"})] * (
+        COMMANDS_SCANNED_AT_A_TIME + 1
+    )
+    served.archive.ledger.append(odd)
+    memory = CommandMemory(served.archive.memory.state(), served.archive.ledger)
+    seen: list[Any] = [memory.is_far_behind]
+    seen.append((await served.grant().do("audit", {}, key(), True))["done"])
+    seen.append(memory.is_far_behind)
+    assert seen == [True, None, False]
+
+
 async def test_a_preview_tells_that_its_key_has_done_it(served: Served) -> None:
     grant, used = served.grant(), key()
     done = await command(grant, "suspend", key=used)
@@ -362,6 +379,30 @@ async def test_a_transition_needs_the_signature_of_the_grants_holder(served: Ser
         with pytest.raises(Invalid, match="no key signed it that may"):
             await grant.do("suspend", {}, key(), False, statement)
     assert served.commanded() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("suspend", "active", "archived"), ("resume", "suspended", "archived")],
+)
+async def test_a_grant_to_suspend_or_resume_closes_no_archive_for_ever(
+    served: Served, name: str, before: str, after: str
+) -> None:
+    if before == "suspended":
+        await command(served.grant(), "suspend")
+    narrow = served.grant(scope=Scope({}, {"archive": frozenset({name})}))
+    statement = sign_transition(
+        MACHINES["ADMIN"],
+        archive_id=OWNER.archive_id,
+        number=served.archive.manifest.transitions + 1,
+        before=before,
+        after=after,
+    )
+    entries = len(served.entries())
+    with pytest.raises(Invalid, match="it leads to archived"):
+        await narrow.do(name, {}, key(), False, statement)
+    assert served.archive.manifest.state.value == before
+    assert len(served.entries()) == entries
 
 
 async def test_a_key_that_may_be_forgotten_is_refused_for_ever(box: Path) -> None:
@@ -553,6 +594,45 @@ async def test_a_grant_that_ends_while_its_command_waits_does_nothing(served: Se
         )
         heed_untrusted(served.archive, "revoked", statement, now=NOW)
     assert served.commanded() == []
+
+
+async def test_a_grant_that_ends_while_the_ledger_is_read_does_nothing(box: Path) -> None:
+    clock = Clock()
+    with serving(box, clock) as served:
+        grant = served.grant()
+        threads = trio.to_thread.current_default_thread_limiter()
+
+        async def ask() -> None:
+            with pytest.raises(Expired):
+                await grant.do("audit", {}, key())
+
+        before, threads.total_tokens = threads.total_tokens, 1
+        await threads.acquire_on_behalf_of("nobody")  # The command waits for a thread, in its turn.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            clock.wall_s += 25 * 3600
+            clock.boot_s += 25 * 3600
+            threads.release_on_behalf_of("nobody")
+        threads.total_tokens = before
+        assert served.commanded() == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {**rows_file(), "null": "x" * 70_000},
+        {**rows_file("a note", "n.txt", "documents"), "counterparty": "x" * 70_000},
+    ],
+)
+async def test_what_no_entry_could_hold_leaves_no_original_behind(
+    served: Served, given: dict[str, Any]
+) -> None:
+    before, rows = sorted((served.archive.directory / "assets").iterdir()), stored(served.archive)
+    with pytest.raises(Invalid, match="Say less about the file"):
+        await served.grant().do("append", given, key())
+    assert sorted((served.archive.directory / "assets").iterdir()) == before
+    assert (stored(served.archive), served.commanded(), served.logged) == (rows, [], [])
 
 
 async def test_the_owners_log_alone_says_what_the_disk_has_refused(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -17,8 +18,9 @@ from psp.plan import Bucket, Filter, GroupKey, Measure, Plan
 from psp.totebox import Archive, Column, ColumnType, Table, read_manifest
 from psp.totebox import _query_sets as query_sets
 from psp.totebox._answers import Answers
-from psp.totebox._history_file import HistoryFile, RowsDisagree
+from psp.totebox._history_file import Asked, HistoryFile, RowsDisagree
 from psp.totebox._manifest_file import write_manifest
+from psp.totebox._row_versions import RowVersions
 from psp.totebox._service import TableObject
 
 from .conftest import OWNER, ingest, machine, write
@@ -406,3 +408,54 @@ async def test_a_histogram_folds_a_bin_for_what_was_told_before(homes: Bench) ->
     # The first two together: beside one alone, the home that is 2.5 wide could be subtracted.
     assert answer["hidden_count"] == 2
     assert answer["cells"] == [[[], [[None, None, 40, 0]]]]
+
+
+async def test_rows_are_read_while_the_engine_counts_and_what_fails_there_is_said_by_the_answer(
+    homes: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = homes.table(TENANT)
+    with monkeypatch.context() as broken:
+        broken.setattr(RowVersions, "follow", full_disk)
+        with pytest.raises(ArchiveError, match="disk is full"):
+            await told(table, ask())
+
+    threads: list[str] = []
+    follow = RowVersions.follow
+
+    def seen(self: RowVersions, *arguments: Any) -> None:
+        threads.append(threading.current_thread().name)
+        follow(self, *arguments)
+
+    monkeypatch.setattr(RowVersions, "follow", seen)
+    assert await counted(table, ask(group=BY_GRADE)) == [20] * 4
+    assert len(set(threads)) == 2
+    assert await counted(table, ask()) == [80]
+    assert len(set(threads)) <= 3, "the second question has nothing to read ahead"
+
+
+async def test_another_spelling_of_a_question_is_the_same_question(homes: Bench) -> None:
+    table = homes.table(TENANT)
+    by_grade = ask(group=BY_GRADE, grade=one_of([4, 3, 2]))
+    assert await counted(table, ask(grade=one_of([4]), date=until(78))) == [19]
+    first = await told(table, by_grade)
+
+    spelled = ask(group=BY_GRADE, grade=between(1, 4, low_open=True))
+    granted = replace(TENANT, rows={"grade": between(2, 4)})
+    for again, plan in ((table, spelled), (homes.table(granted), ask(group=BY_GRADE))):
+        answer = await told(again, plan)
+        assert (answer["cells"], answer["other"]) == (first["cells"], first["other"])
+    assert homes.archive.memory.state().execute("SELECT count(*) FROM answered") == [(2,)]
+
+
+async def test_questions_remembered_in_an_older_form_are_known_again(homes: Bench) -> None:
+    """A file of an earlier release has the conditions as they were asked."""
+    where = (Filter("grade", one_of([2, 3, 4])), Filter("grade", between(1, 3)))
+    size = homes.archive.ledger.checkpoint.tree_size
+    plan = replace(ask(Measure(Operation.COUNT), group=BY_GRADE), filters=where, as_of=size)
+    file = HistoryFile(homes.archive.memory.state, "sales")
+    file.add(Asked(plan, ()).encode(), [])
+
+    table = homes.table(TENANT)
+    assert await is_refused(table, ask(grade=one_of([2]), date=until(38)))
+    assert await counted(table, ask(group=BY_GRADE, grade=between(2, 3))) == [20] * 2
+    assert homes.archive.memory.state().execute("SELECT count(*) FROM answered") == [(1,)]

@@ -89,6 +89,9 @@ def test_reading_twice_gives_the_same_rows_and_refusals() -> None:
         (b"id,Words\n1,a\n", "Is 'Words' meant"),
         (b"id,word,more\n1,a,b\n", "a column 'more' that the table does not have"),
         (b"id,word,id\n1,a,b\n", "two columns named 'id'"),
+        # Minutes for whoever counts each name, or compares each with the one that is missing.
+        (b"," * 190_000 + b"\n1\n", "two columns named ''"),
+        (b",".join(b"wor%d" % at for at in range(24_000)) + b"\n1\n", "no column 'id'"),
         (b"id,word\n1,caf\xe9\n", "line 2: byte 6 is 0xe9, which is not UTF-8"),
         (b"id,word\n1,a\0\n", "line 2: it holds a NUL byte"),
         ("id,word\n1,a\n".encode("utf-16"), "line 1: .* UTF-16 or damaged"),

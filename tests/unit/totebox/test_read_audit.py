@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,13 @@ from psp.capability import Command, Scope, hash_commands, issue, narrow
 from psp.errors import ArchiveError, Denied, HandlerFailed, LedgerError, Overloaded, Suppressed
 from psp.ledger import Appended, Ledger
 from psp.totebox import Archive
+from psp.totebox._disk_wait import DiskWait
+from psp.totebox._entries import encode_entry
 from psp.totebox._founding import ledger_origin
 from psp.totebox._limits import (
     FREE_BYTES_MIN,
     GRANTS_COUNTED_MAX,
+    QUICK_WAITS_MIN,
     READS_BATCH_MAX,
     READS_BURST,
     READS_PER_S,
@@ -30,13 +35,16 @@ from psp.totebox._manifest import ReadPolicy
 from psp.totebox._rates import Rates
 from psp.totebox._read_audit import READS_DIRECTORY, ReadAudit, reads_origin
 from psp.totebox._receipts import (
+    READ,
+    Read,
     decode_read_untrusted,
     hash_result,
     verify_receipt_untrusted,
 )
+from psp.transport import flusher
 
 from .conftest import OWNER, ingest, write
-from .test_service import COUNT, READER, START_S, Bench, peer
+from .test_service import COUNT, READER, START_S, Bench, peer, values_of
 
 ORIGIN = reads_origin(ledger_origin(OWNER.archive_id))
 KEY = OWNER.ledger.public_bytes
@@ -71,7 +79,7 @@ async def test_an_answer_tells_its_place_and_its_receipt_proves_it(bench: Bench)
 async def test_all_that_is_shown_of_a_row_is_on_record(bench: Bench) -> None:
     grant = bench.grant()
     row = grant.table("sales").row(["0017"])
-    await row.values()
+    await values_of(row)
     await row.original().info()
     await row.original().proof()
 
@@ -164,6 +172,46 @@ async def test_answers_that_are_ready_meanwhile_share_one_sync(slow: SlowLedger)
     assert all(entries[place] == b"%d" % number for place, number in places)
 
 
+async def test_on_a_quick_disk_one_read_of_a_turn_is_on_record_at_once(bench: Bench) -> None:
+    """And the others of that turn share a batch."""
+    audit, row = bench.desk.reads, bench.table().row(["0016"])
+    audit._disk = DiskWait(clock=lambda: 0.0)  # Which never sees anything take long.
+    for _ in range(QUICK_WAITS_MIN):
+        values = row.values()
+        assert isinstance(values, Coroutine)
+        await values
+    flusher().turn += 1
+
+    assert isinstance(row.values(), Mapping)
+    assert audit.recorded == audit._ledger.checkpoint.tree_size == QUICK_WAITS_MIN + 1
+    second = row.values()
+    assert isinstance(second, Coroutine)
+    await second
+    assert audit._ledger.checkpoint.tree_size == QUICK_WAITS_MIN + 2
+
+
+async def test_what_cannot_be_on_record_at_once_does_not_leave(bench: Bench) -> None:
+    audit, row = bench.desk.reads, bench.table().row(["0016"])
+    audit._disk = DiskWait(clock=lambda: 0.0)
+    for _ in range(QUICK_WAITS_MIN):
+        await values_of(row)
+    flusher().turn += 1
+    audit._ledger.close()
+
+    with pytest.raises(HandlerFailed, match="cannot record reads"):
+        row.values()
+    assert (audit.state, audit.recorded) == ("stopped", QUICK_WAITS_MIN)
+
+
+async def test_a_read_under_a_budget_is_never_at_once(bench: Bench) -> None:
+    bench.desk.reads.policy = ReadPolicy.WITHIN_1S
+    row = bench.table(replace(READER, bytes_total=10_000)).row(["0016"])
+    values = (await row).values() if isinstance(row, Coroutine) else row.values()
+
+    assert isinstance(values, Coroutine)
+    await values
+
+
 async def test_who_hangs_up_takes_no_other_entry_along(slow: SlowLedger) -> None:
     audit = audit_on(slow)
     first, second = trio.CancelScope(), trio.CancelScope()
@@ -253,7 +301,11 @@ async def test_a_record_that_cannot_be_written_stops_answers_and_shows(bench: Be
     with pytest.raises(HandlerFailed, match="cannot record reads") as caught:
         await table.query(COUNT.to_wire())
     assert str(bench.archive.directory) not in str(caught.value)
-    for read in (row.values, row.original().info, lambda: table.query(COUNT.to_wire())):
+    for read in (
+        partial(values_of, row),
+        row.original().info,
+        partial(table.query, COUNT.to_wire()),
+    ):
         with pytest.raises(HandlerFailed):
             await read()
     with pytest.raises(Denied):
@@ -402,6 +454,27 @@ async def test_a_changed_receipt_proves_nothing(bench: Bench) -> None:
 def test_an_entry_that_is_no_read_is_refused(entry: bytes) -> None:
     with pytest.raises(LedgerError, match="proves nothing"):
         decode_read_untrusted(entry)
+
+
+@pytest.mark.parametrize("result", [None, bytes(range(32))])
+def test_a_read_is_written_as_every_other_entry_is(result: bytes | None) -> None:
+    """By hand, because each answer waits for it; to the byte what the one encoder makes."""
+    when = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+    read = Read(b"g" * 32, b"c" * 32, 7, b"r" * 32, 1, 2, 300, when, result)
+    facts = {
+        "grant": read.grant_id.hex(),
+        "command": read.command.hex(),
+        "tree_size": 7,
+        "root": read.root_hash.hex(),
+        "rows": 1,
+        "groups": 2,
+        "bytes": 300,
+    }
+    if result is not None:
+        facts["result"] = result.hex()
+
+    assert read.encode() == encode_entry(READ, when, facts)
+    assert decode_read_untrusted(read.encode()) == read
 
 
 async def test_an_entry_has_one_form(bench: Bench) -> None:

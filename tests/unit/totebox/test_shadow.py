@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from psp.capability import one_of
 from psp.errors import ArchiveError, Suppressed
+from psp.plan import Filter
 from psp.totebox import Shadow, Withheld
 
 from .conftest import ingest, write
@@ -50,8 +54,48 @@ async def test_one_that_does_not_remember_decides_on_each_answer_alone(tmp_path:
             shadow.ask(ask(date=until(3)), RULE)
 
 
-def test_an_index_that_lets_one_process_in_has_no_shadow(tmp_path: Path) -> None:
-    made = bench(tmp_path, engine="duckdb")
-    made.archive.close()
-    with pytest.raises(ArchiveError, match="is duckdb's, which lets one process in"):
+async def test_an_index_that_lets_one_process_in_has_a_shadow_of_a_copy(tmp_path: Path) -> None:
+    served = bench(tmp_path, engine="duckdb")
+    with served.archive, Shadow(tmp_path / "box", "sales", floor=10) as shadow:
+        theirs = shadow.ask(ask(group=BY_GRADE), RULE)
+        with pytest.raises(Withheld):
+            shadow.ask(ALL_BUT_ONE, RULE)
+        ours = await told(served.table(TENANT), ask(group=BY_GRADE))
+        assert {key: ours[key] for key in theirs} == theirs
+
+
+def test_a_copy_is_made_when_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench(tmp_path, engine="duckdb").archive.close()
+    index = tmp_path / "box" / "index" / "index.duckdb"
+    copies = []
+
+    def copied(source: Path, target: Path) -> None:
+        copies.append(source)
+        target.write_bytes(source.read_bytes())
+        if len(copies) < written:
+            os.utime(source, ns=(len(copies), len(copies)))
+
+    monkeypatch.setattr(shutil, "copyfile", copied)
+    written = 3
+    with Shadow(tmp_path / "box", "sales", floor=10) as shadow:
+        assert shadow.ask(ask(), RULE)["cells"]
+    assert copies == [index] * 3
+    written = 10**6
+    with pytest.raises(ArchiveError, match="is being written all the time"):
         Shadow(tmp_path / "box", "sales", floor=10)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+def test_rows_can_count_as_sealed_last(tmp_path: Path, engine: str) -> None:
+    bench(tmp_path, engine=engine).archive.close()
+    last = Filter("id", one_of(["h079"]))
+    with Shadow(tmp_path / "box", "sales", floor=1, last=last) as shadow:
+        before, after = (
+            shadow.ask(ask(), replace(RULE, floor=1), tree_size=size)["cells"][0][1][0]  # type: ignore[index]
+            for size in (shadow.size - 1, shadow.size)
+        )
+    assert (before, after) == (79, 80)
+    with Shadow(tmp_path / "box", "sales", floor=1) as shadow:
+        assert shadow.ask(ask(), RULE, tree_size=shadow.size)["cells"][0][1][0] == 80  # type: ignore[index]
