@@ -12,6 +12,7 @@ from psp.endpoint import Landed, Progress, land
 from psp.errors import DeadlineExceeded, EstateError, Processed
 from psp.plan import Listing
 
+from ._carried import CarriedLine
 from ._limits import DEADLINE_S, WINDOW_BYTES, WINDOW_LOCAL_BYTES
 from ._line import Line
 
@@ -44,11 +45,16 @@ async def read_rows(
         DeadlineExceeded: Not whole in time.
         PSPError: Whatever the archive or the way to it did.
     """
-    archives = sorted(name for name, line in lines.items() if not line.member.is_aggregator)
+    # A signed call brings one value, and an aggregator carries no stream.
+    archives = sorted(
+        name
+        for name, line in lines.items()
+        if not line.member.is_aggregator and not isinstance(line, CarriedLine)
+    )
     if member not in archives:
         raise EstateError(
-            f"rows were asked of {member!r}, which is no archive of this estate; there are"
-            f" {archives}. Rows of an archive further below are asked of its own estate"
+            f"rows were asked of {member!r}, to which there is no connection of our own; there is"
+            f" one to {archives}. Ask where the archive itself is connected to"
         )
     line, deadline_s = lines[member], options.get("deadline_s", DEADLINE_S)
     with trio.move_on_after(deadline_s):

@@ -18,6 +18,8 @@ import trio
 
 from psp import aio, blocking
 from psp.aggregator import Fleet, Member, Roster, Tenant
+from psp.aggregator._carried import CarriedLine
+from psp.aggregator._columns import read_rows
 from psp.buffers import Account, Buffers
 from psp.capability import Scope, issue, token_to_text
 from psp.endpoint import Address, Inspection, Landed, Portal, Progress, connect, land
@@ -200,8 +202,18 @@ def test_a_fleet_without_a_directory_reads_the_same_rows(world: World) -> None:
 
 @pytest.mark.parametrize("name", ["above", "nobody"])
 def test_rows_are_asked_of_archives_alone(world: World, name: str) -> None:
-    with Fleet(world.roster) as fleet, pytest.raises(EstateError, match=r"there are \['box'\]"):
+    with (
+        Fleet(world.roster) as fleet,
+        pytest.raises(EstateError, match=r"there is one to \['box'\]"),
+    ):
         fleet.rows(name, ALL, pool(), bytes_max=MIB)
+
+
+async def test_rows_are_not_asked_of_an_archive_whose_calls_another_carries(world: World) -> None:
+    line = CarriedLine.__new__(CarriedLine)
+    line.member = world.roster.members[0]
+    with pytest.raises(EstateError, match=r"there is one to \[\]"):
+        await read_rows({"box": line}, "box", ALL, pool(), bytes_max=MIB)
 
 
 def test_rows_that_are_not_whole_in_time_are_given_up(world: World) -> None:
