@@ -101,6 +101,28 @@ async def test_what_was_accepted_may_be_changed_and_leaves_as_it_was(meeting: Me
     assert ours.unsent_bytes == 0
 
 
+async def test_an_answer_of_tls_itself_leaves_after_what_waits_and_before_more_is_read(
+    meeting: Meeting,
+) -> None:
+    """A peer that asks for new keys, over and over, and reads nothing would fill our memory."""
+    ours, theirs = meeting.streams
+    buffer, sent, received = receive_buffer(), 0, 0
+    while not ours.unsent_bytes:
+        sent += ours.send_nonblocking(bytes(64 * 1024))
+    ours._tls.write(b"answer")  # As OpenSSL writes one while it reads.
+    await theirs.send_all(b"first")
+    await ours.wait_received()
+    assert ours.receive_now(buffer) == 5
+    await theirs.send_all(b"second")
+    assert ours.receive_now(buffer) is None, "the answer has not left"
+
+    with trio.fail_after(10):
+        while received < sent + 6:
+            received += await theirs.receive_into(buffer)
+            ours.send_nonblocking(b"")
+        assert await ours.receive_some() == b"second"
+
+
 async def test_a_small_piece_waits_for_what_follows_at_once(meeting: Meeting) -> None:
     ours, theirs = meeting.streams
     assert ours.send_nonblocking(b"head", is_more=True) == 4
@@ -144,7 +166,7 @@ async def test_a_broken_record_is_answered_with_an_alert(meeting: Meeting) -> No
     with pytest.raises(trio.BrokenResourceError):
         await theirs.receive_some()
 
-    with pytest.raises(trio.BrokenResourceError) as caught:
+    with trio.fail_after(10), pytest.raises(trio.BrokenResourceError) as caught:
         await ours.receive_some()
     assert isinstance(caught.value.__cause__, ssl.SSLError)
     assert caught.value.__cause__.reason == "SSLV3_ALERT_BAD_RECORD_MAC"
