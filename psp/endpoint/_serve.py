@@ -158,8 +158,8 @@ class _Listener:
     async def _welcome(self, sock: socket.socket, number: int, scope: trio.CancelScope) -> None:
         """Shake hands with whoever has come, and serve a paired one to the end."""
         met: tuple[TlsStream, Peer] | None = None
-        # Cancelled as the oldest, too late, or refused: the socket is closed in each case.
-        with sock, scope:
+        # Cancelled as the oldest, too late, or refused: `accept_peer` closes the socket each time.
+        with scope:
             scope.deadline = trio.current_time() + HANDSHAKE_S_MAX
             try:
                 met = await accept_peer(sock, self._context, self._pins.by_key)

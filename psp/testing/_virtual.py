@@ -166,8 +166,9 @@ class VirtualStream(LocalStream):
         """The network's descriptor, the same for all its streams; -1 once this one is closed."""
         return self._descriptor
 
-    def send_nonblocking(self, data: bytes | memoryview) -> int:
+    def send_nonblocking(self, data: bytes | memoryview, *, is_more: bool = False) -> int:
         """Take all of it: there is room for everything."""
+        del is_more
         if self._descriptor == -1 or self._outbound.is_ended:
             raise trio.BrokenResourceError("the virtual connection is gone")
         self._outbound.send(bytes(data))

@@ -15,7 +15,8 @@ from ._certificate import Peer, PeerCertificate, Pin, peer_key_untrusted
 from ._contexts import ALPN, dialling_context, server_name
 from ._limits import REFUSAL_DRAIN_BYTES_MAX, REFUSAL_DRAIN_S
 from ._machine_key import MachineKey
-from ._stream import TlsStream, prepare
+from ._socket import prepare
+from ._stream import TlsStream
 
 _WRONG_NAME: Final = "UNRECOGNIZED_NAME"
 
@@ -42,14 +43,10 @@ async def accept_peer(
         Refused: It is not paired, speaks something else, or went away. The socket is closed.
     """
     try:
-        # A stranger may have reset the connection by now. Asked first, because `wrap_socket` finds
-        # out only after it has taken the descriptor, and then leaks it to the garbage collector.
-        sock.getpeername()
-        tls = context.wrap_socket(prepare(sock), server_side=True, do_handshake_on_connect=False)
+        stream = TlsStream(prepare(sock), context, server_side=True)
     except (OSError, ValueError) as exc:
         sock.close()
         raise Refused(str(exc)) from exc
-    stream = TlsStream(tls)
     try:
         await stream.do_handshake()
         return stream, _who_is_it(stream.tls, pins)
@@ -81,19 +78,11 @@ async def dial_peer(
             f"no connection to {where} ({_innermost(exc)})."
             " Check that the archive is served there and that the network lets you through."
         ) from exc
-    sock = prepare(socket.socket(fileno=plain.socket.detach()))
-    try:
-        sock.getpeername()  # `wrap_socket` asks it too, and leaks the socket of a peer that left.
-        stream = TlsStream(
-            dialling_context(key, expected).wrap_socket(
-                sock,
-                server_hostname=server_name(archive_id),
-                do_handshake_on_connect=False,
-            )
-        )
-    except OSError as exc:
-        sock.close()
-        raise _gone(where) from exc
+    stream = TlsStream(
+        prepare(socket.socket(fileno=plain.socket.detach())),
+        dialling_context(key, expected),
+        server_hostname=server_name(archive_id),
+    )
     try:
         await stream.do_handshake()
         _check_pinned(stream.tls, expected)
@@ -141,7 +130,7 @@ def explain_refusal(where: str, cause: BaseException | None) -> NotPaired:
     )
 
 
-def _who_is_it(tls: ssl.SSLSocket, pins: Mapping[bytes, Pin]) -> Peer:
+def _who_is_it(tls: ssl.SSLObject, pins: Mapping[bytes, Pin]) -> Peer:
     spki_hash, public_bytes = _peer_key(tls)
     pin = pins.get(spki_hash)
     if pin is None:
@@ -149,12 +138,12 @@ def _who_is_it(tls: ssl.SSLSocket, pins: Mapping[bytes, Pin]) -> Peer:
     return Peer(spki_hash=spki_hash, public_bytes=public_bytes, name=pin.name)
 
 
-def _check_pinned(tls: ssl.SSLSocket, expected: PeerCertificate) -> None:
+def _check_pinned(tls: ssl.SSLObject, expected: PeerCertificate) -> None:
     if _peer_key(tls)[0] != expected.spki_hash:
         raise ValueError("the peer's key is not the pinned one")
 
 
-def _peer_key(tls: ssl.SSLSocket) -> tuple[bytes, bytes]:
+def _peer_key(tls: ssl.SSLObject) -> tuple[bytes, bytes]:
     # OpenSSL goes on without ALPN if the two sides share no protocol: it is asked for here.
     if tls.selected_alpn_protocol() != ALPN:
         raise NoCommonProtocol(f"the peer does not speak {ALPN}")

@@ -27,7 +27,8 @@ import trio
 from psp.errors import EstateError
 
 from ._limits import RECEIVE_BYTES
-from ._stream import Gate, TlsStream
+from ._socket import Gate
+from ._stream import TlsStream
 
 SOCKET_NAME: Final = "socket"
 
@@ -42,18 +43,26 @@ class LocalStream(trio.abc.Stream):
         self._sock = sock
         self._writable = Gate()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Nothing: what is accepted is with the kernel."""
+        return 0
+
     def fileno(self) -> int:
         """The socket's descriptor; -1 once it is closed."""
         return self._sock.fileno()
 
-    def send_nonblocking(self, data: bytes | memoryview) -> int:
+    def send_nonblocking(self, data: bytes | memoryview, *, is_more: bool = False) -> int:
         """Offer bytes once, without a checkpoint; give how many were accepted.
+
+        Args:
+            is_more: More follows at once.
 
         Raises:
             trio.BrokenResourceError: The connection is gone.
         """
         try:
-            return self._sock.send(data)
+            return self._sock.send(data, socket.MSG_MORE if is_more else 0)
         except BlockingIOError:
             return 0
         except OSError as exc:

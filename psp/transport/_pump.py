@@ -1,15 +1,15 @@
 """The sending side of a connection: one owner of the bytes that have not left yet.
 
-TLS forbids to change one's mind: bytes that were offered once must be offered again until they are
-accepted. So whoever sends hands over here, and never waits here: a cancelled caller cannot cut a
-frame, because the unfinished write was never his.
+A frame that was begun must be finished, whoever began it and whatever became of him. So whoever
+sends hands over here, and never waits here: a cancelled caller cannot cut a frame, because the
+unfinished write was never his.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import trio
 
@@ -19,6 +19,10 @@ from ._local import PeerStream
 
 Tap: TypeAlias = Callable[[Literal["in", "out"], bytes], None]
 """Sees every byte in the clear: before encryption, after decryption. For a recorder."""
+
+
+_NOTHING: Final = memoryview(b"")
+"""The head while all that is ours was accepted, and has not left the stream."""
 
 
 class Sender:
@@ -88,12 +92,13 @@ class Sender:
     def unsent_bytes(self) -> int:
         """How much of our own waits for the kernel."""
         parts = sum(map(len, self._parts)) if self._parts else 0
-        return self._queued_bytes + (0 if self._head is None else len(self._head)) + parts
+        head = 0 if self._head is None else len(self._head) + self._stream.unsent_bytes
+        return self._queued_bytes + head + parts
 
     def send_now(self) -> None:
         """Send what waits, with exactly one attempt and no checkpoint.
 
-        If the socket does not take it, those very bytes become the writer's.
+        What the socket does not take becomes the writer's.
         """
         self._is_asked = False
         if self._head is not None:
@@ -115,10 +120,7 @@ class Sender:
         self._wake_writer()
 
     def keep_unsent(self) -> None:
-        """Copy what was begun and has not left: whoever lent it wants to use its memory again.
-
-        TLS takes a copy for the same bytes (other bytes would leave in their place unnoticed).
-        """
+        """Copy what was begun and is not yet encrypted: whoever lent it wants its memory back."""
         if self._head is not None:
             self._head = memoryview(bytes(self._head))
             self._parts = deque(map(bytes, self._parts))
@@ -248,20 +250,20 @@ class Sender:
         self._offer_head()
 
     def _offer_head(self) -> None:
-        """Offer the head, the same bytes each time, until the socket has accepted its last one."""
+        """Offer the head and what follows it, until the stream accepts no more."""
         assert self._head is not None
         try:
-            accepted = self._stream.send_nonblocking(self._head)
+            accepted = self._stream.send_nonblocking(self._head, is_more=bool(self._parts))
         except trio.BrokenResourceError:
             self._give_up()
             return
         if accepted < len(self._head):
             self._head = self._head[accepted:]
-        elif not self._parts:
-            self._head = None
-        else:
+        elif self._parts:
             self._head = memoryview(self._parts.popleft())
             self._offer_head()
+        else:
+            self._head = _NOTHING if self._stream.unsent_bytes else None
 
     async def _wait_for_kernel(self) -> None:
         self._bulk_bytes = 0

@@ -62,12 +62,10 @@ async def test_a_stranger_is_refused_in_the_handshake_and_told_how_to_pair(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         plain = socket.create_connection(listener.getsockname())
         accepted, _ = listener.accept()
-        dialled = dialling_context(aggregator, pin(totebox).certificate).wrap_socket(
-            _nonblocking(plain),
-            server_hostname=server_name(ARCHIVE_ID),
-            do_handshake_on_connect=False,
+        context_there = dialling_context(aggregator, pin(totebox).certificate)
+        stream = TlsStream(
+            _nonblocking(plain), context_there, server_hostname=server_name(ARCHIVE_ID)
         )
-        stream = TlsStream(dialled)
         seen: list[NotPaired | bytes] = []
 
         async def dial() -> None:
@@ -123,7 +121,7 @@ async def test_nobody_listening_is_unreachable_and_not_a_question_of_pairing(
 
 async def _raw_handshake(
     context: ssl.SSLContext, totebox: MachineKey, aggregator: MachineKey
-) -> tuple[ssl.SSLSocket, object]:
+) -> tuple[TlsStream, object]:
     """Let a hand-made client meet a real listener."""
     server = listener_context(totebox, [pin(aggregator)], archive_id=ARCHIVE_ID)
     outcome: list[object] = []
@@ -139,13 +137,11 @@ async def _raw_handshake(
         accepted, _ = listener.accept()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(accept, accepted)
-            client = context.wrap_socket(
-                _nonblocking(plain),
-                server_hostname=server_name(ARCHIVE_ID),
-                do_handshake_on_connect=False,
+            client = TlsStream(
+                _nonblocking(plain), context, server_hostname=server_name(ARCHIVE_ID)
             )
             try:
-                await TlsStream(client).do_handshake()
+                await client.do_handshake()
                 await trio.testing.wait_all_tasks_blocked()
             except OSError as exc:
                 outcome.insert(0, exc)
@@ -185,13 +181,12 @@ async def test_no_session_can_outlive_an_unpairing(
     client, server = await _raw_handshake(context, totebox, aggregator)
     assert isinstance(server, TlsStream)
     await server.send_all(b"x")
-    stream = TlsStream(client)
-    await stream.receive_some()
+    await client.receive_some()
 
-    assert client.session is None or not client.session.has_ticket
-    assert client.session_reused is False
+    assert client.tls.session is None or not client.tls.session.has_ticket
+    assert client.tls.session_reused is False
     assert server.tls.session_reused is False
-    stream.close()
+    client.close()
     server.close()
 
     again = await meet(aggregator, totebox, pinned=[])
