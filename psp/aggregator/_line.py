@@ -89,7 +89,7 @@ class Line:
     cause: str = ""
     _connection: Connection | None = None
     _grant: Promise[Reference] | None = None
-    _token: bytes = b""
+    _token: bytes = field(default=b"", repr=False)
     _opening: trio.Lock = field(default_factory=trio.Lock)
 
     async def ask(self, question: Callable[[Callee], Awaitable[T]]) -> T:

@@ -204,7 +204,7 @@ NUMBERED_AT_ONCE: Final = 1 << 19
 hash first."""
 
 REFUSALS_LOGGED_S: Final = 60.0
-REFUSALS_LOGGED_MAX: Final = 10
-"""Refusals of one peer that are written in that time; the others are counted in one line. A console
-that shows old tokens has a handful. Refusing takes 0.1 ms: a paired machine that does nothing else
-could write a megabyte a second into the owner's log."""
+REFUSALS_LOGGED_MAX: Final = 60
+"""Refusals of one peer that are written in that time; the others are counted in one line. All that
+`psp attack` tries are fewer. Refusing takes 0.1 ms: a paired machine that does nothing else could
+write a megabyte a second into the owner's log."""

@@ -31,7 +31,9 @@ async def test_a_machine_that_asks_without_end_takes_nobody_elses_turn(
     ingest(archive, write(tmp_path / "in.csv"))
     running: list[Engine] = []
 
-    async def held(engine: Engine, plan: Plan, release: Release | None) -> dict[str, Value]:
+    async def held(
+        engine: Engine, plan: Plan, release: Release | None, *_: object
+    ) -> dict[str, Value]:
         running.append(engine)
         await trio.sleep_forever()
         raise AssertionError
