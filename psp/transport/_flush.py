@@ -23,7 +23,7 @@ from typing import Final
 
 import trio
 
-from ._limits import LOOK_S_MAX, SHORT_WAIT_S, SHORT_WAITS_MAX, SHORT_WAITS_MIN
+from ._limits import LOOK_S_MAX, PAUSE_S, SHORT_WAIT_S, SHORT_WAITS_MAX, SHORT_WAITS_MIN
 
 
 class Flusher(trio.abc.Instrument):
@@ -61,9 +61,11 @@ class Flusher(trio.abc.Instrument):
                 callback()
         if timeout > 0:  # Else a task is ready, and nothing is slept.
             now_s = self._clock()
-            is_short = now_s - self._last_wait_s < SHORT_WAIT_S
-            self._short_waits = self._short_waits + 1 if is_short else 0
+            since_s = now_s - self._last_wait_s
+            self._short_waits = self._short_waits + 1 if since_s < SHORT_WAIT_S else 0
             self._last_wait_s = now_s
+            if since_s >= PAUSE_S:  # What comes after a pause need not be what came before it.
+                self._short_waits_needed = SHORT_WAITS_MIN
             if self._short_waits >= self._short_waits_needed:
                 self._look(now_s + min(timeout, LOOK_S_MAX))
 

@@ -67,6 +67,10 @@ SHORT_WAITS_MAX: Final = 4096
 """How many short waits in a row make the loop look. Doubled by each look in vain, so that a program
 whose waits are not what they seem looks at most once in thousands."""
 
+PAUSE_S: Final = 0.1
+"""After such a pause looking may be worth its while again. Nine looks in vain are all that can
+follow each, so they take less than a tenth of the time, whatever a program does."""
+
 KEY_FILE_BYTES_MAX: Final = 4 * KIB
 """An Ed25519 key in PEM is 119 bytes; a larger file is something else."""
 

@@ -10,7 +10,13 @@ import trio
 import trio.lowlevel
 
 from psp.transport._flush import Flusher, flusher
-from psp.transport._limits import LOOK_S_MAX, SHORT_WAIT_S, SHORT_WAITS_MAX, SHORT_WAITS_MIN
+from psp.transport._limits import (
+    LOOK_S_MAX,
+    PAUSE_S,
+    SHORT_WAIT_S,
+    SHORT_WAITS_MAX,
+    SHORT_WAITS_MIN,
+)
 
 
 class Clock:
@@ -120,6 +126,25 @@ async def test_each_look_in_vain_makes_the_next_one_half_as_likely(
     in_vain = clock.looks - waits
     assert flush._short_waits_needed == SHORT_WAITS_MAX
     assert 0 < in_vain < 20
+
+
+async def test_a_pause_lets_the_loop_look_again(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    clock = Clock()
+    flush = Flusher(clock=clock)
+    flush.join(ends[0].fileno())
+    clock.step_s = LOOK_S_MAX  # Each look is in vain.
+    wait_often(flush, clock, 20_000, apart_s=0)
+    assert flush._short_waits_needed == SHORT_WAITS_MAX
+    clock.step_s = 0.0
+    ends[1].send(b"x")
+    wait_often(flush, clock, 1, apart_s=PAUSE_S / 2)
+    assert flush._short_waits_needed == SHORT_WAITS_MAX
+    wait_often(flush, clock, 1, apart_s=2 * PAUSE_S)
+    wait_often(flush, clock, SHORT_WAITS_MIN, apart_s=SHORT_WAIT_S / 2)
+    flush.leave(ends[0].fileno())
+    assert flush._short_waits_needed == SHORT_WAITS_MIN
 
 
 async def test_nothing_is_looked_for_while_a_task_is_ready(
