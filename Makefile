@@ -17,12 +17,14 @@ test: $(VENV)/dev.done
 # Minutes in place of seconds: more seeds of the simulation, and each core fuzzed for longer. Inputs
 # worth keeping and those that break a law land in build/found (docs/testing.md).
 SEEDS  ?= 8000
+EXAMPLES ?= 500
 FUZZ_S ?= 180
 MUTATIONS ?= 1000000
 ARROW_STREAMS ?= 60000
 CHAOS_S ?= 600
 soak: $(VENV)/dev.done
 	PSP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(ARGS)
+	PSP_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/property tests/stateful $(ARGS)
 	@mkdir -p build/found/controller build/found/subject
 	for core in controller subject; do \
 	  $(BIN)/python -m tests.fuzz $$core -max_total_time=$(FUZZ_S) -artifact_prefix=build/found/ \

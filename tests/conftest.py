@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,9 +10,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, settings
 
-# No test fails because a machine was slow: examples are counted here, never timed.
+# No test fails because a machine was slow: examples are counted here, never timed. `make soak` has
+# more of them.
 settings.register_profile(
-    "psp", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "psp",
+    deadline=None,
+    max_examples=int(os.environ.get("PSP_EXAMPLES", "60")),
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
 )
 settings.load_profile("psp")
 
