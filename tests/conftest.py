@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "psp",
     deadline=None,
-    max_examples=int(os.environ.get("PSP_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("PSP_EXAMPLES", "100")),
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
 )
