@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psp.capability import SigningKey, decode_chain_untrusted, narrow
 from psp.errors import CapabilityError, EstateError
@@ -29,7 +29,7 @@ class Made:
         ended_s: When it is over.
     """
 
-    token: bytes
+    token: bytes = field(repr=False)
     grant_id: bytes
     renewed_s: float
     ended_s: float
