@@ -156,8 +156,8 @@ def append(
 def _tell(command: FleetCommand, telling: Telling) -> None:
     if telling.yes and not telling.members:
         raise EstateError(
-            f"{command.name} was told to everybody without being asked first. Name them:"
-            " --members '*' for all, or region=north"
+            f"with --yes and no members named, {command.name} would go to all of them unasked. Name"
+            " them: --members '*' for all, or region=north; or leave --yes out"
         )
     options: CommandOptions = {"members": telling.members, "deadline_s": telling.within}
     if telling.key:

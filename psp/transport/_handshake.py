@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -158,4 +159,6 @@ def _innermost(exc: OSError) -> str:
     cause: BaseException = exc
     while isinstance(cause, BaseExceptionGroup) or isinstance(cause.__cause__, BaseException):
         cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__  # type: ignore[assignment]
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)  # trio's own words repeat the address as Python writes it.
     return (isinstance(cause, OSError) and cause.strerror) or str(cause)
