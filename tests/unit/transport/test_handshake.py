@@ -113,7 +113,8 @@ async def test_nobody_listening_is_unreachable_and_not_a_question_of_pairing(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    with pytest.raises(Unreachable, match=r"\(Connection refused\)\. Check that the archive is served"):
+    refused = r"\(Connection refused\)\. Check that the archive is served"
+    with pytest.raises(Unreachable, match=refused):
         await dial_peer(
             "127.0.0.1", port, key=aggregator, expected=pin(aggregator).certificate, archive_id=b""
         )
