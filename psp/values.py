@@ -38,6 +38,9 @@ _DIGITS_SURE: Final = 100
 
 _SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, datetime})
 
+_SCALES: Final = [bytes([scale]) for scale in range(DECIMAL_SCALE_MAX + 1)]
+_new_tuple: Final = tuple.__new__
+
 _EPOCH_DATE: Final = date(1970, 1, 1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,6 +51,8 @@ def to_ext(value: object) -> msgpack.ExtType:
     Raises:
         TypeError: The value has no wire form (a naive datetime, a NaN decimal, a set, an object).
     """
+    if type(value) is Decimal:  # What answers are full of: without the checks that it passes.
+        return _new_tuple(msgpack.ExtType, (DECIMAL_EXT, _decimal_to_bytes(value)))
     match value:
         case Decimal():
             return msgpack.ExtType(DECIMAL_EXT, _decimal_to_bytes(value))
@@ -125,12 +130,14 @@ def pack_ordered(value: Value) -> bytes:
 
 def ordered(value: Value) -> Value:
     """Give the one form of a value: a map's keys by their bytes, since a map has no order."""
-    if type(value) in _SCALARS:  # First of all: to ask whether a text is a mapping takes longer.
+    kind = type(value)
+    if kind in _SCALARS:  # First of all: to ask whether a text is a mapping takes longer.
         return value
+    if kind is list or isinstance(value, (list, tuple)):
+        items: Sequence[Value] = value  # type: ignore[assignment]  # As just asked.
+        return [item if type(item) in _SCALARS else ordered(item) for item in items]
     if isinstance(value, Mapping):
         return {key: ordered(value[key]) for key in sorted(value, key=str.encode)}
-    if isinstance(value, list | tuple):
-        return [ordered(item) for item in value]
     return value
 
 
@@ -159,7 +166,7 @@ def _unscaled_to_bytes(signed: int, scale: int) -> bytes:
     size = signed.bit_length() // 8 + 1
     if size > DECIMAL_BYTES_MAX:
         raise TypeError(f"a decimal of {size} bytes; the wire carries {DECIMAL_BYTES_MAX}")
-    return bytes([scale]) + signed.to_bytes(size, "big", signed=True)
+    return _SCALES[scale] + signed.to_bytes(size, "big", signed=True)
 
 
 def _decimal_from_bytes(data: bytes) -> Decimal:

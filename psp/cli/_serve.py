@@ -15,7 +15,15 @@ from cyclopts import Parameter
 
 from psp.console import neutral
 from psp.errors import PSPError
-from psp.totebox import Confinement, Readiness, confine, numeric_host, serve_archive
+from psp.totebox import (
+    Confinement,
+    Readiness,
+    confine,
+    listen_for_readers,
+    numeric_host,
+    serve_archive,
+)
+from psp.transport import runtime_directory
 
 from ._common import err, out, print_json
 
@@ -50,6 +58,7 @@ def serve(
     # Before the confinement, after which it could tell nobody.
     with closing(Readiness()) as readiness:
         address = numeric_host(host, port)
+        hand_over = listen_for_readers(directory, runtime_directory(), _log)
         held = confine(directory, port, *([] if metrics_port is None else [metrics_port]))
         serving = partial(
             serve_archive,
@@ -57,6 +66,7 @@ def serve(
             host=address,
             port=port,
             log=_log,
+            hand_over=hand_over,
             confinement=held,
             metrics_port=metrics_port,
         )

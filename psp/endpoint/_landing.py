@@ -20,7 +20,7 @@ from ._promise import Promise, Result, expect_stream
 
 NOT_LOCAL: Final[Mapping[str, str]] = {
     "scope": "the grant does not allow it (`local`)",
-    "off": "the archive hands nothing over, as one that the kernel confines never does",
+    "off": "the archive hands nothing over",
     "room": "the archive has sealed as much for others as it may",
 }
 """Why a result is sent that its reader would rather have been handed: what the header says under

@@ -33,8 +33,15 @@ from typing import Any, Final, NoReturn
 import trio
 
 from psp.errors import PSPError
-from psp.totebox import Confinement, confine, load_history, numeric_host, serve_archive
-from psp.transport import runtime_directory
+from psp.totebox import (
+    Confinement,
+    confine,
+    listen_for_readers,
+    load_history,
+    numeric_host,
+    serve_archive,
+)
+from psp.transport import HandOver, runtime_directory
 
 TEXT_CHARACTERS_MAX: Final = 600
 """Six bytes each in JSON's worst case, so 3,600 of a pipe's 4,096."""
@@ -49,6 +56,7 @@ class _Child:
     name: str
     pid: int
     status: int  # Read end of its status pipe; end of file means that the process is gone.
+    hand_over: HandOver | None
 
 
 def main() -> int:
@@ -72,22 +80,37 @@ def main() -> int:
 
 def _fork(member: dict[str, Any], lifeline: int, held: int) -> _Child:
     reader, writer = os.pipe()
+    # Before it is confined, and by us, who can clear its place when it has gone.
+    hand_over = _listen(member)
     pid = os.fork()
     if pid:
         os.close(writer)
-        return _Child(name=member["name"], pid=pid, status=reader)
+        if hand_over is not None:
+            hand_over.close()  # The child's own goes on.
+        return _Child(name=member["name"], pid=pid, status=reader, hand_over=hand_over)
     os.close(reader)
     os.close(held)
-    _be_archive(member, writer, lifeline)
+    _be_archive(member, hand_over, writer, lifeline)
 
 
-def _be_archive(member: dict[str, Any], status: int, lifeline: int) -> NoReturn:
+def _listen(member: dict[str, Any]) -> HandOver | None:
+    def log(text: str) -> None:
+        _emit(member=member["name"], event="log", text=text)
+
+    with suppress(PSPError):  # No archive: whoever serves it says so.
+        return listen_for_readers(Path(member["directory"]), runtime_directory(), log)
+    return None
+
+
+def _be_archive(
+    member: dict[str, Any], hand_over: HandOver | None, status: int, lifeline: int
+) -> NoReturn:
     code = 1
     os.set_blocking(status, False)  # See `_say`.
     try:
         host = numeric_host(member["host"], member["port"])
         held = confine(Path(member["directory"]), member["port"])
-        code = trio.run(_serve, {**member, "host": host}, held, status, lifeline)
+        code = trio.run(_serve, {**member, "host": host}, hand_over, held, status, lifeline)
     except BaseException as exc:  # The last stop of a forked process: report, never return.
         _say(status, event="failed", text=f"{type(exc).__name__}: {exc}")
     finally:
@@ -95,7 +118,11 @@ def _be_archive(member: dict[str, Any], status: int, lifeline: int) -> NoReturn:
 
 
 async def _serve(
-    member: dict[str, Any], confinement: Confinement, status: int, lifeline: int
+    member: dict[str, Any],
+    hand_over: HandOver | None,
+    confinement: Confinement,
+    status: int,
+    lifeline: int,
 ) -> int:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)  # The supervisor's input is not ours to read.
@@ -107,9 +134,7 @@ async def _serve(
                     Path(member["directory"]),
                     host=member["host"],
                     port=member["port"],
-                    # In one directory for all of them, what has broken into one archive could take
-                    # another's place: a confined archive answers its neighbours over TLS too.
-                    runtime=None if confinement.landlock else runtime_directory(),
+                    hand_over=hand_over,
                     log=lambda text: _say(status, event="log", text=text),
                     confinement=confinement,
                     task_status=task_status,
@@ -182,6 +207,8 @@ def _relay(child: _Child) -> bool:
         _emit(member=child.name, **json.loads(line))
     if not data:
         _, status = os.waitpid(child.pid, 0)
+        if child.hand_over is not None:
+            child.hand_over.clear()
         _emit(member=child.name, event="ended", status=os.waitstatus_to_exitcode(status))
     return bool(data)
 

@@ -49,6 +49,7 @@ from ._reconciled import share_secret as share_secret
 from ._report import Report as Report
 from ._report import Severity as Severity
 from ._schema import propose_table as propose_table
+from ._serve import listen_for_readers as listen_for_readers
 from ._serve import serve_archive as serve_archive
 from ._serve import serving as serving
 from ._shadow import Shadow as Shadow

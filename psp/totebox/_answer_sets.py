@@ -34,7 +34,7 @@ def to_fold(answer: AnswerSets, shown: Sequence[Cell], told: Reveals) -> Key | N
     chosen = holding or shown
     if not chosen:
         return None
-    return min(chosen, key=lambda cell: cell.subjects).key
+    return min(chosen, key=lambda cell: cell.rows).key
 
 
 def check_rows(answer: AnswerSets, cells: Sequence[Cell]) -> None:

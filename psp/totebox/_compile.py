@@ -8,28 +8,26 @@ see; `compile_query` makes the question on top of that view, which cannot name t
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from psp.capability import Operation, TableRule
 from psp.errors import Denied, Invalid, LimitExceeded
 from psp.plan import GroupKey, Measure, Plan
-from psp.values import Value
 
+from ._compiled import Compiled
 from ._dialect import SQLITE, Dialect
-from ._disclosure import COUNTED_MAX, Key, Part, Published
-from ._figurings import FIGURINGS, Figuring, Group, Row, integer
+from ._disclosure import COUNTED_MAX, Key, Published
+from ._figurings import FIGURINGS, Figuring, count_of
 from ._histogram import bin_sql, counting, histogram_in
 from ._index import PAST_PREFIX
-from ._limits import CELLS_MAX, NARROWED_MAX
+from ._limits import CELLS_MAX, TOLD_APART_MAX
 from ._listed import listed_keys
 from ._manifest import Column, ColumnType, Table
 from ._storage import (
     SQLValue,
     condition,
-    from_storage,
     nothing,
     quoted,
     to_typed_domain,
@@ -41,82 +39,6 @@ KEY_PREFIX: Final = "psp_key"
 
 _COUNTING: Final = (Operation.COUNT, Operation.MEAN, Operation.VARIANCE, Operation.DISTINCT)
 """What tells how many values there are; a count of distinct ones does where no two are alike."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
-    """One plan, ready to run on one view.
-
-    Attributes:
-        cells: One row for each group; `read_group` reads it.
-        parts: One row for each group and pattern of nulls, in two halves between which a condition
-            on keys fits; `parts_of` joins them, `read_part` reads it.
-        nullable: The measured columns that may be null, in the order of the pattern's bits.
-        binned: The histogram whose bins are the last group key; None for all other plans.
-    """
-
-    cells: str
-    parts: tuple[str, str]
-    key_sql: tuple[str, ...]
-    parameters: tuple[SQLValue, ...]
-    keys: tuple[tuple[GroupKey, Column], ...]
-    figurings: tuple[Figuring, ...]
-    nullable: tuple[str, ...]
-    published: Published
-    listed: tuple[Key, ...] | None
-    binned: Measure | None
-
-    def read_group(self, row: Row) -> Group:
-        """Read (group key…, rows, subjects, values of each nullable column…, figures…)."""
-        at = len(self.key_sql)
-        first = at + 2 + len(self.nullable)
-        figures = []
-        for figuring in self.figurings:
-            last = first + len(figuring.expressions)
-            figures.append(figuring.read(row[first:last]))
-            first = last
-        return Group(
-            key=self._read_key(row),
-            stored=row[:at],
-            rows=integer(row[at]),
-            subjects=integer(row[at + 1]),
-            values=tuple(map(integer, row[at + 2 : at + 2 + len(self.nullable)])),
-            figures=tuple(figures),
-        )
-
-    def parts_of(self, groups: Sequence[Group]) -> tuple[str, tuple[SQLValue, ...]]:
-        """Make the query for the parts of these groups, and perhaps of some others.
-
-        Where they are few this spares a second scan of everything for the sake of what is hidden.
-        """
-        begin, end = self.parts
-        if not self.key_sql or len(groups) > NARROWED_MAX:
-            return begin + end, self.parameters
-        conditions, parameters = [], list(self.parameters)
-        # Key by key: of (1, a) and (2, b) this lets (1, b) through as well, and whole.
-        for at, sql in enumerate(self.key_sql):
-            values = dict.fromkeys(group.stored[at] for group in groups)
-            known = [value for value in values if value is not None]
-            either = [f"{sql} IN ({', '.join('?' * len(known))})"] if known else []
-            conditions.append(
-                " OR ".join([*either, *([f"{sql} IS NULL"] if None in values else [])])
-            )
-            parameters += known
-        return f"{begin} AND ({') AND ('.join(conditions)}){end}", tuple(parameters)
-
-    def read_part(self, row: Row) -> tuple[Key, Part]:
-        """Read (group key…, pattern of nulls, rows, subjects if they are few)."""
-        key, at = self._read_key(row), len(self.key_sql)
-        pattern, rows, few = integer(row[at]), integer(row[at + 1]), row[at + 2]
-        present = frozenset(name for at, name in enumerate(self.nullable) if pattern >> at & 1)
-        if isinstance(few, str):
-            few = json.loads(few)  # SQLite has no lists.
-        members = None if few is None else frozenset(cast("list[Value]", few))
-        return key, Part(present, rows, members)
-
-    def _read_key(self, row: Row) -> Key:
-        key = tuple(key_value(*each, stored) for each, stored in zip(self.keys, row, strict=False))
-        return key if self.binned is None else (*key, integer(row[len(self.keys)]))
 
 
 def visible_columns(table: Table, rule: TableRule) -> list[Column]:
@@ -221,12 +143,12 @@ def compile_query(
     # A key is never null. Over the two tables of an earlier state SQLite reports count(*) as a read
     # of nothing, outside of the view.
     rows = "count(*)" if plan.as_of is None else f"count({KEY_PREFIX}0)"
-    # Where each row is a subject of its own, they need not be told apart, which takes the longest.
+    # Where each row is a subject of its own they need not be told apart, which takes the longest.
     subjects = f"count(DISTINCT {SUBJECT})" if table.subject else rows
     selected = [
         *key_sql,
         rows,
-        subjects,
+        _at_least(floor, dialect) if table.subject else rows,
         *(f"count({quoted(name)})" for name in nullable),
         *(sql for figuring in figurings for sql in figuring.expressions),
     ]
@@ -249,6 +171,14 @@ def compile_query(
         listed=scope.listed(plan),
         binned=binned,
     )
+
+
+def _at_least(floor: int, dialect: Dialect) -> str:
+    """Give what tells the groups that surely have enough subjects from all others."""
+    if floor <= 1:
+        return "0"  # Nobody asks.
+    exact = "count(DISTINCT {0})"
+    return (dialect.at_least if floor <= TOLD_APART_MAX else exact).format(SUBJECT)
 
 
 def _pattern(nullable: Sequence[str]) -> str:
@@ -278,10 +208,6 @@ def compile_exists(
 def _key_sql(key: GroupKey, dialect: Dialect) -> str:
     name = quoted(key.column)
     return dialect.buckets[key.bucket].format(name) if key.bucket else name
-
-
-def key_value(key: GroupKey, column: Column, stored: SQLValue) -> Value:
-    return str(stored) if key.bucket and stored is not None else from_storage(column, stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +269,7 @@ class Scoped:
 
     def figuring(self, measure: Measure) -> Figuring:
         if measure.column is None:
-            return Figuring(("count(*)",), lambda row: integer(row[0]))
+            return count_of("count(*)")
         return FIGURINGS[measure.operation][1](self.measured_column(measure), self.dialect)
 
     def measured_column(self, measure: Measure) -> Column:

@@ -23,7 +23,7 @@ from enum import StrEnum
 from fractions import Fraction
 from itertools import compress
 from math import lcm
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from psp.capability import Operation
 from psp.errors import Suppressed
@@ -70,8 +70,7 @@ class Withheld(Suppressed):
         return self.by(self.rule, str(self).removeprefix("hidden: "))
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """The rows of a cell that have values in exactly the same measured columns.
 
     Attributes:
@@ -85,12 +84,11 @@ class Part:
     members: frozenset[Hashable] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One group of an answer, before anybody has decided whether it may be shown."""
 
     key: Key
-    subjects: int
+    rows: int
     figures: tuple[Figure, ...]
     parts: tuple[Part, ...]
 
@@ -155,7 +153,7 @@ def decide(
     rules |= {cell.key: Rule.FLOOR for cell in cells if cell.key not in safe}
 
     # sorted() is stable: among cells of equal size the first in the answer goes first.
-    candidates = sorted((cell for cell in cells if cell.key in safe), key=lambda it: it.subjects)
+    candidates = sorted((cell for cell in cells if cell.key in safe), key=lambda it: it.rows)
     folded = [cell for cell in cells if cell.key not in safe]
     other = merge_parts(part for cell in folded for part in cell.parts)
     # An empty `other` is too small as well: where it were published as zero, every listed cell

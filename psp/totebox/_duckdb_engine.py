@@ -33,8 +33,9 @@ from ._storage import SQLValue
 if TYPE_CHECKING:
     import duckdb
 
-_AGGREGATES: Final = ("count_star", "count", "sum", "fsum", "min", "max", "list")
-_FUNCTIONS: Final = {*_AGGREGATES, "substr", "lpad", "isoyear", "week", "+", "*", "//", "%", "||"}
+_AGGREGATES: Final = ("count_star", "count", "sum", "fsum", "min", "max", "list", "bit_or")
+_SCALARS: Final = ("substr", "lpad", "isoyear", "week", "hash", "bit_count")
+_FUNCTIONS: Final = {*_AGGREGATES, *_SCALARS, "+", "*", "//", "%", "||", "<<", "&"}
 """What the compiler uses."""
 
 _ROWS_AT_ONCE: Final = 4_096

@@ -28,7 +28,6 @@ from psp.values import Value
 from ._answer_size import check_size
 from ._beside import beside
 from ._compile import (
-    Compiled,
     compile_emptiness,
     compile_exists,
     compile_query,
@@ -37,6 +36,7 @@ from ._compile import (
     output_columns,
 )
 from ._compile_listing import CompiledListing, compile_listing
+from ._compiled import Compiled
 from ._dialect import SQLITE, Dialect
 from ._disclosure import (
     Cell,
@@ -289,14 +289,14 @@ class Engine:
                 f"the question makes more than {CELLS_MAX} groups; group by less, or filter."
             )
         # Without a group key SQL answers with one row, also about nothing.
-        groups = [group for group in map(compiled.read_group, rows) if group.rows]
-        parts = self._parts(compiled, [group for group in groups if self._has_parts(group)])
+        groups = [group for group in compiled.read_groups(rows) if group.rows]
+        parts = self._parts(compiled, [*filter(self._has_parts, groups)])
         # Where every group has enough subjects and no nulls, one large part is all there is.
         whole = frozenset(compiled.nullable)
         return [
             Cell(
                 group.key,
-                group.subjects,
+                group.rows,
                 group.figures,
                 tuple(parts.get(group.key, [Part(whole, group.rows, None)])),
             )
@@ -310,8 +310,8 @@ class Engine:
 
     def _parts(self, compiled: Compiled, groups: Sequence[Group]) -> dict[Key, list[Part]]:
         parts: dict[Key, list[Part]] = defaultdict(list)
-        for row in self._run(*compiled.parts_of(groups)) if groups else ():
-            key, part = compiled.read_part(row)
+        rows = self._run(*compiled.parts_of(groups)) if groups else ()
+        for key, part in map(compiled.part_reader(), rows):
             parts[key].append(part)
         return parts
 

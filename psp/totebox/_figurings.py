@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias, cast
+from operator import mul
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from psp.capability import Operation
 from psp.plan import Figure
@@ -15,6 +16,7 @@ from ._manifest import Column, ColumnType
 from ._storage import SQLValue, from_storage, quoted, scaled_down
 
 Row: TypeAlias = Sequence[SQLValue]
+Columns: TypeAlias = Sequence[Sequence[SQLValue]]
 
 NUMBERS: Final = (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.FLOAT)
 _ORDERED: Final = (*NUMBERS, ColumnType.DATE, ColumnType.TEXT)
@@ -22,18 +24,23 @@ _ORDERED: Final = (*NUMBERS, ColumnType.DATE, ColumnType.TEXT)
 
 @dataclass(frozen=True, slots=True)
 class Figuring:
-    """How one measure is computed: SQL expressions, and what their values mean together."""
+    """How one measure is computed: SQL expressions, and what their values mean together.
+
+    Attributes:
+        read: Gives the figure of each group from one column of values for each expression. Column
+            by column, because an answer has thousands of groups.
+    """
 
     expressions: tuple[str, ...]
-    read: Callable[[Row], Figure]
+    read: Callable[[Columns], Sequence[Figure]]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """One row of a compiled plan's cells: a group as SQL saw it.
 
     Attributes:
         stored: The key as SQL has it.
+        subjects: Never more than there are.
         values: How many rows have a value, for each nullable column.
     """
 
@@ -45,71 +52,89 @@ class Group:
     figures: tuple[Figure, ...]
 
 
+def count_of(expression: str) -> Figuring:
+    """Count something; the engine's own number is the figure."""
+    return Figuring((expression,), lambda columns: cast("Sequence[int]", columns[0]))
+
+
 def _count(column: Column, _dialect: Dialect) -> Figuring:
-    return Figuring((f"count({quoted(column.name)})",), lambda row: integer(row[0]))
+    return count_of(f"count({quoted(column.name)})")
+
+
+def _distinct(column: Column, _dialect: Dialect) -> Figuring:
+    return count_of(f"count(DISTINCT {quoted(column.name)})")
 
 
 def _sum(column: Column, dialect: Dialect) -> Figuring:
     name = quoted(column.name)
     if column.type is ColumnType.FLOAT:
-        total = dialect.float_sum.format(name)
-        return Figuring((total,), lambda row: from_storage(column, row[0]))
-    parts = tuple(part.format(name) for part in dialect.whole_sum)
-    return Figuring(parts, lambda row: _whole(column, row))
+        return _value_of(dialect.float_sum.format(name), column)
+    return _whole(column, dialect.whole_sum)
 
 
-def _whole(column: Column, parts: Row) -> Figure:
-    if None in parts:
-        return None
-    *high, low = map(integer, parts)
-    return scaled_down(column, (high[0] << 32) + low if high else low)
+def _whole(column: Column, parts: Sequence[tuple[str, int]]) -> Figuring:
+    """Add up parts that an engine can hold, each with its weight: the sum is exact."""
+    weights = [weight for _, weight in parts]
+
+    def read(columns: Columns) -> list[Figure]:
+        if weights == [1]:
+            totals = cast("Sequence[int | None]", columns[0])
+        else:
+            totals = [
+                None if None in row else sum(map(mul, cast("Sequence[int]", row), weights))
+                for row in zip(*columns, strict=True)
+            ]
+        return [None if total is None else scaled_down(column, total) for total in totals]
+
+    name = quoted(column.name)
+    return Figuring(tuple(sql.format(name) for sql, _ in parts), read)
 
 
 def _mean(column: Column, dialect: Dialect) -> Figuring:
     total, count = _sum(column, dialect), _count(column, dialect)
-    return Figuring(
-        (*total.expressions, *count.expressions),
-        lambda row: [total.read(row[:-1]), count.read(row[-1:])],
-    )
+
+    def read(columns: Columns) -> list[Figure]:
+        pairs = zip(total.read(columns[:-1]), count.read(columns[-1:]), strict=True)
+        return [[*pair] for pair in pairs]
+
+    return Figuring((*total.expressions, *count.expressions), read)
 
 
 def _variance(column: Column, dialect: Dialect) -> Figuring:
-    mean, name = _mean(column, dialect), quoted(column.name)
-    sums = len(mean.expressions)
-    squares = (
-        (dialect.float_sum.format(f"{name} * {name}"),)
-        if column.type is ColumnType.FLOAT
-        else tuple(sql.format(name) for sql, _ in dialect.whole_squares)
-    )
-
-    def read(row: Row) -> Figure:
-        total, count = cast("tuple[Figure, int]", mean.read(row[:sums]))
-        return [count, total, _squares(column, row[sums:], dialect)]
-
-    return Figuring((*mean.expressions, *squares), read)
-
-
-def _squares(column: Column, parts: Row, dialect: Dialect) -> Figure:
-    if None in parts:
-        return None
+    total, count = _sum(column, dialect), _count(column, dialect)
     if column.type is ColumnType.FLOAT:
-        return from_storage(column, parts[0])
-    weights = [weight for _, weight in dialect.whole_squares]
-    total = sum(integer(it) * weight for it, weight in zip(parts, weights, strict=True))
-    # Squared cents are ten-thousandths.
-    return scaled_down(replace(column, scale=2 * column.scale), total)
+        name = quoted(column.name)
+        squares = _value_of(dialect.float_sum.format(f"{name} * {name}"), column)
+    else:  # Squared cents are ten-thousandths.
+        squares = _whole(replace(column, scale=2 * column.scale), dialect.whole_squares)
+    sums = len(total.expressions)
 
+    def read(columns: Columns) -> list[Figure]:
+        parts = (
+            count.read(columns[sums : sums + 1]),
+            total.read(columns[:sums]),
+            squares.read(columns[sums + 1 :]),
+        )
+        return [[*each] for each in zip(*parts, strict=True)]
 
-def _distinct(column: Column, _dialect: Dialect) -> Figuring:
-    return Figuring((f"count(DISTINCT {quoted(column.name)})",), lambda row: integer(row[0]))
+    return Figuring((*total.expressions, *count.expressions, *squares.expressions), read)
 
 
 def _least(column: Column, _dialect: Dialect) -> Figuring:
-    return Figuring((f"min({quoted(column.name)})",), lambda row: from_storage(column, row[0]))
+    return _value_of(f"min({quoted(column.name)})", column)
 
 
 def _greatest(column: Column, _dialect: Dialect) -> Figuring:
-    return Figuring((f"max({quoted(column.name)})",), lambda row: from_storage(column, row[0]))
+    return _value_of(f"max({quoted(column.name)})", column)
+
+
+def _value_of(expression: str, column: Column) -> Figuring:
+    """Give one of a column's own values, or a sum of its floats, as it travels."""
+
+    def read(columns: Columns) -> list[Figure]:
+        return [from_storage(column, stored) for stored in columns[0]]
+
+    return Figuring((expression,), read)
 
 
 def integer(value: SQLValue) -> int:

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ._answer_sets import AnswerSets, check_rows, fold_all, left, reveals, to_fold
 from ._canonical import canonical
-from ._compile import key_value
+from ._compiled import key_value
 from ._concentration import Concentration
 from ._disclosure import Cell, Decision, Key, Rule, Withheld
 from ._groups import GroupLabels, StoredKey, merged
@@ -276,7 +276,7 @@ class TableHistory:
 
         shown = {cell.key: answer.keys[cell.key] for cell in decision.shown}
         folded = {key: Rule.DOMINANCE for key, stored in shown.items() if hides([stored])}
-        by_size = sorted(decision.shown, key=lambda cell: cell.subjects)
+        by_size = sorted(decision.shown, key=lambda cell: cell.rows)
         waiting = [cell.key for cell in by_size if cell.key not in folded]
         while hides(s for key, s in answer.keys.items() if key not in shown or key in folded):
             if not waiting:

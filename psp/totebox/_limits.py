@@ -119,6 +119,9 @@ CHANGE_S_MAX: Final = 24 * 3600.0
 """How long a command waits for a change of a served archive: as long as a call may be given. A file
 of a hundred gigabytes takes hours, and its sender can stop waiting at any time."""
 
+TOLD_APART_MAX: Final = 32
+"""Floors up to which 64 bits tell whether a group surely has enough subjects: 44 set 32 of them."""
+
 NARROWED_MAX: Final = 256
 """Groups up to which a question about some of them names their keys. A longer list costs each row
 more than it spares."""

@@ -14,7 +14,7 @@ from psp.endpoint import Exposed, serve, serve_local
 from psp.errors import EstateError, LocalRefused
 from psp.transport import HandOver, Tap
 
-from ._administer import CONTROL_DIRECTORY
+from ._administer import CONTROL_DIRECTORY, manifest_of
 from ._archive import Archive
 from ._changes import Changes, Control
 from ._confinement import Confinement
@@ -30,7 +30,7 @@ async def serve_archive(
     *,
     host: str,
     port: int,
-    runtime: Path | None = None,
+    hand_over: HandOver | None = None,
     tap: Tap | None = None,
     log: Log = _logger.warning,
     objects: Mapping[str, Exposed] | None = None,
@@ -42,7 +42,7 @@ async def serve_archive(
 
     Args:
         port: 0 for any; `task_status` gives the address that was bound.
-        runtime: The directory where results are handed over to readers on this machine.
+        hand_over: Passes results to readers on this machine; `listen_for_readers` makes one.
         tap: Sees every byte in the clear.
         log: Takes one text for each refusal and fault; it is for the owner alone.
         objects: What the program exposes beside its archive, by name: to grants that name it too.
@@ -64,7 +64,7 @@ async def serve_archive(
             if metrics_port is not None:
                 parts.enter_context(metrics_served(desk, metrics_port))
             await _beside(
-                partial(_run_parts, desk, changes, runtime),
+                partial(_run_parts, desk, changes, hand_over),
                 lambda: serve(
                     key=archive.machine_key(),
                     archive_id=archive.manifest.archive_id,
@@ -104,13 +104,18 @@ async def serving(
 
 
 async def _run_parts(
-    desk: Desk, changes: Changes, runtime: Path | None, *, task_status: trio.TaskStatus[None]
+    desk: Desk,
+    changes: Changes,
+    hand_over: HandOver | None,
+    *,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     """Keep what serving needs beside the answers, and take the owner's commands."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.keep)
-        if runtime is not None:
-            nursery.start_soon(_hand_over, desk, runtime)
+        if hand_over is not None:
+            desk.hand_over = hand_over
+            nursery.start_soon(hand_over.run)
         try:
             await serve_local(
                 desk.archive.directory / CONTROL_DIRECTORY,
@@ -125,16 +130,28 @@ async def _run_parts(
             task_status.started()
 
 
-async def _hand_over(desk: Desk, runtime: Path) -> None:
-    """Pass results to readers on this machine; without it they come over TLS."""
+def listen_for_readers(directory: Path, runtime: Path | None, log: Log) -> HandOver | None:
+    """Have an archive hand its results over to readers on this machine: call this before it
+    confines itself, which lets it take no place in any directory but its own.
+
+    Args:
+        directory: The archive.
+        runtime: Where its readers look (`runtime_directory`); None for nobody.
+        log: Told why nothing is handed over. The results come over TLS then.
+
+    Raises:
+        ArchiveError: No archive is here.
+    """
+    if runtime is None:
+        return None
+    hand_over = HandOver(runtime, manifest_of(directory).archive_id)
     try:
         HandOver.prepare(runtime)
-        hand_over = HandOver(runtime, desk.archive.manifest.archive_id)
-        desk.hand_over = hand_over
-        await hand_over.run()
+        hand_over.listen()
     except LocalRefused as exc:
-        desk.hand_over = None
-        desk.log(f"results are not handed over on this machine: {exc}")
+        log(f"results are not handed over on this machine: {exc}")
+        return None
+    return hand_over
 
 
 async def _beside(

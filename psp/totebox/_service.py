@@ -17,7 +17,7 @@ the same words. Under an interactive grant no object but the grant's own is ever
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -189,8 +189,7 @@ class GrantObject(Commanded):
         self._tables: dict[str, TableObject] = {}
 
     def check(self, call: CallReady) -> None:
-        # Whatever its state, an archive proves what it has answered.
-        (self.check_time if call.method in _ANY_STATE else self.check_open)()
+        self._check_of(commands_of(call.method, call.arguments))()
         if self._is_interactive and call.method not in _SIGNED_METHODS:
             raise Invalid(
                 f"{call.method[:40]!r} cannot be called here: under a grant whose calls are signed"
@@ -253,7 +252,13 @@ class GrantObject(Commanded):
     @method
     async def run(self, commands: list[Value]) -> Value:
         """Do several commands, each on what the one before gave; the last one's value is given."""
-        return await run_commands(self, read_commands_untrusted(commands), self.check_open)
+        to_run = read_commands_untrusted(commands)
+        return await run_commands(self, to_run, self._check_of(to_run))
+
+    def _check_of(self, commands: Sequence[Command]) -> Callable[[], None]:
+        """Give what refuses commands: whatever its state, an archive proves what it has answered,
+        and may be told to resume."""
+        return self.check_time if commands[0][0] in _ANY_STATE else self.check_open
 
 
 class TableObject(BulkTable, Reconciled):

@@ -71,6 +71,9 @@ def _peer_uid(sock: trio.socket.SocketType) -> int:
 class HandOver:
     """The subject's side: passes sealed files to whoever shows the token of one.
 
+    Made and listening before its process confines itself, it needs no right to the directory
+    afterwards: then what breaks into one archive cannot take the place of another there.
+
     Attributes:
         offered: How many wait to be taken.
     """
@@ -80,6 +83,7 @@ class HandOver:
         self._directory = directory
         self._path = socket_path(directory, archive_id)
         self._files: dict[bytes, SealedFile] = {}
+        self._listener: socket.socket | None = None
 
     @property
     def offered(self) -> int:
@@ -111,22 +115,45 @@ class HandOver:
             raise _refused(f"the runtime directory cannot be made ({exc.strerror})") from exc
         check_directory(directory, os.getuid())
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen until cancelled.
+    def listen(self) -> None:
+        """Take the archive's place in the directory. Who connects from now on waits for `run`.
 
         Raises:
             LocalRefused: The runtime directory is not safe, or takes no socket.
         """
         check_directory(self._directory, self._owner)
-        with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            try:
-                with suppress(FileNotFoundError):
-                    self._path.unlink()  # Of an earlier process, which was killed.
-                await listener.bind(str(self._path))
-                self._path.chmod(0o600)
-                listener.listen(HAND_OVERS_MAX)
-            except OSError as exc:
-                raise _refused(f"the runtime directory takes no socket ({exc})") from exc
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with suppress(FileNotFoundError):
+                self._path.unlink()  # Of an earlier process, which was killed or is confined.
+            listener.bind(str(self._path))
+            self._path.chmod(0o600)
+            listener.listen(HAND_OVERS_MAX)
+        except OSError as exc:
+            listener.close()
+            raise _refused(f"the runtime directory takes no socket ({exc})") from exc
+        self._listener = listener
+
+    def close(self) -> None:
+        """Listen no more. The place in the directory stays: another process may listen there."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def clear(self) -> None:
+        """Take the place out of the directory, when nobody listens there any more."""
+        with suppress(OSError):  # A confined process may not; whoever started it does, or the next.
+            self._path.unlink()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Pass files until cancelled; listen first, if nobody has called that.
+
+        Raises:
+            LocalRefused: As `listen`.
+        """
+        if self._listener is None:
+            self.listen()
+            assert self._listener is not None
+        with trio.socket.from_stdlib_socket(self._listener) as listener:
             try:
                 task_status.started()
                 while True:
@@ -138,8 +165,7 @@ class HandOver:
                     with sock, trio.move_on_after(HAND_OVER_S_MAX), suppress(OSError):
                         await self._pass(sock)
             finally:
-                with suppress(OSError):  # A confined process may not; the next one replaces it.
-                    self._path.unlink()
+                self.clear()
 
     async def _pass(self, sock: trio.socket.SocketType) -> None:
         if _peer_uid(sock) != self._owner:

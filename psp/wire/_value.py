@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,6 +16,8 @@ from ._limits import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN, MAP_KEYS_MAX, NODES_MA
 # the decoder makes of extension -1 on its own, must not pass.
 PLAIN: Final = frozenset({type(None), bool, str, bytes, Decimal, date, datetime})
 CONTAINERS: Final = frozenset({list, dict, tuple})
+_COMPOSED: Final = (PLAIN | {int, float}) - {str}
+"""What `compose` never changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +114,28 @@ def _check_containers(root: object, *, promised_max: int = 0) -> int:
             raise ValueFault(f"containers nested deeper than {DEPTH_MAX}", is_limit=True)
         inner: list[object] = []
         for container in level:
-            items: list[object]
+            items: Collection[object]
             if isinstance(container, dict):
                 _check_keys(container)
                 nodes += len(container)
-                items = list(container.values())
+                items = container.values()
             else:
-                assert isinstance(container, list | tuple)
-                items = list(container)
+                items = container  # type: ignore[assignment]  # CONTAINERS has nothing else.
             nodes += len(items)
             if nodes > NODES_MAX + 1:  # The root itself is not counted.
                 raise ValueFault(f"more than {NODES_MAX} values in one frame", is_limit=True)
-            for item in items:
+            for item in items:  # The most frequent first: an answer has thousands of them.
                 kind = type(item)
-                if kind in CONTAINERS:
+                if kind in PLAIN:
+                    continue
+                if kind is int:
+                    if not INTEGER_MIN <= item <= INTEGER_MAX:  # type: ignore[operator]
+                        _check_scalar(item)
+                elif kind in CONTAINERS:
                     inner.append(item)
                 elif kind is Promised and promised_max:
                     promised += 1
-                elif kind not in PLAIN:
+                else:
                     _check_scalar(item)
         level = inner
     if promised > promised_max:
@@ -155,6 +161,14 @@ def compose(value: object) -> object:
 
     The value has passed `check_value`, so its depth is bounded and recursion is safe.
     """
+    kind = type(value)
+    if kind is list or kind is tuple:
+        # Most of what they hold stays as it is, and need not be asked by another call.
+        return [
+            item if type(item) in _COMPOSED or (type(item) is str and item.isascii())
+            else compose(item)
+            for item in value  # type: ignore[attr-defined]
+        ]  # fmt: skip
     if isinstance(value, str):
         return value if value.isascii() else unicodedata.normalize("NFC", value)
     if isinstance(value, dict):
@@ -162,8 +176,7 @@ def compose(value: object) -> object:
         if len(composed) != len(value):
             raise ValueFault("two keys of one map are the same text once composed (NFC)")
         return composed
-    if isinstance(value, Promised):
+    if kind is Promised:
+        assert isinstance(value, Promised)
         return Promised(compose(value.target))  # type: ignore[arg-type]  # Same shape, new text.
-    if isinstance(value, list | tuple):
-        return [compose(item) for item in value]
     return value

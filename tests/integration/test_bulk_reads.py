@@ -27,7 +27,7 @@ from psp.errors import (
 )
 from psp.plan import Listing
 from psp.testing import loopback
-from psp.totebox import ledger_origin, seal_document, serve_archive
+from psp.totebox import ledger_origin, listen_for_readers, seal_document, serve_archive
 from psp.totebox._asset_object import AssetObject
 from psp.totebox._clocks import read_clocks
 from psp.totebox._engine import Engine
@@ -85,7 +85,11 @@ async def asking(
     async with trio.open_nursery() as nursery:
         host, port = await nursery.start(
             lambda task_status: serve_archive(
-                box, host="127.0.0.1", port=0, runtime=runtime, task_status=task_status
+                box,
+                host="127.0.0.1",
+                port=0,
+                hand_over=listen_for_readers(box, runtime, pytest.fail),
+                task_status=task_status,
             )
         )
         address = Address(OWNER.archive_id, host, port, OWNER.box.certificate_pem, "box")

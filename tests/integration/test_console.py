@@ -19,16 +19,27 @@ import tomli_w
 import trio
 
 from psp.aggregator import (
+    Became,
+    FleetCommand,
+    MemberState,
     Reconciliation,
     Roster,
     Side,
     TrioFleet,
+    View,
     aggregator_id,
+    load_view,
     open_fleet,
     serve_fleet,
+    show,
 )
 from psp.aggregator._carrier import Carrier
-from psp.capability import Operation, decode_chain_untrusted
+from psp.capability import (
+    ARCHIVE_METHODS,
+    ARCHIVE_OBJECT,
+    Operation,
+    decode_chain_untrusted,
+)
 from psp.endpoint import Address, Connection, connect, method
 from psp.errors import CallFailed, Denied, EstateError, QuestionError
 from psp.estate import Estate, TenantPolicy, create_estate, draft_estate
@@ -66,7 +77,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Estate, Path, MovedC
         rows = (f"{number},{1000 + number + at}\n" for number in range(30))
         file.write_text("id,rent\n" + "".join(rows))
     tenant = TenantPolicy(
-        name="office", sentence="", operations=("meta", "count", "sum"), objects={}
+        name="office",
+        sentence="",
+        pairing="ADMIN",
+        operations=("meta", "count", "sum"),
+        objects={ARCHIVE_OBJECT: tuple(sorted(ARCHIVE_METHODS))},
     )
     estate = create_estate(draft_estate(root / "flats", files), tenants=(tenant,))
     _furnish(estate, root)
@@ -342,3 +357,34 @@ async def test_two_tables_are_compared_with_signed_calls_too(house: House) -> No
     async with console(house) as fleet:
         with pytest.raises(CallFailed, match="sketch"):
             await fleet.reconcile(asked)
+
+
+async def test_a_view_and_its_live_outcomes_come_through_an_aggregator(house: House) -> None:
+    file = house.console / "rent.toml"
+    file.write_text('title = "Rent"\ntable = "flats"\n[measures]\nrent = "sum(rent)"\n')
+    view = load_view(file)
+    assert isinstance(view, View)
+    async with console(house) as fleet:
+        answer = await fleet.view(view)
+        assert [row[-1] for row in answer.rows] == [sum(range(1000, 1030)) * 2 + 30]
+        assert show(view, answer)["states"] == {"answered": 2}
+        async with fleet.coming(COUNT) as outcomes:
+            came = [(it.member, it.state) async for it in outcomes]
+    assert sorted(came) == [("court", MemberState.ANSWERED), ("tower", MemberState.ANSWERED)]
+
+
+async def test_commands_are_signed_at_the_console_and_carried(house: House) -> None:
+    """The transition too: by the key that the console made for itself, which no file has."""
+    async with console(house) as fleet:
+        foreseen = await fleet.foresee(FleetCommand.suspend(), members="tower")
+        assert [it.became for it in foreseen.outcomes] == [Became.FORESEEN]
+        report = await fleet.do(FleetCommand.suspend(), members="tower")
+        assert [it.became for it in report.outcomes] == [Became.DONE]
+        again = await fleet.do(FleetCommand.suspend(), members="tower", key=report.key)
+        assert [it.became for it in again.outcomes] == [Became.ALREADY_DONE], again
+        assert (await fleet.ask(COUNT)).to_dict()["states"] == {"answered": 1, "suspended": 1}
+        audited = await fleet.do(FleetCommand.audit())
+        assert audited.is_done, audited
+        resumed = await fleet.do(FleetCommand.resume(), members="tower")
+        assert resumed.is_done, resumed
+        assert (await fleet.ask(COUNT)).to_dict()["states"] == {"answered": 2}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import secrets
+import shutil
+import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,9 +26,10 @@ from psp.buffers import Account, Buffers
 from psp.capability import Scope, issue, token_to_text
 from psp.endpoint import Address, Inspection, Landed, Portal, Progress, connect, land
 from psp.errors import DeadlineExceeded, EstateError
+from psp.estate._servers import Served, Servers
 from psp.plan import Listing
-from psp.totebox import serve_archive
-from psp.transport import MachineKey
+from psp.totebox import listen_for_readers, serve_archive
+from psp.transport import MachineKey, runtime_directory
 from tests.unit.totebox.conftest import OWNER, ingest, write
 
 from .test_totebox_service import READER
@@ -54,7 +57,11 @@ async def served(box: Path, runtime: Path) -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
         _, port = await nursery.start(
             lambda task_status: serve_archive(
-                box, host="127.0.0.1", port=0, runtime=runtime, task_status=task_status
+                box,
+                host="127.0.0.1",
+                port=0,
+                hand_over=listen_for_readers(box, runtime, pytest.fail),
+                task_status=task_status,
             )
         )
         yield port
@@ -223,3 +230,26 @@ def test_rows_that_are_not_whole_in_time_are_given_up(world: World) -> None:
             blocking.land(asked, pool(), bytes_max=MIB, timeout_s=0)
     with Fleet(world.roster) as fleet, pytest.raises(DeadlineExceeded, match="within 0 seconds"):
         fleet.rows("box", ALL, pool(), bytes_max=MIB, deadline_s=0)
+
+
+def test_a_confined_archive_hands_over_and_leaves_nothing_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It took its place before it was confined; whoever started it takes that away."""
+    box = tmp_path / "box"
+    shutil.copytree(
+        world.roster.file.parent / "box", box, ignore=shutil.ignore_patterns("socket", "*.lock")
+    )
+    with tempfile.TemporaryDirectory(prefix="psp-") as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        runtime = runtime_directory()
+        assert runtime is not None
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with Servers([Served(name="box", directory=box, host="127.0.0.1", port=port)]):
+            there = replace(world, address=replace(world.address, port=port))
+            landed, seen = through_trio(there, runtime)
+            assert (seen.handed_over, seen.local) == (1, "")
+            with landed.columns() as result:
+                assert sorted(result.column("id").to_pylist()) == IDS
+        assert list(runtime.iterdir()) == []

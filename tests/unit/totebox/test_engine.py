@@ -15,7 +15,8 @@ import psp.totebox._engine as engine_module
 from psp.capability import Operation, TableRule, between, one_of, starts_with
 from psp.errors import Denied, Invalid, LimitExceeded, Suppressed
 from psp.plan import Bucket, Filter, GroupKey, Measure, Plan
-from psp.totebox._compile import Compiled, compile_query
+from psp.totebox._compile import compile_query
+from psp.totebox._compiled import Compiled
 from psp.totebox._duckdb import open_database
 from psp.totebox._duckdb_engine import DuckEngine, StatementRefused
 from psp.totebox._engine import Engine
@@ -355,6 +356,35 @@ def test_one_subject_in_two_hidden_cells_is_counted_once(tmp_path: Path, kind: s
     # May and June are one house: two hidden cells are not two subjects.
     assert answer["cells"] == []
     assert (answer["other"], answer["hidden_count"], answer["hidden"]) == ([9], 3, [])
+
+
+@pytest.mark.parametrize("floor", [10, 32, 40])
+def test_exactly_the_groups_of_enough_subjects_are_shown(
+    tmp_path: Path, kind: str, floor: int
+) -> None:
+    """However quickly an engine tells who surely has enough: of 1 to 60 subjects, two rows each."""
+    rows = [
+        sale(100 * size + number, f"2014-05-{day:02}", zip=str(98000 + size))
+        for size in range(1, 61)
+        for number in range(size)
+        for day in (1, 2)
+    ]
+    engine = engine_on(build_index(tmp_path / f"i.{kind}", rows), SALES, rule(floor=floor))
+    answer = engine.query(ask(group=(GroupKey("zip"),)))
+    assert answer["cells"] == [[[str(98000 + it)], [2 * it]] for it in range(floor, 61)]
+    assert answer["other"] == [sum(2 * it for it in range(floor))]
+
+
+def test_rows_of_nobody_are_no_subject(tmp_path: Path, kind: str) -> None:
+    """Where the subject may be empty, those rows do not help others over the floor."""
+    table = Table(name="sales", columns=SALES.columns, key=("id", "day"), subject="area")
+    rows = [sale(number, "2014-05-07", zip=str(98000 + number // 5)) for number in range(10)]
+    rows[0][4] = rows[1][4] = rows[5][4] = None
+    engine = engine_on(build_index(tmp_path / f"i.{kind}", rows), table, rule(floor=4))
+    answer = engine.query(ask(group=(GroupKey("zip"),)))
+    # Five rows each: of three subjects and nobody, and of four.
+    assert answer["cells"] == []
+    assert (answer["other"], answer["hidden_count"]) == ([10], 2)
 
 
 def test_a_table_without_a_subject_column_counts_its_keys(tmp_path: Path, kind: str) -> None:
