@@ -30,11 +30,14 @@ sixteen TLS records. A buffer for each connection would make an idle one cost 59
 
 SEALED_BYTES: Final = 96 * KIB
 """How much ciphertext passes between the kernel and OpenSSL at once: six records. A connection
-that has carried a large result keeps 103 KiB for each direction. Pieces of 32 KiB are slower, those
-of 192 KiB no faster."""
+that has carried a large result keeps 119 KiB to receive and 103 KiB to send. Pieces of 32 KiB are
+slower, those of 192 KiB no faster."""
 
 TLS_RECORD_BYTES: Final = 16 * KIB
 """RFC 8446, section 5.1: a read returns at most one record, whatever it was asked for."""
+
+SEALED_RECORD_BYTES: Final = TLS_RECORD_BYTES + 22
+"""Such a record on its way: with a header of 5 bytes, its type, and a tag of 16 (section 5.2)."""
 
 UNSENT_BYTES_MAX: Final = 1024 * KIB
 """Our own frames that wait for the kernel. Above it we stop reading, so that a peer that asks and

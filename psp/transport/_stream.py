@@ -26,7 +26,7 @@ from typing import Any, Final, cast
 
 import trio
 
-from ._limits import RECEIVE_BYTES, SEALED_BYTES, TLS_RECORD_BYTES
+from ._limits import RECEIVE_BYTES, SEALED_BYTES, SEALED_RECORD_BYTES, TLS_RECORD_BYTES
 from ._socket import Gate
 
 
@@ -222,11 +222,16 @@ class TlsStream(trio.abc.Stream):
             raise self._fault
         size, most, before = 0, len(buffer), -1
         read, incoming = self._read, self._incoming
+        pending = incoming.pending
         try:
             while True:
                 if not self._has_rest:
                     self._fill()
                     before = size
+                elif pending < SEALED_RECORD_BYTES and not self._is_emptied:
+                    # Half a record, most likely. That OpenSSL says so by an exception costs as much
+                    # as decrypting it.
+                    self._fill_more()
                 try:
                     last = read(TLS_RECORD_BYTES, buffer[size:] if size else buffer)
                 except ssl.SSLWantReadError:
@@ -238,10 +243,11 @@ class TlsStream(trio.abc.Stream):
                         return size
                     continue
                 size += last
+                pending = incoming.pending
                 if size == most:
-                    self._has_rest = bool(incoming.pending or self._tls.pending())
+                    self._has_rest = bool(pending or self._tls.pending())
                     return size
-                self._has_rest = incoming.pending > 0 or not last
+                self._has_rest = pending > 0 or not last
                 # A short record ends what somebody said; what follows may belong elsewhere.
                 if last < TLS_RECORD_BYTES or (self._is_emptied and not self._has_rest):
                     return size
@@ -254,6 +260,13 @@ class TlsStream(trio.abc.Stream):
             if size:
                 return size
             raise
+
+    def _fill_more(self) -> None:
+        """Do as `_fill`, if the kernel holds anything."""
+        try:
+            self._fill()
+        except BlockingIOError:
+            self._is_emptied = True
 
     def _fill(self) -> None:
         """Carry what the kernel holds to OpenSSL.
