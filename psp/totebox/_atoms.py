@@ -99,7 +99,10 @@ class Atoms:
             rows = np.flatnonzero(doubtful[here])
             if not len(rows):
                 continue
-            found = here[rows].astype(np.int64) * subjects.count + subjects.read(begin, end)[rows]
+            who = subjects.read(begin, end)[rows]
+            found = here[rows].astype(np.int64) * subjects.count + who
+            if subjects.nobody is not None:
+                found = found[who != subjects.nobody]
             pairs = rising(np.concatenate([pairs, found]))
             is_large |= np.bincount(pairs // subjects.count, minlength=len(is_large)) >= floor
             doubtful &= ~is_large
@@ -114,7 +117,8 @@ class Atoms:
         for start, stop in chunks(len(self.numbers)):
             inside = is_chosen[self.numbers.read(start, stop)]
             if inside.any():
-                found = rising(np.concatenate([found, subjects.read(start, stop)[inside]]))
+                who = subjects.somebody(subjects.read(start, stop)[inside])
+                found = rising(np.concatenate([found, who]))
                 if len(found) >= floor:
                     return False
         return True

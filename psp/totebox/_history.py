@@ -350,7 +350,8 @@ class TableHistory:
                 stop.check()
                 answer, gone = self._answer(earlier), set(folded)
                 waiting.append((answer, [key for key in answer.groups.keys if key not in gone]))
-            self._accounts.update(self._with(waiting, 1, stop))
+            # Whatever they told of was told: of nobody at all too, under an earlier rule.
+            self._accounts.update(self._with(waiting, 0, stop))
             for _ in some:
                 self._unread.popleft()
         return self._known

@@ -147,7 +147,8 @@ class RowVersions:
             begun, subjects = self._entries.read(start, stop), self.subjects.read(start, stop)
             is_known[subjects[begun < earlier]] = True
             is_new[subjects[(begun >= earlier) & (begun < later)]] = True
-        return int((is_new & ~is_known).sum())
+        fresh = np.flatnonzero(is_new & ~is_known)
+        return len(self.subjects.somebody(fresh))
 
     def groups(
         self,

@@ -3,6 +3,8 @@
 Equal values get equal numbers, and nothing else is asked of them. Where there are many rows, they
 are parted by a hash of the value, and each part is looked at by itself: so it takes the memory of
 one part. What comes later is compared with what is there, which keeps its numbers.
+
+Rows whose subject is empty have a number too, and are nobody: they never help others over a floor.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ class Subjects:
     """Of each row, the number of its subject.
 
     Attributes:
-        count: How many subjects there are.
+        count: How many numbers there are.
+        nobody: The number that is no subject's; None if no row has it.
     """
 
-    def __init__(self, numbers: Readable) -> None:
+    def __init__(self, numbers: Readable, nobody: int | None = None) -> None:
         """Take numbers that are given already: whole ones from 0 up, few of them left out."""
         self._numbers = numbers
+        self.nobody = nobody
         self.count = 0
         self._rows: Array = np.zeros(0, np.int32)  # Of each subject, how many rows it has.
         self._counted = 0
@@ -51,8 +55,15 @@ class Subjects:
     def weights(self, start: int, stop: int) -> Array:
         """Give of each row its part of all rows of its subject: rows have never more weight than
         they have subjects."""
-        parts: Array = 1 / self._rows[self._numbers.read(start, stop)]
+        numbers = self._numbers.read(start, stop)
+        parts: Array = 1 / self._rows[numbers]
+        if self.nobody is not None:
+            parts[numbers == self.nobody] = 0
         return parts
+
+    def somebody(self, numbers: Array) -> Array:
+        """Leave out of some rows' numbers the one that is no subject's."""
+        return numbers if self.nobody is None else numbers[numbers != self.nobody]
 
     def _count_rows(self) -> None:
         for start, stop in chunks(len(self) - self._counted):
@@ -97,7 +108,17 @@ class Numbering(Subjects):
             number = self._by_values if rows.whole(0, 0) is None else self._by_value
             for part in range(rows.parts):
                 number(rows, part)
+        if self.nobody is None:
+            self.nobody = self._nobody_of(rows)
         self._count_rows()
+
+    def _nobody_of(self, rows: _Rows) -> int | None:
+        """Give the number that the new rows without a value have."""
+        for start, stop in rows.pieces(rows.first, rows.count):
+            empty = np.flatnonzero(rows.empty(start, stop))
+            if len(empty):
+                return int(self.read(start + int(empty[0]), start + int(empty[0]) + 1)[0])
+        return None
 
     def _by_table(self, rows: _Rows, low: int, width: int) -> None:
         """Number rows by values that are close together: one place for each."""
@@ -190,6 +211,10 @@ class _Rows:
         values = self.whole(start, stop)
         assert values is not None
         return values
+
+    def empty(self, start: int, stop: int) -> Flags:
+        """Say which rows have no value. Of several columns, those of a key, each always has one."""
+        return ~self._columns[0].present(start, stop)
 
     def table(self) -> tuple[int, int] | None:
         """Give the least value, and how many there can be; None if that is too many for a table."""

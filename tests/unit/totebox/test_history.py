@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -134,6 +135,50 @@ async def test_what_one_grant_was_told_counts_for_the_next_and_for_another_tenan
     for table in (again, other):
         assert await is_refused(table, ALL_BUT_ONE)
         assert await counted(table, ask()) == [80]
+
+
+@pytest.mark.parametrize(
+    ("engine", "subject"), [("sqlite", "owner"), ("sqlite", "number"), ("duckdb", "score")]
+)
+async def test_rows_of_nobody_do_not_help_nine_subjects_over_the_floor(
+    tmp_path: Path, engine: str, subject: str
+) -> None:
+    """Nor do they when they come later, nor to a new state of the table."""
+
+    def lot(numbers: range, nobody: int) -> str:
+        made = (f"{it},{'' if it == nobody else it}\n" for it in numbers)
+        return f"id,{subject}\n" + "".join(made)
+
+    columns = (
+        Column(name="id", type=ColumnType.INTEGER),
+        Column(name="owner", type=ColumnType.TEXT, nullable=True),
+        Column(name="number", type=ColumnType.INTEGER, nullable=True),
+        Column(name="score", type=ColumnType.FLOAT, nullable=True),
+    )
+    chosen = tuple(it for it in columns if it.name in ("id", subject))
+    lots = Table(name="sales", columns=chosen, key=("id",), subject=subject)
+    archive = Archive.create(
+        tmp_path / "box",
+        replace(OWNER.manifest(lots, floor=10), engine=engine),
+        machine_key=OWNER.box,
+        ledger_key=OWNER.ledger,
+        anchor_statement=OWNER.statement(),
+    )
+    seen = frozenset({"id"})
+    allowed = replace(TENANT, output=seen, filters=seen, groups=seen)
+
+    def first(count: int) -> Plan:
+        only = (Filter("id", between(None, count - 1)),)
+        return Plan(table="sales", measures=(Measure(Operation.COUNT),), filters=only)
+
+    with closing(archive):
+        ingest(archive, write(tmp_path / "a.csv", lot(range(40), 35)))
+        table = Bench(archive).table(allowed)
+        assert await counted(table, first(40)) == [40]
+        assert await is_refused(table, first(30))  # Nine, and nobody.
+        assert await counted(table, first(29)) == [29]
+        ingest(archive, write(tmp_path / "b.csv", lot(range(40, 50), 45)))
+        assert await counted(table, first(50)) == [40]  # Nine more: the state has to wait.
 
 
 async def test_a_restart_forgets_nothing(homes: Bench) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from psp.totebox import _query_sets, _small_parts
 from psp.totebox._query_sets import NOWHERE, HistoryFull, QuerySets, Reveals
+from psp.totebox._spool import Given
+from psp.totebox._subjects import Subjects
 
 Numbers = npt.NDArray[np.int64]
 
@@ -64,6 +66,17 @@ def test_subjects_are_counted_and_not_rows() -> None:
     rows = np.zeros(12, np.int64)
     assert refused(QuerySets.over(houses), 10, rows) == list(range(12))
     QuerySets.over(np.array([*range(10), 0, 1])).with_sets([rows], 10)
+
+
+def test_rows_of_nobody_help_nobody() -> None:
+    """However many they are, whether they are told of alone or with nine houses."""
+    who = Subjects(Given(np.array([*range(20), *[20] * 30])), nobody=20)
+    audit = QuerySets.over(who).with_sets([one(50, range(50))], 10)
+    audit = audit.with_sets([one(50, range(10))], 10)
+    told = refused(audit, 10, one(50, range(19)))
+    assert told in ([*range(10, 19)], [19, *range(20, 50)])
+    assert refused(audit, 10, one(50, range(20))) == [*range(20, 50)]
+    audit.with_sets([one(50, range(20))], 0)
 
 
 def test_what_was_told_of_under_a_lower_floor_is_no_reason_to_refuse_what_follows() -> None:
