@@ -21,6 +21,9 @@ settings.register_profile(
 )
 settings.load_profile("psp")
 
+# Archives that tests start would hand results over in the directory of whoever runs them.
+os.environ.pop("XDG_RUNTIME_DIR", None)
+
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:

@@ -130,6 +130,7 @@ def served(roster: Roster, layout: Layout, only: Sequence[str] = ()) -> list[Ser
     return [
         Served(
             name=name,
+            archive_id=known[name].address.archive_id,
             directory=layout.archive(name),
             host=known[name].address.host,
             port=known[name].address.port,

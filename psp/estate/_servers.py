@@ -27,9 +27,10 @@ is free at its end goes back. Of seventy archives that is 18 MiB."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """One archive to serve: its name, its directory and where it shall listen."""
+    """One archive to serve: its name, its id, its directory and where it shall listen."""
 
     name: str
+    archive_id: bytes
     directory: Path
     host: str
     port: int
@@ -110,6 +111,8 @@ class Servers:
                     self.on_ready(event["member"])
                 elif event["event"] == "failed":
                     raise EstateError(f"archive {event['member']!r}: {event['text']}")
+                elif event["event"] == "log":
+                    self.on_log(event["member"], event["text"])
 
     def _events(self, timeout_s: float | None) -> list[dict[str, Any]]:
         """What the supervisor has said since, waiting at most so long for the first."""
@@ -135,6 +138,7 @@ class Servers:
 def _wire(member: Served) -> dict[str, Any]:
     return {
         "name": member.name,
+        "archive_id": member.archive_id.hex(),
         "directory": os.fspath(member.directory),
         "host": member.host,
         "port": member.port,

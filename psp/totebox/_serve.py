@@ -130,7 +130,9 @@ async def _run_parts(
             task_status.started()
 
 
-def listen_for_readers(directory: Path, runtime: Path | None, log: Log) -> HandOver | None:
+def listen_for_readers(
+    directory: Path, runtime: Path | None, log: Log, *, archive_id: bytes | None = None
+) -> HandOver | None:
     """Have an archive hand its results over to readers on this machine: call this before it
     confines itself, which lets it take no place in any directory but its own.
 
@@ -138,13 +140,15 @@ def listen_for_readers(directory: Path, runtime: Path | None, log: Log) -> HandO
         directory: The archive.
         runtime: Where its readers look (`runtime_directory`); None for nobody.
         log: Told why nothing is handed over. The results come over TLS then.
+        archive_id: Whose place it is, for who knows that better than the archive's own files, which
+            what breaks into the archive can write.
 
     Raises:
-        ArchiveError: No archive is here.
+        ArchiveError: No archive is here, and no id was given.
     """
     if runtime is None:
         return None
-    hand_over = HandOver(runtime, manifest_of(directory).archive_id)
+    hand_over = HandOver(runtime, archive_id or manifest_of(directory).archive_id)
     try:
         HandOver.prepare(runtime)
         hand_over.listen()

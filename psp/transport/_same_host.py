@@ -7,12 +7,14 @@ where. What it takes is one descriptor, checked before it is used (`psp.buffers`
 from __future__ import annotations
 
 import array
+import fcntl
 import os
 import secrets
 import socket
 import stat
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +70,30 @@ def _peer_uid(sock: trio.socket.SocketType) -> int:
     return int(uid)
 
 
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Take or clear a place while nobody else of this user does."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_heard_at(path: Path) -> bool:
+    """Say whether a process listens at a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(str(path))
+        except BlockingIOError:
+            return True  # It is behind with its work.
+        except OSError:
+            return False
+    return True
+
+
 class HandOver:
     """The subject's side: passes sealed files to whoever shows the token of one.
 
@@ -84,6 +110,7 @@ class HandOver:
         self._path = socket_path(directory, archive_id)
         self._files: dict[bytes, SealedFile] = {}
         self._listener: socket.socket | None = None
+        self._place: tuple[int, int] | None = None  # What is ours to clear.
 
     @property
     def offered(self) -> int:
@@ -118,31 +145,53 @@ class HandOver:
     def listen(self) -> None:
         """Take the archive's place in the directory. Who connects from now on waits for `run`.
 
+        Nobody loses a place to another: what asks for one may be a second process of the same
+        archive, which learns later that it is in use, or have another's name in its files.
+
         Raises:
-            LocalRefused: The runtime directory is not safe, or takes no socket.
+            LocalRefused: The runtime directory is not safe, or takes no socket; or somebody listens
+                there.
         """
         check_directory(self._directory, self._owner)
+        try:
+            with _alone_in(self._directory):
+                if _is_heard_at(self._path):
+                    raise _refused("another process hands over in this archive's place")
+                self._listener = self._bound()
+        except OSError as exc:
+            raise _refused(f"the runtime directory takes no socket ({exc})") from exc
+
+    def _bound(self) -> socket.socket:
+        with suppress(FileNotFoundError):
+            self._path.unlink()  # Of an earlier process, which was killed or is confined.
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with suppress(FileNotFoundError):
-                self._path.unlink()  # Of an earlier process, which was killed or is confined.
             listener.bind(str(self._path))
             self._path.chmod(0o600)
             listener.listen(HAND_OVERS_MAX)
-        except OSError as exc:
+            self._place = self._standing()
+        except OSError:
             listener.close()
-            raise _refused(f"the runtime directory takes no socket ({exc})") from exc
-        self._listener = listener
+            raise
+        return listener
+
+    def _standing(self) -> tuple[int, int]:
+        status = self._path.lstat()
+        return status.st_ino, status.st_ctime_ns
 
     def close(self) -> None:
         """Listen no more. The place in the directory stays: another process may listen there."""
         if self._listener is not None:
             self._listener.close()
+            self._listener = None
 
     def clear(self) -> None:
-        """Take the place out of the directory, when nobody listens there any more."""
-        with suppress(OSError):  # A confined process may not; whoever started it does, or the next.
-            self._path.unlink()
+        """Take the place out of the directory, when nobody listens there any more; not another's
+        who has taken it since."""
+        # A confined process may not; whoever started it does, or the next.
+        with suppress(OSError), _alone_in(self._directory):
+            if self._standing() == self._place:
+                self._path.unlink()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Pass files until cancelled; listen first, if nobody has called that.
@@ -165,6 +214,7 @@ class HandOver:
                     with sock, trio.move_on_after(HAND_OVER_S_MAX), suppress(OSError):
                         await self._pass(sock)
             finally:
+                self._listener = None
                 self.clear()
 
     async def _pass(self, sock: trio.socket.SocketType) -> None:

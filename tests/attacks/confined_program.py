@@ -19,10 +19,16 @@ from typing import TypeAlias
 
 import trio
 
-from psp.totebox import Confinement, confine, numeric_host, serve_archive
+from psp.totebox import (
+    Confinement,
+    confine,
+    listen_for_readers,
+    numeric_host,
+    serve_archive,
+)
 from psp.totebox._bootstrap import Bootstrap
 from psp.totebox._service import Desk
-from psp.transport import Peer
+from psp.transport import HandOver, Peer
 
 Attempts: TypeAlias = dict[str, Callable[[], object]]
 
@@ -49,6 +55,19 @@ def connect_locally(path: Path) -> None:
     """To the socket at which a sibling takes its owner's commands."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
+
+
+def take_place(directory: Path) -> None:
+    """Of a sibling's socket: away with it, and another one there. It is put back."""
+    (directory / "socket").rename(directory / "gone")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(directory / "socket"))
+    (directory / "gone").rename(directory / "socket")
+
+
+def listen_beside(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(directory / f"{os.urandom(4).hex()}.sock"))
 
 
 def listen_elsewhere(port: int) -> None:
@@ -82,6 +101,8 @@ def attempts(
         "connect by its first bytes": lambda: connect_by_first_bytes(port),
         "send over UDP": lambda: send_udp(port),
         "command a sibling": lambda: connect_locally(sibling / "socket"),
+        "take the place of a sibling's socket": lambda: take_place(sibling),
+        "take a place that is free": lambda: listen_beside(sibling),
         "listen on another port": lambda: listen_elsewhere(free_port),
         "ask the kernel for its links": open_netlink,
     }
@@ -116,13 +137,17 @@ def main() -> None:
 
     Desk.bootstrap = planted  # type: ignore[method-assign,assignment]
     host = numeric_host("localhost", 0)
+    # The directory of such sockets is one for all archives.
+    hand_over = listen_for_readers(own, sibling, print)
     held = confine(own, 0)
-    trio.run(partial(serve, own, host, held))
+    trio.run(partial(serve, own, host, hand_over, held))
 
 
-async def serve(own: Path, host: str, held: Confinement) -> None:
+async def serve(own: Path, host: str, hand_over: HandOver | None, held: Confinement) -> None:
     async with trio.open_nursery() as nursery:
-        started = partial(serve_archive, own, host=host, port=0, confinement=held)
+        started = partial(
+            serve_archive, own, host=host, port=0, hand_over=hand_over, confinement=held
+        )
         host, port = await nursery.start(started)
         say(host=host, port=port)
 

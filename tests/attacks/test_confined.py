@@ -18,6 +18,7 @@ import pytest
 from psp.endpoint import Address, connect
 from psp.estate._servers import Served, Servers
 from psp.transport import MachineKey
+from psp.transport._same_host import socket_path
 from tests.integration.test_totebox_service import box as box
 from tests.integration.test_totebox_service import token
 from tests.integration.test_totebox_service import user as user
@@ -51,10 +52,11 @@ def planted(box: Path, sibling: Path, port: int, free_port: int) -> Iterator[Any
 
 
 async def test_planted_code_reaches_no_sibling_and_no_network(
-    box: Path, user: MachineKey, tmp_path: Path
+    box: Path, user: MachineKey, short_path: Path
 ) -> None:
-    sibling = tmp_path / "sibling"
-    sibling.mkdir()
+    """Nor a sibling's place to hand results over, in the directory where it has its own."""
+    sibling = short_path / "sibling"
+    sibling.mkdir(mode=0o700)
     (sibling / "rows").write_text("0099,secret")
     with (
         socket.create_server(("127.0.0.1", 0), backlog=16) as tcp,
@@ -84,12 +86,15 @@ async def test_planted_code_reaches_no_sibling_and_no_network(
     assert set(said["after"].values()) == {"EACCES", "EPERM"}
     # It serves as ever, from its own directory.
     assert said["own"] is True
+    assert socket_path(sibling, OWNER.archive_id).is_socket()
     assert health["confinement"] == "confined"
     assert row == {"id": "0016", "rooms": 3}
 
 
 def test_an_estates_archives_are_confined_before_they_accept(box: Path) -> None:
-    with Servers([Served(name="box", directory=box, host="localhost", port=0)]) as servers:
+    with Servers(
+        [Served(name="box", archive_id=OWNER.archive_id, directory=box, host="localhost", port=0)]
+    ) as servers:
         status = Path(f"/proc/{servers.pids['box']}/status").read_text()
     assert "NoNewPrivs:\t1\n" in status
     assert "Seccomp:\t2\n" in status

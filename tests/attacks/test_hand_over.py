@@ -40,6 +40,7 @@ from psp.transport import (
     runtime_directory,
     take_untrusted,
 )
+from psp.transport._limits import HAND_OVERS_MAX
 from psp.transport._same_host import socket_path
 
 AGGREGATOR = MachineKey(Ed25519PrivateKey.generate())
@@ -277,6 +278,26 @@ def test_a_runtime_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / "psp").stat().st_mode) == 0o700
     with pytest.raises(LocalRefused, match="cannot be made"):
         HandOver.prepare(tmp_path / "missing" / "psp")
+
+
+def test_nobody_takes_or_clears_the_place_of_one_who_listens(directory: Path) -> None:
+    """A second process of the same archive tries, or what is in another archive's files."""
+    path = socket_path(directory, ARCHIVE_ID)
+    first, second = HandOver(directory, ARCHIVE_ID), HandOver(directory, ARCHIVE_ID)
+    first.listen()
+    for _ in range(2 * HAND_OVERS_MAX):  # Also where it is behind with its work.
+        with pytest.raises(LocalRefused, match="another process hands over in this archive's pl"):
+            second.listen()
+    second.clear()
+    assert path.is_socket()
+
+    first.close()
+    second.listen()
+    first.clear()  # By whoever had started it, later.
+    assert path.is_socket()
+    second.clear()
+    assert not path.exists()
+    second.close()
 
 
 async def test_a_directory_that_takes_no_socket_is_told(tmp_path: Path) -> None:

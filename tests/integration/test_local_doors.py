@@ -26,10 +26,12 @@ from psp.buffers import Account, Buffers
 from psp.capability import Scope, issue, token_to_text
 from psp.endpoint import Address, Inspection, Landed, Portal, Progress, connect, land
 from psp.errors import DeadlineExceeded, EstateError
-from psp.estate._servers import Served, Servers
+from psp.estate import _supervisor
+from psp.estate._servers import Served, Servers, _wire
 from psp.plan import Listing
 from psp.totebox import listen_for_readers, serve_archive
 from psp.transport import MachineKey, runtime_directory
+from psp.transport._same_host import socket_path
 from tests.unit.totebox.conftest import OWNER, ingest, write
 
 from .test_totebox_service import READER
@@ -232,6 +234,27 @@ def test_rows_that_are_not_whole_in_time_are_given_up(world: World) -> None:
         fleet.rows("box", ALL, pool(), bytes_max=MIB, deadline_s=0)
 
 
+def test_whose_place_an_archive_takes_is_its_estates_word(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What breaks into an archive can write another's id into its files, for the next start."""
+    text = (world.roster.file.parent / "box" / "manifest.toml").read_text()
+    others = secrets.token_bytes(32)
+    write(tmp_path / "manifest.toml", text.replace(OWNER.archive_id.hex(), others.hex()))
+    with tempfile.TemporaryDirectory(prefix="psp-") as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        served = Served(
+            name="box", archive_id=OWNER.archive_id, directory=tmp_path, host="localhost", port=0
+        )
+        hand_over = _supervisor._listen(_wire(served))
+        assert hand_over is not None
+        assert [*Path(short, "psp").iterdir()] == [
+            socket_path(Path(short, "psp"), OWNER.archive_id)
+        ]
+        hand_over.close()
+        hand_over.clear()
+
+
 def test_a_confined_archive_hands_over_and_leaves_nothing_behind(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -246,7 +269,12 @@ def test_a_confined_archive_hands_over_and_leaves_nothing_behind(
         assert runtime is not None
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        with Servers([Served(name="box", directory=box, host="127.0.0.1", port=port)]):
+        served = Served(
+            name="box", archive_id=OWNER.archive_id, directory=box, host="127.0.0.1", port=port
+        )
+        with Servers([served]):
+            with pytest.raises(EstateError, match="in use"), Servers([replace(served, port=0)]):
+                pass  # Whoever starts it once more leaves its place alone.
             there = replace(world, address=replace(world.address, port=port))
             landed, seen = through_trio(there, runtime)
             assert (seen.handed_over, seen.local) == (1, "")
