@@ -68,6 +68,8 @@ class TlsStream(trio.abc.Stream):
         self._is_emptied = False
         # What reading has come to: a next call says the same.
         self._fault: OSError | None = None
+        # What the socket has said, which it says once, while records lay here that had come before.
+        self._broken: OSError | None = None
         # What reading waits for: a peer that asks for new keys must be answered.
         self._wants_to_write = False
 
@@ -262,11 +264,14 @@ class TlsStream(trio.abc.Stream):
             raise
 
     def _fill_more(self) -> None:
-        """Do as `_fill`, if the kernel holds anything."""
+        """Do as `_fill`, if the kernel holds anything. What has come whole is given first, and only
+        then what is wrong."""
         try:
             self._fill()
         except BlockingIOError:
             self._is_emptied = True
+        except OSError as exc:
+            self._broken, self._is_emptied = exc, True
 
     def _fill(self) -> None:
         """Carry what the kernel holds to OpenSSL.
@@ -274,6 +279,8 @@ class TlsStream(trio.abc.Stream):
         Raises:
             BlockingIOError: It holds nothing.
         """
+        if self._broken is not None:
+            raise self._broken
         size = self._sock.recv_into(self._scratch)
         self._is_emptied = size < SEALED_BYTES
         if size:
