@@ -42,7 +42,8 @@ async def serve_archive(
 
     Args:
         port: 0 for any; `task_status` gives the address that was bound.
-        hand_over: Passes results to readers on this machine; `listen_for_readers` makes one.
+        hand_over: Passes results to readers on this machine; `listen_for_readers` makes one. It
+            ends with this, however it ends.
         tap: Sees every byte in the clear.
         log: Takes one text for each refusal and fault; it is for the owner alone.
         objects: What the program exposes beside its archive, by name: to grants that name it too.
@@ -55,29 +56,32 @@ async def serve_archive(
         EstateError: A key cannot be read, or a port is in use.
         MissingExtra: What the archive's engine or its metrics need is not installed.
     """
-    with Archive.open(directory, doing=f"which serves it on {host} port {port}") as archive:
+    with ExitStack() as parts:
+        if hand_over is not None:
+            parts.callback(hand_over.end)
+        opening = Archive.open(directory, doing=f"which serves it on {host} port {port}")
+        archive = parts.enter_context(opening)
         desk = Desk(archive, log, objects=objects or {})
         if confinement is not None:
             desk.confinement = str(confinement)
-        with ExitStack() as parts:
-            changes = parts.enter_context(closing(Changes(desk, desk.follow_pairings)))
-            if metrics_port is not None:
-                parts.enter_context(metrics_served(desk, metrics_port))
-            await _beside(
-                partial(_run_parts, desk, changes, hand_over),
-                lambda: serve(
-                    key=archive.machine_key(),
-                    archive_id=archive.manifest.archive_id,
-                    pins=desk.pins,
-                    bootstrap=desk.bootstrap,
-                    present=desk.present,
-                    host=host,
-                    port=port,
-                    tap=tap,
-                    log=log,
-                    task_status=task_status,
-                ),
-            )
+        changes = parts.enter_context(closing(Changes(desk, desk.follow_pairings)))
+        if metrics_port is not None:
+            parts.enter_context(metrics_served(desk, metrics_port))
+        await _beside(
+            partial(_run_parts, desk, changes, hand_over),
+            lambda: serve(
+                key=archive.machine_key(),
+                archive_id=archive.manifest.archive_id,
+                pins=desk.pins,
+                bootstrap=desk.bootstrap,
+                present=desk.present,
+                host=host,
+                port=port,
+                tap=tap,
+                log=log,
+                task_status=task_status,
+            ),
+        )
 
 
 @asynccontextmanager

@@ -193,6 +193,11 @@ class HandOver:
             if self._standing() == self._place:
                 self._path.unlink()
 
+    def end(self) -> None:
+        """Listen no more, and leave the place free. Harmless when repeated."""
+        self.close()
+        self.clear()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Pass files until cancelled; listen first, if nobody has called that.
 

@@ -25,7 +25,7 @@ from psp.aggregator._columns import read_rows
 from psp.buffers import Account, Buffers
 from psp.capability import Scope, issue, token_to_text
 from psp.endpoint import Address, Inspection, Landed, Portal, Progress, connect, land
-from psp.errors import DeadlineExceeded, EstateError
+from psp.errors import ArchiveInUse, DeadlineExceeded, EstateError
 from psp.estate import _supervisor
 from psp.estate._servers import Served, Servers, _wire
 from psp.plan import Listing
@@ -232,6 +232,17 @@ def test_rows_that_are_not_whole_in_time_are_given_up(world: World) -> None:
             blocking.land(asked, pool(), bytes_max=MIB, timeout_s=0)
     with Fleet(world.roster) as fleet, pytest.raises(DeadlineExceeded, match="within 0 seconds"):
         fleet.rows("box", ALL, pool(), bytes_max=MIB, deadline_s=0)
+
+
+async def test_an_archive_that_cannot_be_served_leaves_its_place_free(world: World) -> None:
+    """Or its next try, by the same program, would find somebody there."""
+    box = world.roster.file.parent / "box"
+    with tempfile.TemporaryDirectory(prefix="psp-") as short:
+        for _ in range(2):
+            hand_over = listen_for_readers(box, Path(short), pytest.fail)
+            with pytest.raises(ArchiveInUse):
+                await serve_archive(box, host="127.0.0.1", port=0, hand_over=hand_over)
+            assert [*Path(short).iterdir()] == []
 
 
 def test_whose_place_an_archive_takes_is_its_estates_word(
