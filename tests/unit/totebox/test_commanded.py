@@ -369,6 +369,22 @@ async def test_a_suspended_archive_is_audited_and_resumed_and_takes_nothing(
     assert served.archive.manifest.state is State.ACTIVE
 
 
+async def test_no_chain_of_commands_gets_past_a_suspension(served: Served) -> None:
+    """Neither behind one that is done in any state nor in front of it."""
+    grant = served.grant()
+    await command(grant, "suspend")
+    allowed: list[Any] = [["reads", []], ["do", ["audit", {}, key(), True]]]
+    table: Any = ["table", ["sales"]]
+    for first in allowed:
+        with pytest.raises(Invalid, match="nothing to be called on"):
+            await grant.run([first, table, ["describe", []]])
+    for chain in ([["describe", []]], *([table, last] for last in allowed)):
+        with pytest.raises(Denied, match="suspended"):
+            await grant.run(chain)
+        with pytest.raises(Denied, match="suspended"):
+            grant.check(call_on(grant, "run", [chain]))
+
+
 async def test_a_transition_needs_the_signature_of_the_grants_holder(served: Served) -> None:
     grant = served.grant()
     with pytest.raises(Invalid, match="without the transition"):
