@@ -8,10 +8,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from psp.totebox._query_sets import NOWHERE, QuerySets, Reveals
+from psp.totebox._spool import Given
+from psp.totebox._subjects import Subjects
 
 Vector = list[Fraction]
 
@@ -51,12 +53,13 @@ def spans_anything_within(basis: Sequence[Vector], part: Sequence[int], rows: in
     return len(reduced(outside)) < len(basis)
 
 
-def small_parts(subjects: Sequence[int], floor: int) -> Iterator[list[int]]:
-    """All sets of rows that stand for 1 to floor − 1 subjects, each subject whole or in part."""
-    names = sorted(set(subjects))
-    for size in range(1, floor):
+def small_parts(subjects: Sequence[int], floor: int, nobody: int | None) -> Iterator[list[int]]:
+    """All sets of rows that stand for less than floor subjects, each subject whole or in part; with
+    rows of nobody or without."""
+    names = sorted({*subjects} - {nobody})
+    for size in range(floor):
         for chosen in combinations(names, size):
-            rows = [row for row, subject in enumerate(subjects) if subject in chosen]
+            rows = [row for row, subject in enumerate(subjects) if subject in (*chosen, nobody)]
             for count in range(1, len(rows) + 1):
                 yield from map(list, combinations(rows, count))
 
@@ -84,12 +87,13 @@ def attempt(audit: QuerySets, answer: list[list[int]], floor: int) -> QuerySets 
         return rows
 
 
-@given(releases())
+@given(releases(), st.sampled_from([None, 0, 4]))
+@example(([0, 1, 2, 3], 2, [[[0, 0, 0, 0]], [[0, 0, NOWHERE, NOWHERE]]]), 3)
 def test_it_refuses_what_would_give_a_small_part_away_and_nothing_else(
-    case: tuple[list[int], int, list[list[list[int]]]],
+    case: tuple[list[int], int, list[list[list[int]]]], nobody: int | None
 ) -> None:
     subjects, floor, answers = case
-    audit = QuerySets.over(np.array(subjects))
+    audit = QuerySets.over(Subjects(Given(np.array(subjects)), nobody))
     released: list[Vector] = []
     for answer in answers:
         asked = [*released, *vectors_of(answer)]
@@ -97,11 +101,11 @@ def test_it_refuses_what_would_give_a_small_part_away_and_nothing_else(
         outcome = attempt(audit, answer, floor)
         if isinstance(outcome, QuerySets):
             audit, released = outcome, asked
-            for part in small_parts(subjects, floor):
+            for part in small_parts(subjects, floor, nobody):
                 assert not spans_total_of(basis, part, len(subjects)), part
         else:
             assert outcome
-            assert len({subjects[row] for row in outcome}) < floor
+            assert len({subjects[row] for row in outcome} - {nobody}) < floor
             assert spans_anything_within(basis, outcome, len(subjects))
 
 
