@@ -1,4 +1,4 @@
-"""`psp console`: the estate on a live screen."""
+"""`psp console`: the estate on a live screen; and its two commands at the owner's machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import trio
+from cyclopts import App
 
 from psp.aggregator import TrioFleet, open_fleet
 from psp.console import Board, watch_board
@@ -24,8 +25,13 @@ PAINTED_S: Final = 1.0
 """How often the screen is drawn: `since` counts seconds."""
 LEAVES: Final = b"qQ"
 
+console = App(name="console")
+for _name in ("new", "renew"):
+    console.command(f"psp.cli._console_new:{_name}", name=_name)
 
-def console(
+
+@console.default
+def watch(
     *,
     estate: Path | None = None,
     tenant: str | None = None,
