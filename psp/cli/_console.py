@@ -7,19 +7,19 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import trio
 from cyclopts import App
 
-from psp.aggregator import TrioFleet, open_fleet
+from psp.aggregator import TrioFleet
 from psp.console import Board, watch_board
 from psp.errors import EstateError, PSPError
 
-from ._common import find_estate, out
+from ._asking import NOBODY_NAMED, Asker
+from ._common import out
 
 PAINTED_S: Final = 1.0
 """How often the screen is drawn: `since` counts seconds."""
@@ -33,8 +33,7 @@ for _name in ("new", "renew"):
 @console.default
 def watch(
     *,
-    estate: Path | None = None,
-    tenant: str | None = None,
+    asker: Asker = NOBODY_NAMED,
     members: str = "",
     every: float = 2.0,
     within: float = 2.0,
@@ -44,10 +43,6 @@ def watch(
 
     Parameters
     ----------
-    estate
-        The estate's directory.
-    tenant
-        Who asks; by default the estate's first tenant.
     members
         Whom to show, as in: region=north,kind=books
     every
@@ -62,7 +57,7 @@ def watch(
         raise EstateError("the live screen needs a terminal. Without one: psp status --json")
     if every <= 0 or within <= 0:
         raise EstateError("--every and --within are seconds above 0. Write them as in: --every 2")
-    show = partial(_show, find_estate(estate), tenant, members, every, within, ask)
+    show = partial(_show, asker.trio_fleet(), members, every, within, ask)
     interrupted = False
     with _keys_as_they_come():
         try:
@@ -74,15 +69,14 @@ def watch(
 
 
 async def _show(
-    directory: Path,
-    tenant: str | None,
+    opening: AbstractAsyncContextManager[TrioFleet],
     members: str,
     every: float,
     within: float,
     ask: str | None,
 ) -> None:
     raised: PSPError | None = None
-    async with open_fleet(directory, tenant=tenant) as fleet:
+    async with opening as fleet:
         board = Board(fleet.roster.name)
         with watch_board(board, out()) as paint:
             async with trio.open_nursery() as nursery:

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pexpect
 import pytest
 import tomli_w
 import trio
@@ -21,10 +23,11 @@ from psp.aggregator import Roster
 from psp.capability import Link, decode_chain_untrusted, token_from_text_untrusted
 from psp.endpoint import Portal
 from psp.estate import Estate, create_estate, draft_estate
-from psp.transport import MachineKey
+from psp.transport import MachineKey, Passphrase
 from tests.attacks.test_captured import served
 
 from .conftest import Ran, psp_command
+from .test_key_commands import WORDS
 
 COUNT = "select member, count(*) as n, sum(rent) as rent from flats group by member"
 ROWS = [["court", 9, sum(range(1001, 1010))], ["tower", 9, sum(range(1000, 1009))]]
@@ -45,10 +48,10 @@ class House:
         file.write_text(key.certificate_pem)
         return file
 
-    def options(self, name: str) -> list[str | Path]:
+    def options(self, name: str, passphrase: Passphrase | None = None) -> list[str | Path]:
         """Both keys of a console, and the estate that it is made from."""
         machine = self.arrive(name)
-        operator = MachineKey.create(self.root / name / "operator.key")
+        operator = MachineKey.create(self.root / name / "operator.key", passphrase)
         file = self.root / f"{name}-operator.pem"
         file.write_text(operator.certificate_pem)
         return ["--operator", file, "--machine", machine, "--estate", self.estate.layout.root]
@@ -146,7 +149,8 @@ def test_a_console_asks_the_archives_directly_by_what_was_carried_to_it(
     house: House, psp: Callable[..., Ran], tmp_path: Path
 ) -> None:
     """The archives are paired with its machine while they are served, and nothing is restarted."""
-    made = psp("console", "new", "ben", *house.options("ben"), "--json", stdin="y\n")
+    options = house.options("ben")
+    made = psp("console", "new", "ben", *options, "--json", stdin="y\n")
     assert json.loads(made.out) == {"console": "ben", "tenant": "owner", "not_here": []}
     assert made.err.count("SHA256:") == 2  # What a person compares.
     there = house.carry(tmp_path / "ben", "ben")
@@ -161,6 +165,48 @@ def test_a_console_asks_the_archives_directly_by_what_was_carried_to_it(
     assert all(after[name].nonce != before[name].nonce for name in before)
     assert all(it.not_after_s - it.not_before_s == 24 * 3600 for it in after.values())
     assert all(it.depth == 1 for it in after.values())
+
+
+def test_the_passphrase_of_an_operators_key_is_asked_where_there_is_a_terminal(
+    house: House, psp: Callable[..., Ran], tmp_path: Path
+) -> None:
+    """By the live screen, say; a script gives it on a descriptor, or hears what to do."""
+    options = house.options("eve", Passphrase(WORDS))
+    assert psp("console", "new", "eve", *options, "--yes").status == 0
+    there = house.carry(tmp_path / "eve", "eve")
+
+    question = ("ask", COUNT, "--estate", str(there), "--json")
+    given = psp(*question, "--passphrase-fd", "0", stdin=f"{WORDS}\n")
+    assert answer(given) == ({"answered": 2}, ROWS)
+    nobody = run_without_terminal(*question)
+    assert (nobody.status, "--passphrase-fd 3 3< FILE" in nobody.sentence) == (1, True)
+
+    screen = pexpect.spawn(
+        sys.executable,
+        ["-m", "psp", "console", "--estate", str(there)],
+        timeout=60,
+        encoding="utf-8",
+    )
+    screen.expect("Passphrase of .*operator.key: ")
+    screen.sendline(WORDS)
+    screen.expect_exact("2 of 2 there")
+    assert WORDS not in str(screen.before)
+    screen.send("q")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+
+
+def run_without_terminal(*arguments: str) -> Ran:
+    done = subprocess.run(
+        psp_command(*arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def link(file: Path) -> Link:
