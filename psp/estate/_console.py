@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
 
-from psp.aggregator import Member, Roster, Tenant
+from psp.aggregator import Member, Roster
 from psp.endpoint import Address
 from psp.errors import EstateError
 from psp.totebox import administer, read_pairings
@@ -25,8 +24,6 @@ from psp.transport import PeerCertificate, check_certificate_untrusted
 from ._estate import Estate
 from ._policy import TenantPolicy
 
-MACHINE_KEY: Final = "machine.key"
-OPERATOR_KEY: Final = "operator.key"
 _OPERATOR: Final = "operator.pem"
 """Kept, so that the links of the next day are made out to the same key."""
 
@@ -85,8 +82,8 @@ def create_console(estate: Estate, draft: ConsoleDraft, *, by: str) -> list[str]
     making = draft.directory.with_name(f".{draft.directory.name}.making")
     try:
         shutil.rmtree(making, ignore_errors=True)  # Left by a process that was killed.
-        _write_files(estate, draft, members, policy, making)
-        _write_links(estate, policy, members, _tenant_of(making), making)
+        _write_files(estate, draft, making)
+        renew_console(estate, making)
         for member in here:
             _meet(estate.layout.archive(member.name), draft, policy, by)
         making.rename(draft.directory)
@@ -100,14 +97,21 @@ def create_console(estate: Estate, draft: ConsoleDraft, *, by: str) -> list[str]
 
 
 def renew_console(estate: Estate, directory: Path) -> list[str]:
-    """Put links for another day into a console's directory, for the same key; name the members.
+    """Put links for a day into a console's directory, for its operator's key; name the members.
 
     Raises:
         EstateError: It is no console's, or the tenant has nothing here any more.
     """
-    tenant = _tenant_of(directory)
+    tenant, file = Roster.load(directory).tenant(), directory / _OPERATOR
+    if tenant.seat is None or not file.is_file():
+        raise EstateError(
+            f"{directory} is no console's directory: it has no {_OPERATOR}, or a tenant without"
+            " links. Make one with: psp console new"
+        )
     policy, members = _members(estate, tenant.name)
-    _write_links(estate, policy, members, tenant, directory)
+    operator = check_certificate_untrusted(file.read_text("ascii"))
+    for member in members:
+        estate.grants.write_first(policy, member, tenant.seat.links, operator)
     return [member.name for member in members]
 
 
@@ -127,16 +131,11 @@ def _members(estate: Estate, tenant: str) -> tuple[TenantPolicy, list[Member]]:
     return policy, members
 
 
-def _write_files(
-    estate: Estate,
-    draft: ConsoleDraft,
-    members: Sequence[Member],
-    policy: TenantPolicy,
-    root: Path,
-) -> None:
+def _write_files(estate: Estate, draft: ConsoleDraft, root: Path) -> None:
+    policy, members = _members(estate, draft.tenant)
     names = {member.name for member in members}
     entries = tomllib.loads(estate.layout.file.read_text("utf-8"))["members"]
-    own = {"key": MACHINE_KEY, "operator": OPERATOR_KEY, "links": "links"}
+    own = {"key": "machine.key", "operator": "operator.key", "links": "links"}
     tenant: dict[str, Any] = {"sentence": policy.sentence, **own}
     (root / "members").mkdir(parents=True)
     (root / _OPERATOR).write_text(draft.operator.pem, "ascii")
@@ -158,29 +157,6 @@ def _write_files(
         ],
     }
     (root / "estate.toml").write_text(tomli_w.dumps(document), "utf-8")
-
-
-def _tenant_of(directory: Path) -> Tenant:
-    tenant = Roster.load(directory).tenant()
-    if tenant.seat is None or not (directory / _OPERATOR).is_file():
-        raise EstateError(
-            f"{directory} is no console's directory: it has no {_OPERATOR}, or a tenant without"
-            " links. Make one with: psp console new"
-        )
-    return tenant
-
-
-def _write_links(
-    estate: Estate,
-    policy: TenantPolicy,
-    members: Sequence[Member],
-    tenant: Tenant,
-    directory: Path,
-) -> None:
-    assert tenant.seat is not None
-    operator = check_certificate_untrusted((directory / _OPERATOR).read_text("ascii"))
-    for member in members:
-        estate.grants.write_first(policy, member, tenant.seat.links, operator)
 
 
 def _meet(archive: Path, draft: ConsoleDraft, policy: TenantPolicy, by: str) -> None:
