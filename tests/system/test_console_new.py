@@ -178,7 +178,7 @@ def test_the_passphrase_of_an_operators_key_is_asked_where_there_is_a_terminal(
     question = ("ask", COUNT, "--estate", str(there), "--json")
     given = psp(*question, "--passphrase-fd", "0", stdin=f"{WORDS}\n")
     assert answer(given) == ({"answered": 2}, ROWS)
-    nobody = run_without_terminal(*question)
+    nobody = psp(*question)
     assert (nobody.status, "--passphrase-fd 3 3< FILE" in nobody.sentence) == (1, True)
 
     screen = pexpect.spawn(
@@ -195,18 +195,6 @@ def test_the_passphrase_of_an_operators_key_is_asked_where_there_is_a_terminal(
     screen.expect(pexpect.EOF)
     screen.close()
     assert screen.exitstatus == 0
-
-
-def run_without_terminal(*arguments: str) -> Ran:
-    done = subprocess.run(
-        psp_command(*arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def link(file: Path) -> Link:
