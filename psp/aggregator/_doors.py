@@ -14,6 +14,7 @@ import trio
 from psp.buffers import Buffers
 from psp.endpoint import Inspection, Landed, Portal, connect
 from psp.plan import Listing
+from psp.transport import PassphraseSource
 
 from ._answer import Answer
 from ._columns import RowsOptions
@@ -41,9 +42,12 @@ class Fleet:
         estate: An `estate.toml`, or the directory that holds one.
         tenant: Who asks; by default the first tenant of the file.
         runtime: Our own directory, where results of an archive on this machine are handed over.
+        passphrase: Asked on entering, perhaps in another thread, if the tenant's key, or the
+            operator's key of a console, is sealed.
 
     Raises:
-        EstateError: On entering: the estate, the tenant or its key cannot be read.
+        EstateError: On entering: the estate or the tenant cannot be read.
+        KeyFileError: On entering: a key cannot be read, or is sealed otherwise.
     """
 
     def __init__(
@@ -52,10 +56,12 @@ class Fleet:
         *,
         tenant: str | None = None,
         runtime: Path | None = None,
+        passphrase: PassphraseSource | None = None,
     ) -> None:
         self._estate = estate
         self._tenant = tenant
         self._dial = partial(connect, runtime=runtime)
+        self._passphrase = passphrase
         self._stack = ExitStack()
         self._async_stack = AsyncExitStack()
 
@@ -94,7 +100,9 @@ class Fleet:
         self._stack.__exit__(kind, error, traceback)
 
     def _open(self) -> AbstractAsyncContextManager[TrioFleet]:
-        return open_fleet(self._estate, tenant=self._tenant, dial=self._dial)
+        return open_fleet(
+            self._estate, tenant=self._tenant, dial=self._dial, passphrase=self._passphrase
+        )
 
 
 class BlockingFleet:

@@ -23,7 +23,7 @@ from psp.capability import CommandKey
 from psp.endpoint import Inspection, Landed, Statistics, connect
 from psp.errors import CallFailed, Invalid, QuestionError, TooFewAnswered
 from psp.plan import Listing, Question, plan_from_sql
-from psp.transport import MachineKey
+from psp.transport import MachineKey, PassphraseSource
 
 from ._answer import Answer
 from ._columns import RowsOptions, read_rows
@@ -327,6 +327,7 @@ async def open_fleet(
     connect_s: float = 5.0,
     dial: Dial = connect,
     clock: Callable[[], float] = time.time,
+    passphrase: PassphraseSource | None = None,
 ) -> AsyncIterator[TrioFleet]:
     """Open a fleet on trio; nothing is connected before the first question.
 
@@ -336,16 +337,25 @@ async def open_fleet(
         connect_s: Seconds after which a member that does not let itself be reached is unreachable.
         dial: Opens the connections; TLS over TCP by default.
         clock: Seconds since 1970, by which a console makes and signs.
+        passphrase: Asked if the tenant's key, or the operator's key of a console, is sealed.
 
     Raises:
-        EstateError: The estate, the tenant or its key cannot be read.
+        EstateError: The estate or the tenant cannot be read.
+        KeyFileError: A key cannot be read, or is sealed otherwise.
     """
     roster = estate if isinstance(estate, Roster) else Roster.load(estate)
     asking = roster.tenant(tenant)
-    key = MachineKey.load(asking.key_file)
+    key = MachineKey.load(asking.key_file, passphrase)
     raised: Exception | None = None
     async with trio.open_nursery() as nursery:
-        way = Way(key=key, nursery=nursery, connect_s=connect_s, dial=dial, clock=clock)
+        way = Way(
+            key=key,
+            nursery=nursery,
+            connect_s=connect_s,
+            dial=dial,
+            clock=clock,
+            passphrase=passphrase,
+        )
         try:
             lines = lines_of(roster, asking, way)
             yield TrioFleet(roster=roster, tenant=asking, lines=lines)

@@ -9,7 +9,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from psp.endpoint import Address
-from psp.transport import MachineKey
+from psp.transport import MachineKey, PassphraseSource
 
 from ._carried import CarriedLine
 from ._line import Dial, Line
@@ -24,6 +24,7 @@ class Way:
     Attributes:
         key: What every connection presents.
         clock: Seconds since 1970.
+        passphrase: Asked if the operator's key of a console is sealed.
     """
 
     key: MachineKey
@@ -31,6 +32,7 @@ class Way:
     connect_s: float
     dial: Dial
     clock: Callable[[], float]
+    passphrase: PassphraseSource | None = None
 
     def line(
         self, member: Member, tenant: Tenant, links: Links | None = None, door: str = "fleet"
@@ -52,7 +54,7 @@ def lines_of(roster: Roster, tenant: Tenant, way: Way) -> Mapping[str, Line]:
     """Make one line per member.
 
     Raises:
-        EstateError: The operator's key of a console cannot be read.
+        KeyFileError: The operator's key of a console cannot be read.
     """
     if (seat := tenant.seat) is None:
         return {member.name: way.line(member, tenant) for member in roster.members}
@@ -88,5 +90,5 @@ def _carried(
 
 
 def _links(tenant: Tenant, seat: Seat, way: Way, *, holder: bytes, presenter: bytes) -> Links:
-    operator = MachineKey.load(seat.operator_file)
+    operator = MachineKey.load(seat.operator_file, way.passphrase)
     return Links(tenant, seat, operator, holder=holder, presenter=presenter, clock=way.clock)

@@ -84,8 +84,9 @@ app.register_install_completion_command()
 def run() -> None:
     """Run what this process was asked for."""
     words, path, _ = app.parse_commands()
-    shown = path[-2] if words and words[-1] in app.help_flags else path[-1]
-    if shown.default_command is None:
+    asks_help = bool(words) and words[-1] in app.help_flags
+    shown = path[-2] if asks_help else path[-1]
+    if asks_help or shown.default_command is None:
         # A list of commands has the first words of each, which stand where the commands are.
         shown.resolved_commands()
     app()

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Final, Literal, Unpack
 
 from cyclopts import Parameter
 
-from psp.aggregator import Answer, AskOptions, BlockingFleet, Fleet, Rates, ReadReceipt, Terms
+from psp.aggregator import Answer, AskOptions, BlockingFleet, Rates, ReadReceipt, Terms
 from psp.console import export, neutral, render_answer, render_status
 from psp.errors import EstateError, LedgerError, TooFewAnswered
 from psp.ledger import decode_proof_file_untrusted
 from psp.totebox import decode_read_untrusted, hash_result
 
-from ._common import err, find_estate, out, print_json
+from ._asking import NOBODY_NAMED, Asker
+from ._common import err, out, print_json
 from ._ledger import write_file
 
 
@@ -64,8 +65,7 @@ def ask(
     question: str,
     /,
     *,
-    estate: Path | None = None,
-    tenant: str | None = None,
+    asker: Asker = NOBODY_NAMED,
     members: str = "",
     require: str = "deadline",
     within: float = 10.0,
@@ -81,10 +81,6 @@ def ask(
     ----------
     question
         As in: select member, count(*), sum(price) from sales group by member
-    estate
-        The estate's directory.
-    tenant
-        Who asks; by default the estate's first tenant.
     members
         Whom to ask, as in: region=north,kind=books
     require
@@ -100,7 +96,7 @@ def ask(
     json
         Print the answer as one JSON object.
     """
-    with Fleet(find_estate(estate), tenant=tenant) as fleet:
+    with asker.fleet() as fleet:
         asked, missed = _asked(
             fleet,
             question,
@@ -178,8 +174,7 @@ def _keep(member: str, receipt: ReadReceipt, directory: Path) -> None:
 
 def status(
     *,
-    estate: Path | None = None,
-    tenant: str | None = None,
+    asker: Asker = NOBODY_NAMED,
     members: str = "",
     within: float = 10.0,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -188,10 +183,6 @@ def status(
 
     Parameters
     ----------
-    estate
-        The estate's directory.
-    tenant
-        Who asks; by default the estate's first tenant.
     members
         Whom to ask, as in: region=north,kind=books
     within
@@ -199,7 +190,7 @@ def status(
     json
         Print one JSON object.
     """
-    with Fleet(find_estate(estate), tenant=tenant) as fleet:
+    with asker.fleet() as fleet:
         report = fleet.status(deadline_s=within, members=members).to_dict()
     if json:
         print_json(report)

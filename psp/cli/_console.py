@@ -1,4 +1,4 @@
-"""`psp console`: the estate on a live screen."""
+"""`psp console`: the estate on a live screen; and its two commands at the owner's machine."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import trio
+from cyclopts import App
 
-from psp.aggregator import TrioFleet, open_fleet
+from psp.aggregator import TrioFleet
 from psp.console import Board, watch_board
 from psp.errors import EstateError, PSPError
 
-from ._common import find_estate, out
+from ._asking import NOBODY_NAMED, Asker
+from ._common import out
 
 PAINTED_S: Final = 1.0
 """How often the screen is drawn: `since` counts seconds."""
 LEAVES: Final = b"qQ"
 
+console = App(name="console")
+for _name in ("new", "renew"):
+    console.command(f"psp.cli._console_new:{_name}", name=_name)
 
-def console(
+
+@console.default
+def watch(
     *,
-    estate: Path | None = None,
-    tenant: str | None = None,
+    asker: Asker = NOBODY_NAMED,
     members: str = "",
     every: float = 2.0,
     within: float = 2.0,
@@ -38,10 +43,6 @@ def console(
 
     Parameters
     ----------
-    estate
-        The estate's directory.
-    tenant
-        Who asks; by default the estate's first tenant.
     members
         Whom to show, as in: region=north,kind=books
     every
@@ -56,7 +57,7 @@ def console(
         raise EstateError("the live screen needs a terminal. Without one: psp status --json")
     if every <= 0 or within <= 0:
         raise EstateError("--every and --within are seconds above 0. Write them as in: --every 2")
-    show = partial(_show, find_estate(estate), tenant, members, every, within, ask)
+    show = partial(_show, asker.trio_fleet(), members, every, within, ask)
     interrupted = False
     with _keys_as_they_come():
         try:
@@ -68,15 +69,14 @@ def console(
 
 
 async def _show(
-    directory: Path,
-    tenant: str | None,
+    opening: AbstractAsyncContextManager[TrioFleet],
     members: str,
     every: float,
     within: float,
     ask: str | None,
 ) -> None:
     raised: PSPError | None = None
-    async with open_fleet(directory, tenant=tenant) as fleet:
+    async with opening as fleet:
         board = Board(fleet.roster.name)
         with watch_board(board, out()) as paint:
             async with trio.open_nursery() as nursery:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from psp.aggregator import Diagnosis, Fleet
+from psp.aggregator import Diagnosis
 from psp.console import neutral
 
-from ._common import find_estate, out, print_json
+from ._asking import NOBODY_NAMED, Asker
+from ._common import out, print_json
 
 
 def doctor(
     member: str = "",
     /,
     *,
-    estate: Path | None = None,
-    tenant: str | None = None,
+    asker: Asker = NOBODY_NAMED,
     within: float = 10.0,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -32,16 +31,12 @@ def doctor(
     ----------
     member
         Whom to look at, as in: 98004, or region=north; by default everybody.
-    estate
-        The estate's directory.
-    tenant
-        Who asks; by default the estate's first tenant.
     within
         Seconds for each member.
     json
         Print one JSON object.
     """
-    with Fleet(find_estate(estate), tenant=tenant) as fleet:
+    with asker.fleet() as fleet:
         found = fleet.examine(deadline_s=within, members=member)
     if json:
         print_json({"members": [each.to_dict() for each in found]})

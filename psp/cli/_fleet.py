@@ -18,14 +18,14 @@ from psp.aggregator import (
     CommandOptions,
     CommandOutcome,
     CommandReport,
-    Fleet,
     FleetCommand,
 )
 from psp.capability import CommandKey
 from psp.console import neutral
 from psp.errors import EstateError
 
-from ._common import agreed, err, find_estate, out, print_json
+from ._asking import Asker
+from ._common import agreed, err, out, print_json
 
 fleet = App(name="fleet", help="Tell many archives to do one thing, each once.")
 do = App(name="do", help="Tell many archives to do one thing; a key makes it safe to try again.")
@@ -57,7 +57,7 @@ _WORDS_CHARACTERS_MAX: Final = 300
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class Telling(Asker):
     """Whom to tell, and how.
 
     Parameters
@@ -69,6 +69,8 @@ class Telling:
     tenant
         Who tells; by default the estate's first tenant. It needs a pairing and a grant that allow
         the command.
+    passphrase_fd
+        Read the passphrase of sealed keys from this file descriptor instead of asking.
     key
         The key of an earlier attempt: what that has done is not done again.
     preview
@@ -82,8 +84,6 @@ class Telling:
     """
 
     members: Annotated[str, Parameter(name=["--members", "--label"])] = ""
-    estate: Path | None = None
-    tenant: str | None = None
     key: str = ""
     preview: _Flag = False
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False
@@ -162,7 +162,7 @@ def _tell(command: FleetCommand, telling: Telling) -> None:
     options: CommandOptions = {"members": telling.members, "deadline_s": telling.within}
     if telling.key:
         options["key"] = CommandKey.from_text_untrusted(telling.key)
-    with Fleet(find_estate(telling.estate), tenant=telling.tenant) as opened:
+    with telling.fleet() as opened:
         seen = opened.foresee(command, **options)
         options["key"] = seen.key  # From here on there is one, also if this process ends now.
         if telling.preview:

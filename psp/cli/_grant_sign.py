@@ -125,8 +125,8 @@ def narrow_grant(
     made = narrow(
         data,
         MachineKey.load(key, Passphrases(passphrase_fd)),
-        holder=_certificate(to).public_bytes,
-        presenter=_certificate(through or to).spki_hash,
+        holder=read_certificate(to).public_bytes,
+        presenter=read_certificate(through or to).spki_hash,
         scope=_changed(effective_scope(layers), changes or Changes()),
         not_before_s=max(now_s, *(link.not_before_s for link in links)),
         not_after_s=_end(until, now_s) if until else min(ends_s, now_s + _DEFAULT_S),
@@ -253,10 +253,15 @@ def _machine(named: str, box: AtRest) -> PeerCertificate:
     for pairing in box.pairings:
         if pairing.pin.name == named:
             return pairing.pin.certificate
-    return _certificate(Path(named))
+    return read_certificate(Path(named))
 
 
-def _certificate(file: Path) -> PeerCertificate:
+def read_certificate(file: Path) -> PeerCertificate:
+    """Read a machine's certificate from its file.
+
+    Raises:
+        EstateError: There is none, or it does not pass the checks of pairing.
+    """
     try:
         return check_certificate_untrusted(file.read_text("ascii"))
     except (OSError, UnicodeDecodeError) as exc:

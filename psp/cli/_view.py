@@ -27,7 +27,8 @@ from psp.aggregator import (
 from psp.console import export, render_reconciliation, render_report, render_report_page, render_why
 from psp.errors import EstateError, QuestionError, TooFewAnswered
 
-from ._common import find_estate, out, print_json
+from ._asking import NOBODY_NAMED, Asker
+from ._common import out, print_json
 from ._ledger import write_file
 
 PAGE: Final = ".html"
@@ -39,8 +40,7 @@ def view(
     file: Path,
     /,
     *,
-    estate: Path | None = None,
-    tenant: str | None = None,
+    asker: Asker = NOBODY_NAMED,
     as_of: Path | None = None,
     since: Path | None = None,
     why: str | None = None,
@@ -54,10 +54,6 @@ def view(
     ----------
     file
         The view, a TOML file; docs/fleet.md says how to write one.
-    estate
-        The estate's directory.
-    tenant
-        Who asks; by default the estate's first tenant.
     as_of
         A view saved as .json: each member answers at the ledger state that it had then.
     since
@@ -74,12 +70,12 @@ def view(
     """
     asked = load_view(file)
     if isinstance(asked, Reconciliation):
-        _reconcile(asked, find_estate(estate), tenant, save or [], json=json)
+        _reconcile(asked, asker.fleet(), save or [], json=json)
         return
     options: AskOptions = {"receipts": any(path.suffix == PAGE for path in save or [])}
     if as_of is not None:
         options["as_of"] = _sizes(as_of)
-    with Fleet(find_estate(estate), tenant=tenant) as fleet:
+    with asker.fleet() as fleet:
         while True:
             with _placed(file):
                 answer, missed = _asked(fleet, asked, options)
@@ -142,10 +138,8 @@ def _say(
         render_report(shown, out())
 
 
-def _reconcile(
-    asked: Reconciliation, estate: Path, tenant: str | None, files: list[Path], *, json: bool
-) -> None:
-    with Fleet(estate, tenant=tenant) as fleet:
+def _reconcile(asked: Reconciliation, closed: Fleet, files: list[Path], *, json: bool) -> None:
+    with closed as fleet:
         found = fleet.reconcile(asked).to_dict()
     for path in files:
         write_file(path, export(found, path.suffix))

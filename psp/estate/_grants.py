@@ -24,7 +24,7 @@ from psp.capability import (
 )
 from psp.errors import EstateError
 from psp.totebox import Table, epoch_of, read_manifest
-from psp.transport import MachineKey, PassphraseSource
+from psp.transport import MachineKey, PassphraseSource, PeerCertificate
 
 from ._create import EPOCH_FIRST
 from ._layout import Layout
@@ -84,14 +84,24 @@ class Grants:
         """
         _write(self.of(policy, member), self.layout.token(policy.name, member.name))
 
-    def write_first(self, policy: TenantPolicy, member: Member, links: Path) -> None:
+    def write_first(
+        self,
+        policy: TenantPolicy,
+        member: Member,
+        links: Path,
+        holder: PeerCertificate | None = None,
+    ) -> None:
         """Put a fresh first link, which a console narrows by itself, into a directory.
+
+        Args:
+            holder: Of the key that will hold it; by default the operator's key of this estate.
 
         Raises:
             EstateError: The policy names a column or an operation that does not exist.
         """
         links.mkdir(parents=True, exist_ok=True)
-        link = self._first(member, self._scope(policy, self.of_kind[member.kind]), int(time.time()))
+        scope = self._scope(policy, self.of_kind[member.kind])
+        link = self._first(member, scope, int(time.time()), holder or self.operator)
         _write(link, links / f"{member.name}.token")
 
     def of(self, policy: TenantPolicy, member: Member) -> bytes:
@@ -129,7 +139,7 @@ class Grants:
 
     def _token(self, member: Member, scope: Scope, tenant: MachineKey, *, seconds: int) -> bytes:
         now = int(time.time())
-        operator = self._first(member, scope, now)
+        operator = self._first(member, scope, now, self.operator)
         # The holder is the presenter: mutual TLS has just proven its key, so calls need no
         # signature of their own.
         return narrow(
@@ -144,14 +154,16 @@ class Grants:
             nonce=secrets.token_bytes(16),
         )
 
-    def _first(self, member: Member, scope: Scope, now: int) -> bytes:
-        """Make link 0, which the operator's key holds for a day."""
+    def _first(
+        self, member: Member, scope: Scope, now: int, holder: MachineKey | PeerCertificate
+    ) -> bytes:
+        """Make link 0, which an operator's key holds for a day."""
         return issue(
             self.anchor,
             archive_id=member.address.archive_id,
             epoch=epoch_of(self.layout.archive(member.name)) or EPOCH_FIRST,
-            holder=self.operator.public_bytes,
-            presenter=self.operator.spki_hash,
+            holder=holder.public_bytes,
+            presenter=holder.spki_hash,
             scope=scope,
             not_before_s=now,
             not_after_s=now + OPERATOR_S,

@@ -24,6 +24,7 @@ from ._local import listening_locally as listening_locally
 from ._machine_key import MachineKey as MachineKey
 from ._machine_key import PassphraseSource as PassphraseSource
 from ._machine_key import describe_key_file as describe_key_file
+from ._machine_key import is_sealed_file as is_sealed_file
 from ._pump import Sender as Sender
 from ._pump import Tap as Tap
 from ._same_host import HandOver as HandOver

@@ -147,6 +147,15 @@ class MachineKey:
         return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+def is_sealed_file(path: Path) -> bool:
+    """Whether a key file needs a passphrase.
+
+    Raises:
+        KeyFileError: Missing, not this user's, or readable by others.
+    """
+    return is_sealed(_read_key_file(path))
+
+
 def describe_key_file(path: Path) -> tuple[bytes, str]:
     """Give a key file's public key, and how it is sealed in words; no passphrase is needed.
 

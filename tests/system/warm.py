@@ -46,6 +46,8 @@ def run(
 def _command(
     arguments: list[str], cwd: Path, streams: list[Path], environment: dict[str, str]
 ) -> None:
+    # Who runs the tests at a terminal is not to be asked for a passphrase there.
+    os.setsid()
     for number, path in enumerate(streams):
         opened = os.open(path, os.O_RDWR)
         os.dup2(opened, number)
