@@ -75,24 +75,24 @@ def die_at(
 
 
 @pytest.mark.slow
-def test_killed_at_any_step_an_ingest_has_happened_or_has_not(tmp_path: Path) -> None:
-    original = founded(tmp_path)
+def test_killed_at_any_step_an_ingest_has_happened_or_has_not(quick: Path) -> None:
+    original = founded(quick)
     with Archive.open(original, read_only=True) as archive:
         before = stored(archive)
     after = sorted([*before, ("0019", "2014-05-02", 100, 3)])
     seen: list[list[tuple[object, ...]]] = []
 
     for step in range(1_000):
-        box = tmp_path / f"box-{step}"
+        box = quick / f"box-{step}"
         shutil.copytree(original, box)
-        lived = ingest_and_die_at(box, tmp_path / "second.csv", step)
+        lived = ingest_and_die_at(box, quick / "second.csv", step)
         with Archive.open(box) as archive:
             found, size = stored(archive), archive.ledger.checkpoint.tree_size
         assert (found, size) in ((before, 2), (after, 3)), f"killed at step {step}"
         seen.append(found)
         # What a killed ingest left in the way must not be in the way of the next one.
         with Archive.open(box) as archive:
-            ingest(archive, tmp_path / "second.csv")
+            ingest(archive, quick / "second.csv")
             assert stored(archive) == after
             assert not list((box / "assets").glob(".*"))
         shutil.rmtree(box)
@@ -135,14 +135,14 @@ def all_rows(archive: Archive) -> dict[str, int]:
     ],
 )
 def test_killed_at_any_step_a_change_has_happened_or_has_not(
-    tmp_path: Path, change: Callable[[Archive], None], states: list[dict[str, int]]
+    quick: Path, change: Callable[[Archive], None], states: list[dict[str, int]]
 ) -> None:
-    original = founded(tmp_path)
-    (tmp_path / "letter.pdf").write_bytes(b"a letter")
+    original = founded(quick)
+    (quick / "letter.pdf").write_bytes(b"a letter")
     seen: list[dict[str, int]] = []
 
     for step in range(1_000):
-        box = tmp_path / f"box-{step}"
+        box = quick / f"box-{step}"
         shutil.copytree(original, box)
         lived = die_at(box, change, step)
         with Archive.open(box) as archive:

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from errno import EIO, ENOSPC, EROFS
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -98,17 +97,6 @@ def assert_sound(home: Path, acknowledged: int) -> None:
 
 def complaints(home: Path) -> tuple[object, ...]:
     return check_ledger(home, origin=ORIGIN, public_key=KEY.public_bytes).findings
-
-
-@pytest.fixture
-def quick(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory if there is one: what survives a killed process is not on the disk."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with TemporaryDirectory(dir=memory) as name:
-        yield Path(name)
 
 
 @pytest.fixture(scope="module")
