@@ -35,6 +35,7 @@ from psp.transport import MachineKey
 AUDIT_OVERHEAD: Final = "audit_overhead_200_queries"
 QUESTIONS: Final = 200
 QUICK_QUESTIONS: Final = 10
+QUICK_ROWS: Final = 2_000
 ROUNDS: Final = 3
 FLOOR: Final = 10
 _NONCE: Final = bytes(16)
@@ -104,7 +105,7 @@ def measure_audit(report: Report, *, quick: bool = False) -> None:
     for key, programme in ((AUDIT_OVERHEAD, COUNTY), (f"{AUDIT_OVERHEAD}_flights", UNITED)):
         with tempfile.TemporaryDirectory(prefix="psp-audit-") as made:
             directory = Path(made)
-            _seal(directory, programme)
+            _seal(directory, programme, rows=QUICK_ROWS if quick else None)
             plans = programme.questions(QUICK_QUESTIONS if quick else QUESTIONS)
             rounds = [_round(directory, programme, plans) for _ in range(1 if quick else ROUNDS)]
         report.add(key, Spread.of([one.audited_s / one.plain_s for one in rounds]))
@@ -151,9 +152,9 @@ def _round(directory: Path, programme: Programme, plans: Sequence[Plan]) -> _Rou
     return _Round(audited_s=spent[0], plain_s=spent[1], refused=refused)
 
 
-def _seal(directory: Path, programme: Programme) -> None:
+def _seal(directory: Path, programme: Programme, *, rows: int | None) -> None:
     source = programme.source
-    file = _file(directory, programme)
+    file = _file(directory, programme, rows)
     table = propose_table(file, source.table, null=source.null)
     columns = tuple(
         replace(it, nullable=it.nullable and it.name not in source.key) for it in table.columns
@@ -180,13 +181,19 @@ def _seal(directory: Path, programme: Programme) -> None:
         )
 
 
-def _file(directory: Path, programme: Programme) -> Path:
+def _file(directory: Path, programme: Programme, rows: int | None) -> Path:
+    """Give the programme's table, or what of it is in the first rows of its source."""
     if programme.source is HOUSES:
-        return HOUSES.locate()
-    file = directory / f"{programme.member}.csv"
-    with duckdb.connect() as connection:
-        connection.execute(
-            f"COPY (SELECT * FROM read_csv('{flights(directory, rows=None)}', all_varchar = true)"
-            f" WHERE carrier = '{programme.member}' AND tailnum <> 'NA') TO '{file}'"
+        if rows is None:
+            return HOUSES.locate()
+        file = directory / "houses.parquet"
+        every = f"'{HOUSES.locate()}' LIMIT {rows}"
+    else:
+        file = directory / f"{programme.member}.csv"
+        every = (
+            f"read_csv('{flights(directory, rows=rows)}', all_varchar = true)"
+            f" WHERE carrier = '{programme.member}' AND tailnum <> 'NA'"
         )
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT * FROM {every}) TO '{file}'")
     return file

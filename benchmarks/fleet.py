@@ -75,6 +75,7 @@ class Effort(NamedTuple):
         asked: Questions of the modest tenant, for its 99th percentile.
         rows: Of each side of a reconciliation.
         sizes: Simulated members.
+        settle_s: How long is waited for the member that never answers, before it is measured.
     """
 
     members: int
@@ -82,10 +83,11 @@ class Effort(NamedTuple):
     asked: int
     rows: int
     sizes: tuple[int, ...]
+    settle_s: float
 
 
-FULL: Final = Effort(members=1_000, rounds=9, asked=200, rows=1_000_000, sizes=SIZES)
-QUICK: Final = Effort(members=20, rounds=2, asked=10, rows=2_000, sizes=(10,))
+FULL: Final = Effort(members=1_000, rounds=9, asked=200, rows=1_000_000, sizes=SIZES, settle_s=5.0)
+QUICK: Final = Effort(members=20, rounds=2, asked=10, rows=2_000, sizes=(10,), settle_s=0.5)
 
 
 class Ready(Tenant):
@@ -187,7 +189,7 @@ async def _slowest(fleet: TrioFleet, effort: Effort, report: Report) -> None:
     others = ",".join(name for name in fleet.lines if name != "slow")
     await _view(fleet, members=others)
     # Once with a long deadline, so that the connection to the slow one is not what is measured.
-    await _view(fleet, deadline_s=5.0)
+    await _view(fleet, deadline_s=effort.settle_s)
     ratios = []
     for _ in range(effort.rounds):
         fleet.lines["slow"].breaker.answer()  # Asked each time, as if it had just begun to hang.

@@ -44,13 +44,13 @@ def commanding(name: str, used: bytes) -> Callable[[Archive], object]:
 
 
 @pytest.mark.parametrize("name", ["append", "suspend"])
-def test_killed_at_any_step_a_command_is_done_once_under_its_key(tmp_path: Path, name: str) -> None:
-    original, used = found(tmp_path), key()
+def test_killed_at_any_step_a_command_is_done_once_under_its_key(quick: Path, name: str) -> None:
+    original, used = found(quick), key()
     given = rows_file() if name == "append" else {}
     was_done: list[bool] = []
 
     for step in range(200):
-        box = tmp_path / f"box-{step}"
+        box = quick / f"box-{step}"
         shutil.copytree(original, box)
         lived = die_at(box, commanding(name, used), step, steps=DECISIVE)
         with serving(box) as served:
