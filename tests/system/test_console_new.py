@@ -202,6 +202,20 @@ def link(file: Path) -> Link:
     return only
 
 
+def test_archives_that_were_moved_away_are_named(
+    house: House, psp: Callable[..., Ran], tmp_path: Path
+) -> None:
+    """Of each kind one manifest stays: the links are made, and whom to pair there is said."""
+    root, moved = house.estate.layout.root, tmp_path / "moved"
+    shutil.copytree(root, moved, ignore=shutil.ignore_patterns("archives"))
+    for name in ("tower", "court"):
+        (moved / "archives" / name).mkdir(parents=True)
+        shutil.copy(root / "archives" / name / "manifest.toml", moved / "archives" / name)
+    made = psp("console", "new", "fay", *house.options("fay")[:-1], moved, "--yes")
+    assert (made.status, "Not here" in made.out, "tower, court" in made.out) == (0, True, True)
+    assert sorted(it.stem for it in (tmp_path / "fay/links").iterdir()) == ["court", "tower"]
+
+
 def test_nothing_is_made_over_something_or_without_a_yes(
     house: House, psp: Callable[..., Ran], tmp_path: Path
 ) -> None:
