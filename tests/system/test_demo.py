@@ -180,8 +180,8 @@ def test_five_dependent_hops_go_in_one_round_trip(demo: dict[str, Any]) -> None:
     assert demo["waterfall"]["round_trips"] == {"pipelined": 1, "plain": 5}
 
 
-# The second demo seals and serves by the same code, with half of the archives: it serves in half the
-# time. Where its generator is not installed the first one does.
+# The second demo seals and serves by the same code, with half of the archives: it serves in half
+# the time. Where its generator is not installed the first one does.
 SERVING = ["holding"] if find_spec("closebench") else []
 
 
