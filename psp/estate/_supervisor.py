@@ -24,7 +24,7 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,14 +205,31 @@ def _supervise(children: dict[int, _Child]) -> None:
 def _relay(child: _Child) -> bool:
     """Pass on what a child wrote; false when it is gone."""
     data = os.read(child.status, 65536)
-    for line in data.decode().splitlines():
-        _emit(member=child.name, **json.loads(line))
+    for event in _events_untrusted(data, child.pid):
+        _emit(**event, member=child.name)
     if not data:
+        # Gone, or it has closed its pipe: nobody would see its end, and all others' would wait.
+        _signal([child], signal.SIGKILL)
         _, status = os.waitpid(child.pid, 0)
         if child.hand_over is not None:
             child.hand_over.clear()
         _emit(member=child.name, event="ended", status=os.waitstatus_to_exitcode(status))
     return bool(data)
+
+
+def _events_untrusted(data: bytes, pid: int) -> Iterator[dict[str, Any]]:
+    """Give what an archive may say here. What has broken into it may write anything, and shall not
+    end all others by it."""
+    for line in data.decode(errors="replace").splitlines():
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        match said:
+            case {"event": "log" | "failed" as event, "text": str(text)}:
+                yield {"event": event, "text": text[:TEXT_CHARACTERS_MAX]}
+            case {"event": "ready"}:
+                yield {"event": "ready", "pid": pid}  # Not by its word: signals go there.
 
 
 def _emit(**event: object) -> None:

@@ -162,6 +162,7 @@ class World:
         assert self.program.stdout
         cable = archive.cable
         line: dict[str, Any] = {"name": archive.name, "directory": os.fspath(archive.directory)}
+        line |= {"archive_id": self._address(archive).archive_id.hex()}
         line |= {"host": cable.host, "port": cable.port}
         self.program.stdin.write(json.dumps(line) + "\n")
         self.program.stdin.flush()
