@@ -24,7 +24,7 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +72,15 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     load_history()
     gc.freeze()  # Collections in children must not copy the shared pages.
-    children = [_fork(member, lifeline, held) for member in members]
+    children: list[_Child] = []
+    for member in members:
+        children.append(_fork(member, lifeline, held, [child.status for child in children]))
     os.close(lifeline)
     _supervise({child.status: child for child in children})
     return 0
 
 
-def _fork(member: dict[str, Any], lifeline: int, held: int) -> _Child:
+def _fork(member: dict[str, Any], lifeline: int, held: int, siblings: Sequence[int] = ()) -> _Child:
     reader, writer = os.pipe()
     # Before it is confined, and by us, who can clear its place when it has gone.
     hand_over = _listen(member)
@@ -88,8 +90,8 @@ def _fork(member: dict[str, Any], lifeline: int, held: int) -> _Child:
         if hand_over is not None:
             hand_over.close()  # The child's own goes on.
         return _Child(name=member["name"], pid=pid, status=reader, hand_over=hand_over)
-    os.close(reader)
-    os.close(held)
+    for descriptor in (reader, held, *siblings):
+        os.close(descriptor)
     _be_archive(member, hand_over, writer, lifeline)
 
 
@@ -110,6 +112,10 @@ def _be_archive(
     code = 1
     os.set_blocking(status, False)  # See `_say`.
     try:
+        # The supervisor's input is not ours to read, nor to say what it says.
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
         host = numeric_host(member["host"], member["port"])
         held = confine(Path(member["directory"]), member["port"])
         code = trio.run(_serve, {**member, "host": host}, hand_over, held, status, lifeline)
@@ -126,8 +132,6 @@ async def _serve(
     status: int,
     lifeline: int,
 ) -> int:
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)  # The supervisor's input is not ours to read.
     refusal: PSPError | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -188,8 +192,9 @@ def _supervise(children: dict[int, _Child]) -> None:
         while children:
             left_s = None if deadline == math.inf else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
-                _signal(children.values(), signal.SIGKILL)
-                deadline, left_s = math.inf, None
+                for child in children.values():  # Whoever still holds their pipes.
+                    _end(child)
+                return
             for key, _ in selector.select(left_s):
                 if key.fd in children:
                     if not _relay(children[key.fd]):
@@ -208,13 +213,17 @@ def _relay(child: _Child) -> bool:
     for event in _events_untrusted(data, child.pid):
         _emit(**event, member=child.name)
     if not data:
-        # Gone, or it has closed its pipe: nobody would see its end, and all others' would wait.
-        _signal([child], signal.SIGKILL)
-        _, status = os.waitpid(child.pid, 0)
-        if child.hand_over is not None:
-            child.hand_over.clear()
-        _emit(member=child.name, event="ended", status=os.waitstatus_to_exitcode(status))
+        _end(child)
     return bool(data)
+
+
+def _end(child: _Child) -> None:
+    """See a child's end. It has gone, or has closed its pipe: all others would wait for it."""
+    _signal([child], signal.SIGKILL)
+    _, status = os.waitpid(child.pid, 0)
+    if child.hand_over is not None:
+        child.hand_over.clear()
+    _emit(member=child.name, event="ended", status=os.waitstatus_to_exitcode(status))
 
 
 def _events_untrusted(data: bytes, pid: int) -> Iterator[dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,30 @@ async def test_planted_code_reaches_no_sibling_and_no_network(
     assert row == {"id": "0016", "rooms": 3}
 
 
-def test_an_estates_archives_are_confined_before_they_accept(box: Path) -> None:
-    with Servers(
-        [Served(name="box", archive_id=OWNER.archive_id, directory=box, host="localhost", port=0)]
-    ) as servers:
-        status = Path(f"/proc/{servers.pids['box']}/status").read_text()
+def test_an_estates_archives_are_confined_before_they_accept(box: Path, tmp_path: Path) -> None:
+    """And hold nothing of each other's, nor what their supervisor hears and says."""
+    shutil.copytree(box, tmp_path / "two")
+    two = [
+        Served(name=it.name, archive_id=OWNER.archive_id, directory=it, host="localhost", port=0)
+        for it in (box, tmp_path / "two")
+    ]
+    with Servers(two) as servers:
+        status = Path(f"/proc/{servers.pids['two']}/status").read_text()
+        held = {
+            name: {fd.name: str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+            for name, pid in servers.pids.items()
+        }
     assert "NoNewPrivs:\t1\n" in status
     assert "Seccomp:\t2\n" in status
+    assert {each[fd] for each in held.values() for fd in "01"} == {"/dev/null"}
+    pipes = [{it for it in each.values() if it.startswith("pipe:")} for each in held.values()]
+    assert len(pipes[0] & pipes[1] - {*_own_pipes()}) == 1, "what tells them to end"
+
+
+def _own_pipes() -> Iterator[str]:
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield str(fd.readlink())
 
 
 def test_a_process_with_other_threads_is_not_taken_for_confined(tmp_path: Path) -> None:
