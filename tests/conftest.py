@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Hundreds of processes are started here, with these variables. Where Python is told to keep nothing
+# compiled, as in many containers, each of them would compile every module anew for a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # No test fails because a machine was slow: examples are counted here, never timed. `make soak` has
 # more of them.
