@@ -210,7 +210,7 @@ def test_ctrl_c_leaves_no_process_and_no_half_written_file(
 
 
 def test_a_killed_demo_leaves_no_process(tmp_path: Path, raw: Cells) -> None:
-    """SIGKILL cannot be handled: the archives see that their supervisor's lifeline has ended."""
+    """SIGKILL cannot be handled: their supervisor sees its input end, and stops the archives."""
     process = subprocess.Popen(
         [sys.executable, "-m", "psp", "demo", *SERVING],
         cwd=tmp_path,
