@@ -23,13 +23,16 @@ BUSY_LOAD: Final = 1.0
 """A load average from which a measurement is told to be none."""
 
 Result: TypeAlias = Mapping[str, Any]
+WITH_BARS: Final = ("rpc", "wan", "bulk", "local")
+"""The benchmarks whose ratios the page shows; those of a fleet stand in their own."""
+
 Row: TypeAlias = Mapping[str, object]
 Drawing: TypeAlias = dict[str, object]
 
 
 def run() -> list[Path]:
     """Write every picture and the table; give the files that were written."""
-    results = {name: read(name) for name in ("rpc", "wan", "profile")}
+    results = {name: read(name) for name in (*WITH_BARS, "profile")}
     written = []
     for name, (source, draw) in PICTURES.items():
         path = PAGE.with_name(f"performance-{name}.svg")
@@ -80,7 +83,7 @@ def with_tables(page: str, results: Mapping[str, Result]) -> str:
 
 def _tables(results: Mapping[str, Result]) -> Iterator[str]:
     yield from ("", "| ratio | median | lowest and highest sample | bar |", "|---|---|---|---|")
-    for name in ("rpc", "wan"):
+    for name in WITH_BARS:
         ratios, spread = results[name]["ratios"], results[name]["figures"]["spread"]
         bars = results[name]["limits"]["bars"]
         for key, ratio in ratios.items():
@@ -90,8 +93,9 @@ def _tables(results: Mapping[str, Result]) -> Iterator[str]:
             yield f"| `{key}` | {ratio:g} | {least:g} .. {most:g} | {bar}{held} |"
     yield from ("", "Beside them, without a bar:", "")
     yield from ("| ratio | median | lowest and highest sample |", "|---|---|---|")
-    for name in ("rpc", "wan"):
-        for key, (middle, least, most) in results[name]["figures"]["ratios_beside"].items():
+    for name in WITH_BARS:
+        beside = results[name]["figures"].get("ratios_beside", {})
+        for key, (middle, least, most) in beside.items():
             yield f"| `{key}` | {middle:g} | {least:g} .. {most:g} |"
     figures = results["rpc"]["figures"]
     yield from ("", "In absolute numbers:", "")

@@ -32,6 +32,7 @@ from psp.endpoint import serve as serve_archive
 from psp.values import Value
 from psp.wire import INITIAL_LIMITS
 
+STEPS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TASKS = 100
 OUTSTANDING_CALLS = 10_000
 PLAN: list[Value] = ["count", "sales"]
@@ -102,6 +103,7 @@ async def _drive(setting: Setting) -> None:
                     "batch_async": partial(batch, null_async),
                     "outstanding": partial(outstanding, null),
                     "chain10": partial(one_by_one_async, partial(chain, node)),
+                    "chain10_kept": partial(one_by_one_async, partial(chain_kept, node)),
                     "p99_alone": partial(p99_alone, null),
                     "p99_under_bulk": partial(p99_under_bulk, null, node),
                     "cold": driver.cold,
@@ -156,7 +158,16 @@ async def outstanding(call: Call, at_once: int) -> Sample:
 
 
 async def chain(node: Reference) -> None:
-    """Make ten dependent calls; only the last answer is waited for."""
+    """Make ten dependent calls; only the last answer is waited for, and the others are only steps
+    to it."""
+    step: Any = node
+    for name in STEPS:
+        step = step.call(name, is_step=True)
+    assert await step.call("ten", is_last=True) == 10
+
+
+async def chain_kept(node: Reference) -> None:
+    """The same, where each answer comes back and could be used again."""
     five = node.call("one").call("two").call("three").call("four").call("five")
     nine = five.call("six").call("seven").call("eight").call("nine")
     assert await nine.call("ten", is_last=True) == 10

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import plot
 
-NAMES = ("rpc", "wan", "profile")
+NAMES = (*plot.WITH_BARS, "profile")
 
 
 def test_the_page_holds_the_tables_of_its_results() -> None:
