@@ -263,12 +263,16 @@ def read_certificate(file: Path) -> PeerCertificate:
         EstateError: There is none, or it does not pass the checks of pairing.
     """
     try:
-        return check_certificate_untrusted(file.read_text("ascii"))
+        text = file.read_text("ascii")
     except (OSError, UnicodeDecodeError) as exc:
         raise EstateError(
             f"{file} is no certificate that can be read ({exc}). A machine's own is the PEM that it"
             " is paired by."
         ) from exc
+    try:
+        return check_certificate_untrusted(text)
+    except EstateError as exc:
+        raise EstateError(f"{file}: {exc}") from exc  # A command takes several.
 
 
 def _toml(file: Path) -> dict[str, Any]:
