@@ -6,6 +6,7 @@ A child of its own: what crashes here must not take the tests with it. It says w
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import struct
@@ -19,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks._process import peak_bytes
 from psp.buffers import Account, Buffers, Columns
 from psp.errors import MalformedFrame
 
@@ -151,14 +153,14 @@ def main(seed: int, count: int) -> dict[str, int]:
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: PTH123, SIM115
     # What wants more than this is a MemoryError, which no code here catches.
     resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESSES_BYTES, used + ADDRESSES_BYTES))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes(os.getpid())  # Not `ru_maxrss`: that remembers what forked us.
     for _ in range(count):
         data = bytearray(chance.choice(streams))
         for _ in range(chance.randrange(1, 4)):
             if data:
                 chance.choice(MUTATIONS)(data, chance)
         attempt(share.take(max(len(data), 1)), bytes(data), said)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    grown = peak_bytes(os.getpid()) - before
     assert grown < ALLOCATED_BYTES_MAX, f"{grown} bytes were allocated for streams of some KiB"
     assert pa.default_memory_pool().max_memory() < ALLOCATED_BYTES_MAX
     return dict(said)
