@@ -137,9 +137,11 @@ class Hearing:
         return data
 
     def _drain_notes(self) -> None:
+        # Asked once: looking into a table of weak references costs as much as finishing an answer.
+        has_streams = bool(self._streams)
         while self._dropped_answers:
             question = self._dropped_answers.popleft()
-            if question in self._streams:
+            if has_streams and question in self._streams:
                 self._read_on.add(question)  # Its promise has gone; its stream is still read.
             else:
                 self._read_on.discard(question)

@@ -96,6 +96,20 @@ class AnswerTable:
         if isinstance(answer, CallReady):
             answer.arguments = []  # The caller may keep the answer for long; nobody needs these.
 
+    def keep_object(self, call: Answer, exported: Exported) -> None:
+        """Keep the object of a call that never was in flight, if calls may name it. It takes no
+        bytes beside the answer itself."""
+        if not call.is_retained:
+            call.state = FREE
+            return
+        call.admit(0)
+        call.state = KEPT
+        call.outcome = exported
+        if isinstance(call, CallReady):
+            call.arguments = []  # The caller may keep the answer for long; nobody needs these.
+        self._answers[call.answer_id] = call
+        self.room.keep()
+
     def wait_or_start(self, call: CallReady, events: list[SubjectEvent]) -> None:
         """Let an admitted call wait for what it needs, or start it at once."""
         call.state = WAITING
@@ -114,6 +128,13 @@ class AnswerTable:
         if found is None or found.state == KEPT:
             return found
         return found if found.is_retained and not found.is_unwanted else None
+
+    def kept_object(self, answer_id: AnswerId) -> Exported | None:
+        """Give the object that a settled answer is; None if it is none, or not settled."""
+        answer = self._answers.get(answer_id)
+        if answer is None or answer.state != KEPT:
+            return None
+        return answer.outcome if type(answer.outcome) is Exported else None
 
     def is_open(self, answer: Answer) -> bool:
         """Whether the shell may settle this answer now; false once the connection has ended."""

@@ -56,7 +56,6 @@ from ._events import (
 )
 from ._ids import BOOTSTRAP, ExportId, QuestionId
 from ._questions import (
-    AWAITING_LAST,
     FREE,
     QUESTION_TRANSITIONS,
     RETURNED,
@@ -67,6 +66,12 @@ from ._questions import (
 )
 
 _new_tuple: Final = tuple.__new__
+
+_RETURNED_FROM: Final[Mapping[QuestionState | None, QuestionState]] = {
+    state: following
+    for (state, step), following in QUESTION_TRANSITIONS.items()
+    if step == "receive_return"
+}
 
 
 class ControllerInbox:
@@ -117,8 +122,12 @@ class ControllerInbox:
                 # The hot path, the value of a plain call: everything else is rarer.
                 if places[0] == RETURN and places[2] == VALUE:
                     _, question, _, value = places
-                    if questions.get(question) == AWAITING_LAST and self.peer_hello is not None:
-                        del questions[question]
+                    following = _RETURNED_FROM.get(questions.get(question))
+                    if following is not None and self.peer_hello is not None:
+                        if following is FREE:
+                            del questions[question]
+                        else:
+                            questions[question] = following
                         self.open_questions -= 1
                         if accepts:
                             accepts.pop(question, None)

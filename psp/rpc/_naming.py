@@ -10,7 +10,6 @@ from psp.wire import CONTAINERS, Promised, WireTarget
 
 from ._answer_table import AnswerTable
 from ._answers import (
-    KEPT,
     STREAMING,
     Answer,
     CallReady,
@@ -61,10 +60,8 @@ class Naming:
         if isinstance(target, int):
             return self.reference(target)
         asked, path = target
-        parent = self._answers.kept(asked)  # type: ignore[arg-type]  # The field's own check.
-        if parent is None or path or parent.state != KEPT:
-            return None
-        return parent.outcome if isinstance(parent.outcome, Exported) else None
+        assert isinstance(asked, int)
+        return None if path else self._answers.kept_object(AnswerId(asked))
 
     def resolve(
         self, call: CallReady, body_bytes: int, target: WireTarget, promised: Sequence[Named]

@@ -111,19 +111,23 @@ class Subject(SubjectInbox):
         if tag is not None:
             self._ungranted_bytes = None
         exported = Exported(object, tag)
-        answer_id = call.answer_id
         if call.state == RUNNING_UNWANTED:
             return self._following(self._answers.settle(call, exported, None))
-        if not call.wants_result:
-            body = self._writer.pack((RETURN, answer_id, STATUS_VALUE, None))
-            return self._following(self._answers.settle(call, exported, body))
-        full = self._answers.room.export(tag)
-        if full is not None:
-            full.processed = Processed.YES
-            return self._following(self._answers.settle(call, full, None))
-        export = self._naming.export(exported)
-        body = self._writer.pack((RETURN, answer_id, STATUS_REFERENCE, export))
-        return self._following(self._answers.settle(call, exported, body))
+        if call.wants_result:
+            full = self._answers.room.export(tag)
+            if full is not None:
+                full.processed = Processed.YES
+                return self._following(self._answers.settle(call, full, None))
+            export = self._naming.export(exported)
+            frame: tuple[int | None, ...] = (RETURN, call.answer_id, STATUS_REFERENCE, export)
+        else:
+            frame = (RETURN, call.answer_id, STATUS_VALUE, None)
+        if call.is_admitted:
+            return self._following(self._answers.settle(call, exported, self._writer.pack(frame)))
+        # The hot path: settled before the next frame was looked at, so that nothing waits for it.
+        self._writer.write_short(frame)
+        self._answers.keep_object(call, exported)
+        return ()
 
     def fail(self, call: Answer, failure: CallFailed) -> Sequence[SubjectEvent]:
         """Answer with an error, or cut a stream short with it. Calls that waited fail with the same

@@ -135,8 +135,8 @@ class SubjectInbox:
                     yield Paused()
                 if self._ungranted_bytes is not None:
                     self._count_ungranted(HEADER_BYTES + self._reader.body_bytes)
-                if kind == CALL and places[2].__class__ is int:
-                    # The hot path: a plain call on a reference. Everything else is rarer.
+                if kind == CALL:
+                    # The hot path: a plain call, also as a step of a chain. All else is rarer.
                     call = self._plain_call(places)
                     if call is not None:
                         yield call
@@ -218,17 +218,20 @@ class SubjectInbox:
         yield from self._hand_out(events)
 
     def _plain_call(self, places: Places) -> CallReady | None:
-        """Make a call that has nothing to wait for and takes no room; None if it is not so plain.
+        """Make a call that has nothing to wait for and brings nothing; None if it is not so plain.
 
         It asks what `_receive_call` asks, all in one place: a method call in between costs as much
         as four of these comparisons.
         """
         _, number, target, method, arguments, remaining_ms, accept_bytes, flags, invocation = places
-        exported = self._exports.get(target)
+        if isinstance(target, list):
+            exported = None if target[1] else self._answers.kept_object(target[0])
+        else:
+            exported = self._exports.get(target)
         if (
             exported is None
             or exported.line
-            or flags != FLAG_NO_PIPELINING
+            or not (flags & FLAG_NO_PIPELINING or self._answers.room.has_slot())
             or arguments
             or number <= self._last_question
             or self._goes_away_after is not None
@@ -305,7 +308,7 @@ class SubjectInbox:
         for event in events:
             if isinstance(event, Cancelled):
                 self._close_stream(event.call)
-        return self._hand_out(events)
+        return self._hand_out(events) if events else iter(())
 
     def _hand_out(self, events: Iterable[SubjectEvent]) -> Iterator[SubjectEvent]:
         """Give events in the order in which they became ready: what the shell makes ready by
