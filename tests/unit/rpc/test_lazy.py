@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from psp.errors import HandlerFailed, LimitExceeded, Overloaded, Processed
+from psp.errors import Denied, HandlerFailed, LimitExceeded, Overloaded, Processed
 from psp.rpc import (
     BOOTSTRAP,
     VALUE,
     Aborted,
+    CallReady,
     Cancelled,
     ExportId,
     Ponged,
     QuestionId,
     Returned,
 )
-from psp.wire import CALL, FINISH, FLAG_NO_PIPELINING, PING, Promised
+from psp.wire import CALL, FINISH, FLAG_NO_PIPELINING, FLAG_NO_RESULT, PING, Promised
 
 from ._seen import Ready, arriving, failures, greeted, handles, ids, over, seen, written
 
@@ -36,6 +37,49 @@ def test_a_call_that_is_settled_at_once_is_never_in_flight(flags: int, value: ob
         pair.controller.call(BOOTSTRAP, "m", remaining_ms=9, no_pipelining=flags > 0)
     answers = pair.carry_to_controller()
     assert answers == [Returned(QuestionId(each + 1), VALUE, value) for each in range(50)]  # type: ignore[arg-type]
+
+
+def _chain(*steps: tuple[object, int]) -> bytes:
+    """Calls 1, 2, ... with these targets and flags."""
+    return written(
+        *((CALL, at, to, "m", [], 9, 999, flags, None) for at, (to, flags) in enumerate(steps, 1))
+    )
+
+
+@pytest.mark.parametrize("flags", [0, FLAG_NO_RESULT])
+def test_each_step_of_a_chain_that_is_settled_at_once_is_made_on_the_one_before(flags: int) -> None:
+    pair = over(calls_in_flight=1)
+    steps = [(0, flags), *(([at, []], flags) for at in range(1, 9)), ([9, []], FLAG_NO_PIPELINING)]
+    made_on = []
+    for event in pair.subject.receive(_chain(*steps)):
+        assert isinstance(event, CallReady)
+        made_on.append(event.object)
+        pair.subject.resolve_object(event, event.answer_id, None)
+        assert pair.subject.calls_in_flight == 0
+    assert made_on == ["bootstrap", *range(1, 10)]
+    assert pair.subject.kept_answers == 9
+    assert pair.subject.exports == (1 if flags else 10), "a step gives no reference"
+
+
+def test_objects_given_at_once_take_the_room_of_kept_answers() -> None:
+    pair = over(answers_retained=2)
+    steps = [(0, FLAG_NO_RESULT), ([1, []], FLAG_NO_RESULT), ([2, []], FLAG_NO_RESULT)]
+    for event in pair.subject.receive(_chain(*steps, ([2, []], FLAG_NO_PIPELINING))):
+        pair.subject.resolve_object(handles([event])[0], "object", None)
+    assert pair.subject.kept_answers == 2
+    for _ in range(4):
+        pair.controller.call(BOOTSTRAP, "m", remaining_ms=9, no_result=True)
+    assert failures(pair.carry_to_controller()) == [(3, Overloaded, Processed.NO)]
+
+
+def test_an_object_given_at_once_has_nothing_inside_to_step_into() -> None:
+    pair = greeted()
+    steps = _chain((0, FLAG_NO_RESULT), ([1, ["key"]], FLAG_NO_PIPELINING))
+    for event in pair.subject.receive(steps):
+        pair.subject.resolve_object(handles([event])[0], "object", None)
+    for _ in range(2):
+        pair.controller.call(BOOTSTRAP, "m", remaining_ms=9, no_result=True)
+    assert failures(pair.carry_to_controller()) == [(2, Denied, Processed.NO)]
 
 
 def test_a_call_that_is_not_settled_at_once_is_in_flight() -> None:
