@@ -21,11 +21,11 @@ from ._accounts import Inspection, Statistics
 from ._address import Address
 from ._asking import Local
 from ._failures import fresh
-from ._hearing import Hearing, left
+from ._hearing import Hearing
 from ._incoming import ByteStream, Landing
 from ._limits import CALL_S_DEFAULT, FLUSH_S, QUESTIONS_TOGETHER_MAX
 from ._lowering import lower
-from ._middleware import CallSeen, Middleware, compose
+from ._middleware import CallSeen, Middleware, compose, left
 from ._promise import Argument, Kept, Promise, Reference, Result
 
 _ALMOST_TOGETHER = QUESTIONS_TOGETHER_MAX - 1

@@ -16,7 +16,6 @@ from psp.errors import (
     CallFailed,
     ConnectionLost,
     DeadlineExceeded,
-    LocalProtocolError,
     Processed,
     PSPError,
 )
@@ -53,6 +52,7 @@ from ._limits import (
     PING_S,
     PONG_S_MAX,
 )
+from ._middleware import left
 from ._promise import Reference, Result
 
 
@@ -382,21 +382,3 @@ class Hearing:
                 if not self._was_heard:
                     self._end(ConnectionLost(f"no sign of life within {PONG_S_MAX:g} seconds"))
                     self._stream.close()
-
-
-def left(around: AbstractContextManager[object], outcome: object) -> object:
-    """Tell the middleware how a call went; give what its caller is told. A middleware watches, so
-    it can only fail: then its caller hears of it, and the connection goes on."""
-    try:
-        if isinstance(outcome, BaseException):
-            around.__exit__(type(outcome), outcome, outcome.__traceback__)
-        else:
-            around.__exit__(None, None, None)
-    except Exception as exc:
-        failure = LocalProtocolError(
-            f"the call has ended, and a middleware of this program then raised a"
-            f" {type(exc).__name__}. Mend the middleware; its error is this one's cause."
-        )
-        failure.__cause__ = exc
-        return failure
-    return outcome

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from psp.errors import LocalProtocolError
 from psp.rpc import Opaque
 
 _SHOWN_TAG_BYTES: Final = 6
@@ -59,6 +60,24 @@ def compose(middleware: Sequence[Middleware]) -> Middleware | None:
     for each in reversed(outer):
         composed = _around(each, composed)
     return composed
+
+
+def left(around: AbstractContextManager[object], outcome: object) -> object:
+    """Tell the middleware how a call went; give what its caller is told. A middleware watches, so
+    it can only fail: then its caller hears of it, and the connection goes on."""
+    try:
+        if isinstance(outcome, BaseException):
+            around.__exit__(type(outcome), outcome, outcome.__traceback__)
+        else:
+            around.__exit__(None, None, None)
+    except Exception as exc:
+        failure = LocalProtocolError(
+            f"the call has ended, and a middleware of this program then raised a"
+            f" {type(exc).__name__}. Mend the middleware; its error is this one's cause."
+        )
+        failure.__cause__ = exc
+        return failure
+    return outcome
 
 
 def _around(outer: Middleware, inner: Middleware) -> Middleware:

@@ -2,10 +2,11 @@
 
 Two locks of the kernel's. Landlock leaves it its own directory, the libraries, and one port to
 listen on; seccomp takes away what Landlock does not see: every way to begin a connection, sockets
-that are not TCP or local, and io_uring, which would do either behind seccomp's back. Neither can be
-taken off again, by nobody. They hold for this thread and all that it starts, so this comes first.
+that are not TCP or local, io_uring, which would do either behind seccomp's back, and every way to
+begin another process, which would outlive this one and whoever watches it. Neither can be taken off
+again, by nobody. They hold for this thread and all that it starts, so this comes first.
 
-Sources: landlock(7), landlock_create_ruleset(2), seccomp(2), and the kernel's
+Sources: landlock(7), landlock_create_ruleset(2), seccomp(2), clone(2), and the kernel's
 Documentation/userspace-api/landlock.rst, whose "compatibility" example is followed for older ABIs.
 """
 
@@ -43,6 +44,7 @@ _SCOPES: Final = 0b11
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
 _MSG_FASTOPEN: Final = 0x20000000
+_CLONE_THREAD: Final = 0x00010000
 _UNIX, _INET, _INET6, _STREAM, _TCP = 1, 2, 10, 1, 6
 
 
@@ -56,12 +58,15 @@ class _Machine:
     sendto: int
     sendmsg: int
     sendmmsg: int
+    clone: int
+    forks: tuple[int, ...]
     io_uring_setup: int = 425
+    clone3: int = 435
 
 
 _MACHINES: Final = {
-    "x86_64": _Machine(0xC000003E, 41, 42, 44, 46, 307),
-    "aarch64": _Machine(0xC00000B7, 198, 203, 206, 211, 269),
+    "x86_64": _Machine(0xC000003E, 41, 42, 44, 46, 307, 56, (57, 58)),
+    "aarch64": _Machine(0xC00000B7, 198, 203, 206, 211, 269, 220, ()),
 }
 
 
@@ -191,8 +196,12 @@ def _program(it: _Machine) -> Iterator[bytes]:
     yield from (_load(_ARCHITECTURE), _jump(_EQUAL, it.audit, 1, 0), _REFUSED)
     # The second table of calls that x86 has: none of ours are there.
     yield from (_load(_NUMBER), _jump(_AT_LEAST, 0x40000000, 0, 1), _REFUSED)
-    for call in (it.connect, it.io_uring_setup):
+    for call in (it.connect, it.io_uring_setup, *it.forks):
         yield from (_jump(_EQUAL, call, 0, 1), _REFUSED)
+    # Its flags lie in memory, where no filter looks. The C library then asks by the older call.
+    yield from (_jump(_EQUAL, it.clone3, 0, 1), _UNKNOWN)
+    yield from (_jump(_EQUAL, it.clone, 0, 4), _load_argument(0))
+    yield from (_jump(_ANY_BIT, _CLONE_THREAD, 0, 1), _ALLOWED, _REFUSED)
     for call, flags in ((it.sendto, 3), (it.sendmsg, 2), (it.sendmmsg, 3)):
         # With this flag it would begin a connection by its first bytes, behind Landlock's back.
         yield from (_jump(_EQUAL, call, 0, 4), _load_argument(flags))
@@ -214,6 +223,7 @@ _NUMBER, _ARCHITECTURE = 0, 4
 _EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
 _ALLOWED: Final = _line(0x06, 0, 0, 0x7FFF0000)
 _REFUSED: Final = _line(0x06, 0, 0, 0x00050000 | errno.EPERM)
+_UNKNOWN: Final = _line(0x06, 0, 0, 0x00050000 | errno.ENOSYS)
 
 
 def _jump(test: int, value: int, if_true: int, if_false: int) -> bytes:

@@ -6,10 +6,14 @@ once more from within an answer, when the archive is served.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
+import platform
+import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +38,10 @@ Attempts: TypeAlias = dict[str, Callable[[], object]]
 
 MSG_FASTOPEN = 0x20000000
 IPPROTO_MPTCP = 262
+CLONE3 = 435
+CLONE_ARGUMENTS = struct.pack("=11Q", *(0,) * 4, signal.SIGCHLD, *(0,) * 6)
+FORKS = (57,) if platform.machine() == "x86_64" else ()  # Its vfork would share our stack.
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def connect_tcp(port: int, protocol: int = 0) -> None:
@@ -80,6 +88,22 @@ def open_netlink() -> None:
     socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close()
 
 
+def begin_a_process() -> None:
+    """As a daemon does: it would go on when its parent has ended, and be nobody's child."""
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def begin_a_process_by(call: int, *arguments: object) -> None:
+    child = LIBC.syscall(call, *arguments)
+    if child == 0:
+        LIBC._exit(0)
+    if child < 0:
+        raise OSError(ctypes.get_errno(), "no other process")
+    os.waitpid(child, 0)
+
+
 def link(file: Path, directory: Path) -> None:
     os.link(file, directory / f"planted-{os.urandom(4).hex()}")
 
@@ -96,6 +120,14 @@ def attempts(
         "read its parent's environment": Path(f"/proc/{os.getppid()}/environ").read_bytes,
         "stop its parent": lambda: os.kill(os.getppid(), 0),
         "run a program": lambda: subprocess.run(["/bin/true"], check=True),
+        "begin another process": begin_a_process,
+        "begin another process by clone3": lambda: begin_a_process_by(
+            CLONE3, CLONE_ARGUMENTS, ctypes.c_size_t(len(CLONE_ARGUMENTS))
+        ),
+        **{
+            f"begin another process by call {call}": partial(begin_a_process_by, call)
+            for call in FORKS
+        },
         "connect over TCP": lambda: connect_tcp(port),
         "connect over MPTCP": lambda: connect_tcp(port, IPPROTO_MPTCP),
         "connect by its first bytes": lambda: connect_by_first_bytes(port),
