@@ -28,7 +28,7 @@ from psp.capability import (
 from psp.console import neutral
 from psp.errors import CapabilityError, EstateError
 from psp.plan import rows_from_sql, scope_from_document
-from psp.totebox import AtRest, read_at_rest
+from psp.totebox import AtRest, read_at_rest, seen_at_rest
 from psp.transport import MachineKey, PeerCertificate, check_certificate_untrusted
 
 from ._common import err, print_json
@@ -180,8 +180,7 @@ def issue_grant(
             f"{key.name} is no anchor key of {box.manifest.name!r}, so the archive would refuse"
             " what it signs. Use the anchor key that its owner named."
         )
-    wanted = scope_from_document(_toml(scope))
-    box.check_scope(wanted)
+    box.check_scope(wanted := scope_from_document(_toml(scope)))
     now_s = int(time.time())
     made = issue(
         signer,
@@ -194,6 +193,7 @@ def issue_grant(
         not_after_s=_end(until, now_s) if until else now_s + _DEFAULT_S,
         depth=depth,
         nonce=secrets.token_bytes(16),
+        seen=seen_at_rest(archive, box.manifest.archive_id),
     )
     _give(made, json=json)
 
