@@ -253,6 +253,12 @@ def _machine(named: str, box: AtRest) -> PeerCertificate:
     for pairing in box.pairings:
         if pairing.pin.name == named:
             return pairing.pin.certificate
+    if not Path(named).exists():
+        names = ", ".join(each.pin.name for each in box.pairings) or "none"
+        raise EstateError(
+            f"{named!r} is neither a machine that is paired with {box.manifest.name!r}, of which"
+            f" there are {names}, nor the file of a certificate. Name one of them."
+        )
     return read_certificate(Path(named))
 
 

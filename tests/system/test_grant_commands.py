@@ -139,6 +139,10 @@ def test_widening_a_key_that_holds_nothing_and_a_wrong_scope_are_not_signed(
     stranger = psp("grant", "issue", "lender.toml", "--archive", BOX, "--key", HOLDER, "--to",
                    "owner")  # fmt: skip
     assert "is no anchor key of" in stranger.sentence
+    unknown = psp("grant", "issue", "lender.toml", "--archive", BOX, "--key", ANCHOR, "--to",
+                  "bob")  # fmt: skip
+    assert "'bob' is neither a machine that is paired" in unknown.sentence
+    assert "there are owner" in unknown.sentence
 
 
 def test_a_code_is_read_back_by_another_hand(token: Path, psp: Callable[..., Ran]) -> None:
