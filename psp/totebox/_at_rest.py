@@ -17,8 +17,8 @@ from psp.capability import (
     ceiling,
     verify_anchor_untrusted,
 )
-from psp.errors import ArchiveError, CapabilityError, CheckpointRejected
-from psp.ledger import Ledger, verify_checkpoint_untrusted
+from psp.errors import ArchiveError, CapabilityError, LedgerError
+from psp.ledger import Ledger, settled_checkpoint
 
 from ._founding import ledger_origin
 from ._manifest import Manifest
@@ -113,18 +113,16 @@ def read_at_rest(directory: Path) -> AtRest:
 def seen_at_rest(directory: Path, archive_id: bytes) -> Seen:
     """Say what a signer on this machine knows of an archive's ledger: the `seen` of a first link.
 
-    From the checkpoint file alone. What is only in the journal may be lost in a crash before
-    anybody was told of it, and a signer who claims more than there is stops the archive. For the
-    same reason nothing is claimed where no signed checkpoint of this archive is at hand.
+    Never more than the archive itself knows, whoever is writing: a signer who claims more than
+    there is stops it. For the same reason nothing is claimed where no signed checkpoint of this
+    archive is at hand.
     """
     try:
         statement = (directory / "keys" / "anchor").read_bytes()
         anchor = verify_anchor_untrusted(statement, archive_id=archive_id)
-        checkpoint = verify_checkpoint_untrusted(
-            (directory / "ledger" / "checkpoint").read_bytes(),
-            origin=ledger_origin(archive_id),
-            public_key=anchor.ledger_key,
+        known = settled_checkpoint(
+            directory / "ledger", origin=ledger_origin(archive_id), public_key=anchor.ledger_key
         )
-    except (OSError, CapabilityError, CheckpointRejected):
+    except (OSError, CapabilityError, LedgerError):
         return NEVER_SEEN
-    return Seen(checkpoint.tree_size, checkpoint.root_hash) if checkpoint.tree_size else NEVER_SEEN
+    return Seen(known.tree_size, known.root_hash) if known.tree_size else NEVER_SEEN

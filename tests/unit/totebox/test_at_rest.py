@@ -38,19 +38,46 @@ def issued(house: House, key: Path, told: Callable[[], str]) -> bytes:
     return token_from_text_untrusted(told())
 
 
-def test_a_signer_has_seen_what_is_sealed_and_not_what_a_crash_may_lose(house: House) -> None:
+def test_a_signer_has_seen_all_but_what_a_crash_may_still_take(house: House) -> None:
+    """At any moment beside the process that serves: never more than that process knows."""
     with house.serving() as desk:
-        before = seen_of(house)
-        desk.archive.pair("other", machine().certificate_pem, "USER")
-        now = desk.archive.ledger.checkpoint
+        ledger = desk.archive.ledger
+        acknowledged = [seen_of(house)]
+        for number in range(4):
+            before = ledger.checkpoint
+            desk.archive.pair(f"other{number}", machine().certificate_pem, "USER")
+            acknowledged.append(seen_of(house))
+            if number:
+                assert acknowledged[-1] == (before.tree_size, before.root_hash)
+        sizes = [seen.tree_size for seen in acknowledged]
 
-        assert seen_of(house) == before
-        assert 0 < before.tree_size < now.tree_size
-        assert desk.memory.contradicts(before) is None
-    assert seen_of(house) == Seen(now.tree_size, now.root_hash)
+        assert sizes == sorted(sizes)
+        assert 0 < sizes[0] == sizes[1] < sizes[-1] == ledger.checkpoint.tree_size - 1
+        assert [desk.memory.contradicts(seen) for seen in acknowledged] == [None] * 5
+    now = ledger.checkpoint
+    assert seen_of(house) == (now.tree_size, now.root_hash)
 
 
-@pytest.mark.parametrize("what", ["another archive", "no archive", "changed", "of another key"])
+def test_a_signer_has_not_seen_a_batch_that_is_being_written(house: House) -> None:
+    with house.serving() as desk:
+        for name in ("one", "two"):
+            desk.archive.pair(name, machine().certificate_pem, "USER")
+        before, journal = seen_of(house), house.directory / "ledger" / "journal"
+        whole = journal.read_bytes()
+        desk.archive.pair("three", machine().certificate_pem, "USER")
+        longer = journal.read_bytes()
+        for cut in range(0, len(longer), 512):  # As somebody beside may see the write.
+            if longer[cut : cut + 512] == whole[cut : cut + 512]:
+                continue
+            torn = house.directory.with_name(f"torn-{cut}")
+            shutil.copytree(house.directory, torn)
+            (torn / "ledger" / "journal").write_bytes(longer[:cut] + whole[cut:])
+            assert seen_at_rest(torn, OWNER.archive_id) == before
+
+
+@pytest.mark.parametrize(
+    "what", ["another archive", "no archive", "changed", "no journal", "no anchor"]
+)
 def test_a_signer_claims_nothing_that_no_signed_checkpoint_says(house: House, what: str) -> None:
     assert seen_of(house) != NEVER_SEEN
     file, archive_id = house.directory / "ledger" / "checkpoint", OWNER.archive_id
@@ -62,6 +89,8 @@ def test_a_signer_claims_nothing_that_no_signed_checkpoint_says(house: House, wh
         lines = file.read_text("utf-8").splitlines(keepends=True)
         file.chmod(0o600)
         file.write_text("".join([lines[0], "77\n", *lines[2:]]), "utf-8")
+    elif what == "no journal":
+        (house.directory / "ledger" / "journal").write_bytes(b"")
     else:
         (house.directory / "keys" / "anchor").write_bytes(b"\x90")
 
