@@ -74,7 +74,7 @@ def token_from_text_untrusted(text: str) -> bytes:
     found, counts = _find_lines(text)
     if not found:
         raise CapabilityError(
-            "no grant is in this text. Its lines begin with PSP1. and end with PSP GRANT; ask for"
+            "no grant is in this text. The lines of one begin with PSP1. and a number; ask for"
             " the text again."
         )
     if len(counts) > 1:

@@ -25,6 +25,7 @@ from psp.capability import (
     scope_sentence,
     spki_hash_of,
     token_from_text_untrusted,
+    token_to_qr_text,
     verify_untrusted,
 )
 from psp.console import neutral
@@ -76,9 +77,9 @@ def show(
     """
     data = read_token(token)
     if qr_file is not None:
-        write_qr(data, qr_file)
+        write_qr(token_to_qr_text(data), qr_file)
     if qr:
-        show_qr(data)
+        show_qr(token_to_qr_text(data))
     elif json:
         print_json(_facts(decode_chain_untrusted(data)))
     elif qr_file is None:

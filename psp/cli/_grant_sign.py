@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from cyclopts import Parameter
 
 from psp.capability import (
+    UNLIMITED,
     Layer,
     Operation,
     Scope,
@@ -28,7 +29,7 @@ from psp.capability import (
 from psp.console import neutral
 from psp.errors import CapabilityError, EstateError
 from psp.plan import rows_from_sql, scope_from_document
-from psp.totebox import AtRest, read_at_rest
+from psp.totebox import AtRest, read_at_rest, seen_at_rest
 from psp.transport import MachineKey, PeerCertificate, check_certificate_untrusted
 
 from ._common import err, print_json
@@ -36,6 +37,8 @@ from ._grant import TokenFile, read_token
 from ._passphrase import Passphrases
 
 _Names: TypeAlias = Annotated["list[str] | None", Parameter(consume_multiple=True, negative=())]
+
+_Most: TypeAlias = Annotated[int, Parameter(show_default=False)]
 
 _LENGTH: Final = re.compile(r"(\d{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -68,6 +71,20 @@ class Changes:
         No single record.
     floor
         The least number of subjects behind anything that is shown.
+    rounding
+        Numbers are rounded to a multiple of 5, 10, 100 or 1000.
+    rows_max
+        The most records for each call.
+    groups_max
+        The most groups in an answer.
+    bytes_max
+        The most bytes of an answer.
+    uses_total
+        The most questions in all, as long as the new grant lasts.
+    rows_total
+        The most records in all.
+    bytes_total
+        The most bytes of answers in all.
     """
 
     table: str | None = None
@@ -78,6 +95,20 @@ class Changes:
     groups: _Names = None
     aggregates_only: Annotated[bool, Parameter(negative=())] = False
     floor: int = 1
+    rounding: int = 1
+    rows_max: _Most = UNLIMITED
+    groups_max: _Most = UNLIMITED
+    bytes_max: _Most = UNLIMITED
+    uses_total: _Most = UNLIMITED
+    rows_total: _Most = UNLIMITED
+    bytes_total: _Most = UNLIMITED
+
+
+# What a smaller number narrows; of the others a larger one does.
+_MOST: Final = (
+    *("rows_max", "groups_max", "bytes_max"),
+    *("uses_total", "rows_total", "bytes_total"),
+)
 
 
 def narrow_grant(
@@ -180,8 +211,7 @@ def issue_grant(
             f"{key.name} is no anchor key of {box.manifest.name!r}, so the archive would refuse"
             " what it signs. Use the anchor key that its owner named."
         )
-    wanted = scope_from_document(_toml(scope))
-    box.check_scope(wanted)
+    box.check_scope(wanted := scope_from_document(_toml(scope)))
     now_s = int(time.time())
     made = issue(
         signer,
@@ -194,6 +224,7 @@ def issue_grant(
         not_after_s=_end(until, now_s) if until else now_s + _DEFAULT_S,
         depth=depth,
         nonce=secrets.token_bytes(16),
+        seen=seen_at_rest(archive, box.manifest.archive_id),
     )
     _give(made, json=json)
 
@@ -220,13 +251,18 @@ def _rule(rule: TableRule, changes: Changes) -> TableRule:
     rows = dict(rule.rows)
     for column, domain in (rows_from_sql(changes.rows) if changes.rows else {}).items():
         rows[column] = rows[column].meet(domain) if column in rows else domain
-    return replace(
-        rule,
-        **fields,
-        rows=rows,
-        aggregates_only=rule.aggregates_only or changes.aggregates_only,
-        floor=max(rule.floor, changes.floor),
-    )
+    fields |= {name: min(getattr(rule, name), getattr(changes, name)) for name in _MOST}
+    try:
+        return replace(
+            rule,
+            **fields,
+            rows=rows,
+            aggregates_only=rule.aggregates_only or changes.aggregates_only,
+            floor=max(rule.floor, changes.floor),
+            rounding=max(rule.rounding, changes.rounding),
+        )
+    except ValueError as exc:  # A number that no rule has.
+        raise CapabilityError(f"this cannot be granted: {exc}.") from None
 
 
 def _operation(word: str) -> Operation:
@@ -253,6 +289,12 @@ def _machine(named: str, box: AtRest) -> PeerCertificate:
     for pairing in box.pairings:
         if pairing.pin.name == named:
             return pairing.pin.certificate
+    if not Path(named).exists():
+        names = ", ".join(each.pin.name for each in box.pairings) or "none"
+        raise EstateError(
+            f"{named!r} is neither a machine that is paired with {box.manifest.name!r}, of which"
+            f" there are {names}, nor the file of a certificate. Name one of them."
+        )
     return read_certificate(Path(named))
 
 

@@ -30,6 +30,7 @@ from psp.totebox import administer, manifest_of, read_pairings
 from psp.transport import MachineKey, PeerCertificate
 
 from ._common import agreed, err, operator, out, print_json
+from ._qr import show_qr, write_qr
 
 pair = App(name="pair", help="Say which machines may connect to an archive.")
 
@@ -83,7 +84,7 @@ def remove(archive: Path, name: str, /) -> None:
 
 
 @pair.command
-def request(*, key: Path, name: str) -> None:
+def request(*, key: Path, name: str, qr: _Flag = False, qr_file: Path | None = None) -> None:
     """Print the line by which this machine asks to be paired. Carry it to the archive's operator.
 
     Parameters
@@ -92,9 +93,13 @@ def request(*, key: Path, name: str) -> None:
         This machine's key; made if it is not there.
     name
         What this machine would like to be called there.
+    qr
+        Draw the line as a QR code, too.
+    qr_file
+        Write it as a QR code to a .png or .svg file, too.
     """
     own = introduction(_load_or_make(key), name)
-    out().print(PairingLine(kind=LineKind.REQUEST, introduction=own).to_text(), soft_wrap=True)
+    _give(PairingLine(kind=LineKind.REQUEST, introduction=own), qr=qr, qr_file=qr_file)
     err().print(f"its fingerprint: {certificate_of(own).fingerprint}", soft_wrap=True)
 
 
@@ -108,6 +113,8 @@ def approve(
     address: str,
     name: str | None = None,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    qr: _Flag = False,
+    qr_file: Path | None = None,
 ) -> None:
     """Pair with the machine that a line comes from, and print the line that goes back.
 
@@ -125,6 +132,10 @@ def approve(
         What to call it here; by default as it asks.
     yes
         Approve without being asked.
+    qr
+        Draw the line that goes back as a QR code, too.
+    qr_file
+        Write it as a QR code to a .png or .svg file, too.
     """
     asked = pairing_line_untrusted(line, LineKind.REQUEST).introduction
     certificate = certificate_of(asked)
@@ -144,7 +155,7 @@ def approve(
         host=host,
     )
     err().print("paired. Carry this line back:")
-    out().print(reply.to_text(), soft_wrap=True)
+    _give(reply, qr=qr, qr_file=qr_file)
 
 
 @pair.command
@@ -160,6 +171,7 @@ def accept(line: str, /, *, key: Path, to: Path = Path()) -> None:
     to
         The directory for NAME.pairing.toml.
     """
+    _check_place(to)
     reply = pairing_line_untrusted(line, LineKind.REPLY)
     own = MachineKey.load(key)
     if reply.for_key != own.spki_hash:
@@ -240,6 +252,7 @@ def with_(address: str, /, *, key: Path, name: str, to: Path = Path()) -> None:
     to
         The directory for NAME.pairing.toml.
     """
+    _check_place(to)  # Before two people have taken the trouble.
     host, port = _host_and_port(address)
     machine = _load_or_make(key)
 
@@ -288,14 +301,37 @@ def _pin_archive(met: Met, host: str, to: Path) -> None:
     Address.from_text_untrusted(where, certificate_pem=met.certificate.pem, name=name)
     text = f'address = "{where}"\ncertificate = """\n{met.certificate.pem}"""\n'
     try:
-        with file.open("x", encoding="ascii") as writing:
-            writing.write(text)
+        if not _holds(file, text):  # Said again, it changes nothing.
+            with file.open("x", encoding="ascii") as writing:
+                writing.write(text)
     except OSError as exc:
         raise EstateError(
             f"the archive {name!r} was met, and {file} could not be written ({exc.strerror})."
             " Move what is there away and pair again."
         ) from exc
     out().print(f"{name} is paired: {shlex.quote(str(file))}\n{where}", soft_wrap=True)
+
+
+def _check_place(to: Path) -> None:
+    if not to.is_dir():
+        raise EstateError(
+            f"{to} is no directory, and the pairing is to be written there. Make it, or name"
+            " another with --to. Nothing was paired."
+        )
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_bytes() == text.encode("ascii")
+
+
+def _give(line: PairingLine, *, qr: bool, qr_file: Path | None) -> None:
+    """Print a line that somebody will carry, and draw it where that was asked for."""
+    text = line.to_text()
+    out().print(text, soft_wrap=True)
+    if qr_file is not None:
+        write_qr(text, qr_file)
+    if qr:
+        show_qr(text)
 
 
 def _key_of(archive: Path) -> MachineKey:

@@ -1,4 +1,4 @@
-"""Grants as QR codes: in the terminal, and as PNG or SVG."""
+"""What a person carries, as QR codes: in the terminal, and as PNG or SVG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 
 import segno
 
-from psp.capability import token_to_qr_text
 from psp.errors import EstateError
 
 from ._common import out
@@ -19,14 +18,13 @@ _SCALE: Final = 4
 _FORMATS: Final = (".png", ".svg")
 
 
-def show_qr(token: bytes) -> None:
-    """Draw a token in the terminal, two modules in a character.
+def show_qr(text: str) -> None:
+    """Draw a text in the terminal, two modules in a character.
 
     Raises:
-        CapabilityError: It has more than two links.
         EstateError: The terminal is too narrow.
     """
-    code = _code(token)
+    code = _code(text)
     width, _ = code.symbol_size(border=_BORDER)
     if width > (there := out().width):
         raise EstateError(
@@ -38,21 +36,20 @@ def show_qr(token: bytes) -> None:
     sys.stdout.write(drawn.getvalue())
 
 
-def write_qr(token: bytes, file: Path) -> None:
-    """Write a token as a picture.
+def write_qr(text: str, file: Path) -> None:
+    """Write a text as a picture.
 
     Raises:
-        CapabilityError: It has more than two links.
         EstateError: The file is no .png or .svg, or cannot be written.
     """
     if file.suffix.lower() not in _FORMATS:
         raise EstateError(f"{file.name} is no picture that is written here; use .png or .svg")
-    code = _code(token)
+    code = _code(text)
     try:
         code.save(str(file), scale=_SCALE, border=2 * _BORDER)
     except OSError as exc:
         raise EstateError(f"{file} was not written ({exc.strerror}). Check the path.") from exc
 
 
-def _code(token: bytes) -> segno.QRCode:
-    return segno.make(token_to_qr_text(token), error="l", micro=False, boost_error=False)
+def _code(text: str) -> segno.QRCode:
+    return segno.make(text, error="l", micro=False, boost_error=False)

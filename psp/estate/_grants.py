@@ -23,7 +23,7 @@ from psp.capability import (
     token_to_text,
 )
 from psp.errors import EstateError
-from psp.totebox import Table, epoch_of, read_manifest
+from psp.totebox import Table, epoch_of, read_manifest, seen_at_rest
 from psp.transport import MachineKey, PassphraseSource, PeerCertificate
 
 from ._create import EPOCH_FIRST
@@ -157,11 +157,15 @@ class Grants:
     def _first(
         self, member: Member, scope: Scope, now: int, holder: MachineKey | PeerCertificate
     ) -> bytes:
-        """Make link 0, which an operator's key holds for a day."""
+        """Make link 0, which an operator's key holds for a day.
+
+        It tells of the ledger here, so whoever shows it to an older copy of the archive stops that.
+        """
+        archive, archive_id = self.layout.archive(member.name), member.address.archive_id
         return issue(
             self.anchor,
-            archive_id=member.address.archive_id,
-            epoch=epoch_of(self.layout.archive(member.name)) or EPOCH_FIRST,
+            archive_id=archive_id,
+            epoch=epoch_of(archive) or EPOCH_FIRST,
             holder=holder.public_bytes,
             presenter=holder.spki_hash,
             scope=scope,
@@ -169,6 +173,7 @@ class Grants:
             not_after_s=now + OPERATOR_S,
             depth=1,
             nonce=secrets.token_bytes(16),
+            seen=seen_at_rest(archive, archive_id),
         )
 
     def _scope(self, policy: TenantPolicy, tables: Mapping[str, Table]) -> Scope:

@@ -18,6 +18,7 @@ from ._inclusion import verify_inclusion as verify_inclusion
 from ._ledger import Appended as Appended
 from ._ledger import Ledger as Ledger
 from ._ledger import check_ledger as check_ledger
+from ._ledger import settled_checkpoint as settled_checkpoint
 from ._limits import ENTRY_BYTES_MAX as ENTRY_BYTES_MAX
 from ._limits import PROOF_FILE_BYTES_MAX as PROOF_FILE_BYTES_MAX
 from ._note import Signer as Signer

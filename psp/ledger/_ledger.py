@@ -40,6 +40,7 @@ from ._note import Signer, check_key_name
 from ._published import Published
 from ._ranges import Range, hash_range
 from ._report import LedgerReport
+from ._settled import settled_in
 from ._state import JOURNAL, load, replace_checkpoint, replace_journal
 from ._tree import EMPTY_ROOT, TileId, hash_leaves
 
@@ -359,3 +360,13 @@ def check_ledger(
             " the checkpoint."
         )
     return check_files(Files(directory), origin=origin, public_key=public_key, progress=progress)
+
+
+def settled_checkpoint(directory: Path, *, origin: str, public_key: bytes) -> Checkpoint:
+    """Give the newest checkpoint that the writer of a ledger knows, and no crash can take back.
+
+    Raises:
+        CheckpointRejected: It is not signed by that key for that origin.
+        LedgerError: A file is missing or damaged, or was being written.
+    """
+    return settled_in(Files(directory), origin=origin, public_key=public_key)

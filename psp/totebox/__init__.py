@@ -8,6 +8,7 @@ from ._administer import manifest_of as manifest_of
 from ._archive import Archive as Archive
 from ._at_rest import AtRest as AtRest
 from ._at_rest import read_at_rest as read_at_rest
+from ._at_rest import seen_at_rest as seen_at_rest
 from ._concentration import Concentration as Concentration
 from ._confinement import Confinement as Confinement
 from ._confinement import confine as confine

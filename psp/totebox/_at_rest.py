@@ -8,9 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from psp.capability import Anchor, Scope, Standing, ceiling, verify_anchor_untrusted
-from psp.errors import ArchiveError, CapabilityError
-from psp.ledger import Ledger
+from psp.capability import (
+    NEVER_SEEN,
+    Anchor,
+    Scope,
+    Seen,
+    Standing,
+    ceiling,
+    verify_anchor_untrusted,
+)
+from psp.errors import ArchiveError, CapabilityError, LedgerError
+from psp.ledger import Ledger, settled_checkpoint
 
 from ._founding import ledger_origin
 from ._manifest import Manifest
@@ -100,3 +108,21 @@ def read_at_rest(directory: Path) -> AtRest:
     epoch = max(anchor.epoch, said.epoch, epoch_of(directory) or 0)
     pairings = tuple(read_pairings(directory))
     return AtRest(manifest, anchor, statement, pairings, ledger, said, epoch)
+
+
+def seen_at_rest(directory: Path, archive_id: bytes) -> Seen:
+    """Say what a signer on this machine knows of an archive's ledger: the `seen` of a first link.
+
+    Never more than the archive itself knows, whoever is writing: a signer who claims more than
+    there is stops it. For the same reason nothing is claimed where no signed checkpoint of this
+    archive is at hand.
+    """
+    try:
+        statement = (directory / "keys" / "anchor").read_bytes()
+        anchor = verify_anchor_untrusted(statement, archive_id=archive_id)
+        known = settled_checkpoint(
+            directory / "ledger", origin=ledger_origin(archive_id), public_key=anchor.ledger_key
+        )
+    except (OSError, CapabilityError, LedgerError):
+        return NEVER_SEEN
+    return Seen(known.tree_size, known.root_hash) if known.tree_size else NEVER_SEEN

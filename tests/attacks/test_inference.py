@@ -107,6 +107,7 @@ def attacked(box: tuple[Path, str], floor: int) -> list[Attempt]:
 
 
 def test_each_attack_gets_nothing_and_its_rule_is_named(box: tuple[Path, str]) -> None:
+    """Attack 15: a tracker's questions, which no budget has to end."""
     attempts = attacked(box, 10)
 
     assert {one.attack: one.rule for one in attempts} == RULES

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 TESTS = Path(__file__).parent.parent
+PAGE = (TESTS.parent / "docs" / "threat-model.md").read_text("utf-8")
 NUMBERS: Final = range(1, 22)
 
 _NUMBERED = re.compile(r"Attack (\d+): \S")
@@ -33,3 +34,11 @@ def numbered_tests() -> Iterator[tuple[int, str]]:
 
 def test_every_attack_has_a_test() -> None:
     assert sorted({number for number, _ in numbered_tests()}) == [*NUMBERS]
+
+
+def test_the_page_says_what_each_number_is_and_names_a_test_of_it() -> None:
+    rows = re.findall(r"^\| (\d+) \| [^|]{10,} \| `tests/(\S+)` \|$", PAGE, re.MULTILINE)
+    named = [(int(number), test) for number, test in rows]
+
+    assert [number for number, _ in named] == [*NUMBERS]
+    assert set(named) <= set(numbered_tests())

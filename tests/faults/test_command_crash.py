@@ -45,6 +45,7 @@ def commanding(name: str, used: bytes) -> Callable[[Archive], object]:
 
 @pytest.mark.parametrize("name", ["append", "suspend"])
 def test_killed_at_any_step_a_command_is_done_once_under_its_key(quick: Path, name: str) -> None:
+    """Attack 13: again after a crash, wherever it came between effect and acknowledgement."""
     original, used = found(quick), key()
     given = rows_file() if name == "append" else {}
     was_done: list[bool] = []

@@ -14,7 +14,7 @@ import pytest
 import zxingcpp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from psp.capability import token_from_text_untrusted
+from psp.capability import UNLIMITED, decode_chain_untrusted, token_from_text_untrusted
 from psp.transport import MachineKey
 
 from .conftest import Ran
@@ -139,6 +139,25 @@ def test_widening_a_key_that_holds_nothing_and_a_wrong_scope_are_not_signed(
     stranger = psp("grant", "issue", "lender.toml", "--archive", BOX, "--key", HOLDER, "--to",
                    "owner")  # fmt: skip
     assert "is no anchor key of" in stranger.sentence
+    unknown = psp("grant", "issue", "lender.toml", "--archive", BOX, "--key", ANCHOR, "--to",
+                  "bob")  # fmt: skip
+    assert "'bob' is neither a machine that is paired" in unknown.sentence
+    assert "there are owner" in unknown.sentence
+
+
+def test_a_narrower_grant_has_a_budget_of_its_own(token: Path, psp: Callable[..., Ran]) -> None:
+    narrow = ("grant", "narrow", "a.token", "--to", "tenant.pem", "--key", HOLDER)
+    less = {"rounding": 10, "rows-max": 50, "groups-max": 5, "bytes-max": 4096, "uses-total": 20,
+            "rows-total": 60, "bytes-total": 8192}  # fmt: skip
+    told = psp(*narrow, *(word for name, most in less.items() for word in (f"--{name}", str(most))))
+    given = decode_chain_untrusted(token_from_text_untrusted(told.out)).leaf.scope.tables["homes"]
+    plain = decode_chain_untrusted(token_from_text_untrusted(psp(*narrow).out)).leaf.scope
+
+    assert {name: getattr(given, name.replace("-", "_")) for name in less} == less
+    assert plain.tables["homes"].uses_total == UNLIMITED
+    for wrong in ("--rounding=7", "--uses-total=0"):
+        refused = psp(*narrow, wrong)
+        assert (refused.out, "this cannot be granted" in refused.sentence) == ("", True)
 
 
 def test_a_code_is_read_back_by_another_hand(token: Path, psp: Callable[..., Ran]) -> None:

@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from .conftest import Ran, served
+from .test_grant_commands import pixels_of_blocks, pixels_of_png, scanned
 
 pytestmark = pytest.mark.slow
 
@@ -86,3 +87,39 @@ def test_two_people_compare_a_code_and_the_pairing_ends_again(
         gone = psp("pair", "remove", box, "laptop")
         assert gone.status == 0, gone.err
         assert "laptop" not in listed(psp, box)
+
+
+def test_a_line_is_carried_as_a_picture(tmp_path: Path, psp: Callable[..., Ran], box: Path) -> None:
+    """Each way, and read by another hand than the one that drew it."""
+    asking = ("pair", "request", "--key", "desk.key", "--name", "desk", "--qr")
+    asked = psp(*asking, "--qr-file", "ask.png", COLUMNS="165")
+    line, _, drawn = asked.out.partition("\n")
+    for pixels in (pixels_of_png(tmp_path / "ask.png"), pixels_of_blocks(drawn)):
+        assert scanned(pixels) == line
+    answer = ("pair", "approve", box, line, "--as", "user", "--address", "127.0.0.1:7001", "--yes")
+    reply = psp(*answer, "--qr-file", "reply.png")
+    scanned_there = scanned(pixels_of_png(tmp_path / "reply.png"))
+    taken = psp("pair", "accept", scanned_there, "--key", "desk.key")
+
+    assert (asked.status, reply.status, taken.status) == (0, 0, 0)
+    assert scanned_there == reply.out.strip()
+    assert "and the terminal has 60" in psp(*asking, COLUMNS="60").sentence
+
+
+def test_a_place_that_cannot_take_the_pairing_is_named_before_anybody_is_asked(
+    tmp_path: Path, psp: Callable[..., Ran], box: Path
+) -> None:
+    # Nobody listens at this address, and none is asked for.
+    unmet = psp("pair", "with", "127.0.0.1:9", "--key", "a.key", "--name", "a", "--to", "nowhere")
+    assert "nowhere is no directory" in unmet.sentence
+    asked = psp("pair", "request", "--key", "desk.key", "--name", "desk")
+    answer = ("pair", "approve", box, asked.out.strip(), "--as", "user", "--yes", "--address")
+    reply = psp(*answer, "127.0.0.1:7001").out.strip()
+    accept = ("pair", "accept", reply, "--key", "desk.key")
+
+    assert "nowhere is no directory" in psp(*accept, "--to", "nowhere").sentence
+    assert [psp(*accept).status for _ in range(2)] == [0, 0]
+    (pinned,) = tmp_path.glob("*.pairing.toml")
+    pinned.write_text("of another archive", "utf-8")
+    assert "Move what is there away" in psp(*accept).sentence
+    assert pinned.read_text("utf-8") == "of another archive"

@@ -264,3 +264,16 @@ def test_padding_is_zero_and_lengths_are_true(place: int) -> None:
     # Any archive id, any port, and a longer certificate that ends in zeros: nothing else.
     assert place in {0, 33, 100}
     assert _pack(found) == bytes(packed)
+
+
+def test_what_one_side_is_bound_to_cannot_be_shown_to_it_as_the_others() -> None:
+    """The role is in the commitment and not in the frame alone, where anybody can change it."""
+    caller = side(Role.CALLER, CONSOLE, 0)
+
+    def as_listener(frame: bytes) -> bytes:
+        return frame[: len(b"PSPP\x01") + 1] + bytes([Role.LISTENER.value]) + frame[7:]
+
+    reveal = caller.receive_untrusted(as_listener(caller.start()))
+    with pytest.raises(CapabilityError, match="not what was committed to"):
+        caller.receive_untrusted(as_listener(reveal))
+    assert caller.code == ""

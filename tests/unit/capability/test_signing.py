@@ -185,6 +185,7 @@ def test_every_type_that_is_signed_is_tried_here() -> None:
 def test_a_valid_statement_of_one_type_is_no_statement_of_another(
     signed: Tag, offered: Tag
 ) -> None:
+    """Attack 5: every statement there is, offered as every other."""
     if signed is offered:
         return
     statement = TYPES[signed][0](Recorder())
@@ -197,7 +198,7 @@ def test_a_valid_statement_of_one_type_is_no_statement_of_another(
 def test_a_signature_under_another_tag_does_not_sign_the_same_body(
     signed: Tag, offered: Tag
 ) -> None:
-    """The body is right in every byte, and so is the key: only the tag is another's."""
+    """Attack 5: the body is right in every byte, and so is the key: only the tag is another's."""
     make, check = TYPES[offered]
     message = message_of(offered)
     own = len(offered.value).to_bytes(8, "little") + offered.value.encode()

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from psp.capability import Scope, ceiling, check_prime_order, decode_chain_untrusted
-from psp.capability._link import Chain, Link
+from psp.capability._link import EMPTY_CHAIN, Chain, Link
 from psp.errors import GrantRefused
 
 from .actors import (
@@ -181,13 +181,24 @@ def test_a_grant_of_another_epoch_is_refused() -> None:
     assert step_of(first_token(AGGREGATOR, epoch=4)) == "rollback"
 
 
-def test_an_unknown_critical_extension_is_refused() -> None:
-    """Attack 20: a restriction that is not understood is never skipped."""
-    token = sign_freely(
-        first_token(), OPERATOR, critical=(7,), depth=0, presenter=AGGREGATOR.spki_hash
-    )
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_unknown_critical_extension_is_refused(at: int) -> None:
+    """Attack 20: a restriction that is not understood is never skipped, in whichever link it is."""
+    known, chain = decode_chain_untrusted(first_token()).leaf, EMPTY_CHAIN
+    for place, (by, to) in enumerate(pairwise((ANCHOR_KEY, OPERATOR, TENANT, AGGREGATOR))):
+        link = replace(
+            known,
+            issuer=by.public_bytes,
+            holder=to.public_bytes,
+            presenter=to.spki_hash,
+            depth=2 - place,
+            critical=(7,) if place == at else (),
+        )
+        chain = chain.extend(link, by)
+    verifier = CountingVerifier()
 
-    assert step_of(token) == "critical"
+    assert step_of(chain.encode(), verifier) == "critical"
+    assert verifier.count == 0
 
 
 def test_nothing_follows_a_sealed_link() -> None:

@@ -251,6 +251,7 @@ async def test_a_key_is_remembered_by_the_ledger_where_the_file_has_forgotten_it
 
 
 async def test_the_same_key_for_another_request_is_refused(served: Served) -> None:
+    """Attack 13: one key, and another command under it."""
     grant, used = served.grant(), key()
     await command(grant, "append", rows_file(), used)
     for name, given in (("append", rows_file(MORE.replace("4", "5"))), ("audit", {})):
@@ -260,6 +261,7 @@ async def test_the_same_key_for_another_request_is_refused(served: Served) -> No
 
 
 async def test_a_key_is_its_holders_alone(served: Served) -> None:
+    """Attack 13: one key, and another holder who has seen it."""
     used = key()
     mine = await command(served.grant(), "audit", key=used)
     theirs = await command(served.grant("other"), "suspend", key=used)

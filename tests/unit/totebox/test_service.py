@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgpack
@@ -11,7 +12,15 @@ import pytest
 import trio
 import trio.testing
 
-from psp.capability import Operation, Scope, TableRule, issue, one_of
+from psp.capability import (
+    Operation,
+    Revokes,
+    Scope,
+    TableRule,
+    issue,
+    one_of,
+    sign_revocation,
+)
 from psp.endpoint import Exposed
 from psp.errors import (
     CallFailed,
@@ -20,11 +29,12 @@ from psp.errors import (
     Invalid,
     LimitExceeded,
     Overloaded,
+    Revoked,
     Suppressed,
 )
 from psp.ledger import hash_leaf, verify_checkpoint_untrusted, verify_inclusion
 from psp.plan import GroupKey, Measure, Plan
-from psp.totebox import Archive, State
+from psp.totebox import Archive, State, hear_untrusted
 from psp.totebox._clocks import Clocks
 from psp.totebox._founding import ledger_origin
 from psp.totebox._limits import REFUSALS_LOGGED_MAX, TABLES_OPEN_MAX
@@ -33,7 +43,7 @@ from psp.totebox._service import Desk, GrantObject, TableObject
 from psp.transport import MachineKey, Peer
 from psp.values import Value
 
-from .conftest import CSV, OWNER, call_on, ingest, machine, write
+from .conftest import CSV, NOW, OWNER, call_on, ingest, machine, write
 
 START_S = 1_800_000_000
 LASTS_S = 900
@@ -258,6 +268,41 @@ async def test_a_call_that_waited_until_its_grant_was_over_is_not_answered(bench
         bench.clock.wall_s += LASTS_S
         table._scanning.release()
     assert refused == 1
+
+
+@pytest.mark.parametrize("how", ["over", "revoked"])
+async def test_a_grant_that_ends_while_its_question_is_computed_gets_no_answer(
+    bench: Bench, how: str
+) -> None:
+    """A scan may take as long as it likes; what was taken back meanwhile is not shown."""
+    table = bench.table()
+    engine = table._answers.engine
+    statement = sign_revocation(
+        OWNER.root,
+        archive_id=OWNER.archive_id,
+        what=Revokes.GRANT,
+        target=table._reader.grant.grant_id,
+        until_s=START_S + LASTS_S,
+    )
+
+    class Ending:
+        """The table's own engine, whose answer comes too late."""
+
+        interrupted = engine.interrupted
+
+        def query(self, *asked: Any) -> dict[str, Value]:
+            answer = engine.query(*asked)
+            if how == "over":
+                bench.clock.wall_s += LASTS_S
+            else:
+                hear_untrusted(bench.archive, "revoked", statement, now=NOW)
+            return answer
+
+    table._answers.engine = Ending()  # type: ignore[assignment]
+    recorded = bench.desk.reads.recorded
+    with pytest.raises(Expired if how == "over" else Revoked):
+        await table.query(COUNT.to_wire())
+    assert bench.desk.reads.recorded == recorded
 
 
 async def test_a_row_shows_the_granted_columns_alone(bench: Bench) -> None:
