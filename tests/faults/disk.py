@@ -206,6 +206,13 @@ def _torn(file: File, fate: Fate) -> bytearray:
     return data
 
 
+def signature(node: Directory | File) -> int:
+    """Tell two disks apart by every name, mode and byte."""
+    if isinstance(node, File):
+        return hash((bytes(node.data), node.mode))
+    return hash(tuple((name, signature(below)) for name, below in sorted(node.names.items())))
+
+
 def always(_what: What) -> bool:
     return True
 

@@ -17,7 +17,7 @@ import pytest
 from psp.errors import LedgerError
 from psp.ledger import Ledger, LedgerReport, check_ledger
 
-from .disk import FATES, KEY, ORIGIN, Crash, Disk, always, batches, reopen, work
+from .disk import FATES, KEY, ORIGIN, Crash, Disk, always, batches, reopen, signature, work
 
 
 def rest(_ledger: Ledger, _acknowledged: list[bytes]) -> None:
@@ -58,19 +58,22 @@ def assert_all_there(disk: Disk, acknowledged: list[bytes]) -> list[bytes]:
 @pytest.mark.parametrize("fate", FATES)
 def test_a_crash_at_any_step_of_the_recovery_loses_nothing_either(fate: str) -> None:
     for first in range(3, 80, 15):
+        disk = Disk()
+        acknowledged = begin(disk)
+        run_until(disk, first, work, acknowledged)
+        found = assert_all_there(disk.after(FATES[fate](first)), acknowledged)
         second = 0
+        seen = set()
         done = False
         while not done:
-            disk = Disk()
-            acknowledged = begin(disk)
-            run_until(disk, first, work, acknowledged)
-            again = disk.after(FATES[fate](first))
-            found = assert_all_there(again, acknowledged)
+            again = disk.after(FATES[fate](first))  # Made anew, with the same luck each time.
             done = run_until(again, second, rest, acknowledged)
             last = again.after(FATES[fate](second))
-            assert_all_there(last, found)
-            with reopen(last) as ledger:
-                assert ledger.entries(0, len(found)) == found
+            if signature(last.root) not in seen:  # Of the same two disks, one look is enough.
+                seen.add(signature(last.root))
+                assert_all_there(last, found)
+                with reopen(last) as ledger:
+                    assert ledger.entries(0, len(found)) == found
             second += 1
 
 

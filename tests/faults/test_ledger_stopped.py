@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EIO, ENOSPC, EROFS
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ FIRST = [b"%d" % i for i in range(250)]
 ALL = [*FIRST, *(entry for batch in batches(5) for entry in batch)]
 SIZES = [250, 253, 257, 262, 268, 275]
 """How many entries there are after each batch."""
+NEVER = 100_000
+"""A call that there is not: whoever is to be killed there lives."""
 
 
 class Stopping:
@@ -64,6 +66,29 @@ class Stopping:
 class Killing(Stopping):
     def stop(self, name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Telling(Stopping):
+    """Tells a pipe at which calls a kill leaves what no earlier one did, and goes on."""
+
+    def __init__(self, pipe: int, home: Path, acknowledged: list[bytes]) -> None:
+        super().__init__(0)
+        self._pipe, self._home, self._acknowledged = pipe, home, acknowledged
+        self._seen = Seen()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in CHANGES:
+            return real
+
+        def call(*args: Any) -> Any:
+            # A write is stopped half way, which is a state of its own.
+            if self._seen.is_new(self._home, len(self._acknowledged)) or name == "pwrite":
+                os.write(self._pipe, b"%d\n" % self.count)
+            self.count += 1
+            return real(*args)
+
+        return call
 
 
 class Refusing(Stopping):
@@ -121,34 +146,51 @@ class Sizes(list[bytes]):
         return self
 
 
+def in_a_child(task: Callable[[int], None]) -> tuple[list[int], int]:
+    """Fork, do a task with a pipe, and give the numbers that it wrote there and how it ended."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            task(write)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        numbers = [int(line) for line in pipe]
+    return numbers, os.waitpid(pid, 0)[1]
+
+
+def stopped(home: Path, system: Stopping) -> Ledger:
+    """Open a ledger whose files are changed by way of `system`, for good: in a child."""
+    vars(files_module)["os"] = vars(durable)["os"] = system
+    return reopen(home, key=True)
+
+
 @pytest.mark.slow
 def test_killed_at_any_call_it_has_every_entry_that_it_acknowledged(
     begun: Path, quick: Path
 ) -> None:
     seen = Seen()
-    for calls in range(1_000):
-        home = quick / f"{calls}"
-        shutil.copytree(begun, home)
-        read, write = os.pipe()
-        pid = os.fork()
-        if not pid:
-            try:
-                vars(files_module)["os"] = vars(durable)["os"] = Killing(calls)
-                work(reopen(home, key=True), Sizes(write))
-                os._exit(0)
-            finally:
-                os._exit(1)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            acknowledged = [int(line) for line in pipe]
-        status = os.waitpid(pid, 0)[1]
+    trial = Path(shutil.copytree(begun, quick / "trial"))
+    told, status = in_a_child(
+        lambda pipe: work(stopped(trial, Telling(pipe, trial, entries := list(FIRST))), entries)
+    )
+    assert status == 0
+    for calls in [*told, NEVER]:
+        home = Path(shutil.copytree(begun, quick / f"{calls}"))
+
+        def be_killed(pipe: int, home: Path = home, calls: int = calls) -> None:
+            work(stopped(home, Killing(calls)), Sizes(pipe))
+
+        acknowledged, status = in_a_child(be_killed)
         if seen.is_new(home, size := max(acknowledged, default=250)):
             assert_sound(home, size)
         shutil.rmtree(home)
-        if not os.WIFSIGNALED(status):
-            break
+        assert os.WIFSIGNALED(status) == (calls != NEVER)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert calls > 100, "the kills were at real calls"
+    assert len(told) > 80, "the kills were at real calls"
     assert len(seen) > 50, "they left different files"
 
 

@@ -538,4 +538,6 @@ class Archive(RuleBasedStateMachine):
 
 
 TestArchive = Archive.TestCase
-TestArchive.settings = settings(max_examples=150, stateful_step_count=60)
+TestArchive.settings = settings(
+    max_examples=max(100, settings().max_examples), stateful_step_count=60
+)
