@@ -80,20 +80,32 @@ def create_console(estate: Estate, draft: ConsoleDraft, *, by: str) -> list[str]
     policy, members = _members(estate, draft.tenant)
     here = [it for it in members if (estate.layout.archive(it.name) / "keys/machine.key").exists()]
     making = draft.directory.with_name(f".{draft.directory.name}.making")
+    met: list[str] = []
     try:
         shutil.rmtree(making, ignore_errors=True)  # Left by a process that was killed.
         _write_files(estate, draft, making)
         renew_console(estate, making)
         for member in here:
             _meet(estate.layout.archive(member.name), draft, policy, by)
+            met.append(member.name)
         making.rename(draft.directory)
     except OSError as exc:
         raise EstateError(
-            f"the console {draft.directory} was not made: {exc}. Nothing was left behind"
+            f"the console {draft.directory} was not made: {exc}. {_left(draft, met)}"
         ) from exc
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return [member.name for member in members if member not in here]
+
+
+def _left(draft: ConsoleDraft, met: list[str]) -> str:
+    """Say what a console that was not made has left: archives forget no machine by themselves."""
+    if draft.hub is not None or not met:
+        return "Nothing was left behind"
+    return (
+        f"Its machine is paired with {', '.join(met)} already. Make the console again, or end"
+        f" each pairing with: psp pair remove ARCHIVE {draft.directory.name}"
+    )
 
 
 def renew_console(estate: Estate, directory: Path) -> list[str]:

@@ -233,3 +233,18 @@ def test_nothing_is_made_over_something_or_without_a_yes(
     assert [it.name for it in tmp_path.iterdir()] == ["carl"]
     assert not [*(tmp_path / "carl").iterdir()]
     assert Roster.load(estate).tenant().seat is None
+
+
+def test_a_console_that_was_not_made_says_which_archives_know_its_machine(
+    house: House, psp: Callable[..., Ran], tmp_path: Path
+) -> None:
+    (tmp_path / "gil").symlink_to("nowhere")  # No directory can take its place.
+    options = house.options("gil")
+    failed = psp("console", "new", "gil", *options, "--yes")
+    assert failed.status == 1
+    assert "was not made" in failed.sentence
+    assert "paired with tower, court already" in failed.sentence
+    assert "psp pair remove ARCHIVE gil" in failed.sentence
+    assert [it.name for it in tmp_path.iterdir()] == ["gil"], "nothing half made stays"
+    (tmp_path / "gil").unlink()
+    assert psp("console", "new", "gil", *options, "--yes").status == 0
